@@ -1,0 +1,37 @@
+/* What the parts of pithd share: one struct, owned by the loop, made in main.c and taken apart in reverse. */
+#ifndef PITHD_DAEMON_H
+#define PITHD_DAEMON_H
+
+#include "daemon/config.h"
+#include "daemon/database.h"
+#include "daemon/mqtt.h"
+
+struct control;
+struct deployments;
+struct meters;
+struct pipelines;
+struct telemetry;
+
+struct daemon {
+    uv_loop_t *loop;
+    struct config *config;          /* replaced by a reload */
+    struct pith_plugins *plugins;
+    struct database *database;
+    struct mqtt *home, *fleet;      /* fleet == home where only one is configured */
+    struct telemetry *telemetry;
+    struct meters *meters;
+    struct pipelines *pipelines;
+    struct deployments *deployments;
+    struct control *control;
+    uint64_t started_ns;            /* monotonic */
+    bool stopping;
+};
+
+/* Topics: "<root>/gw/<gateway>/<rest>" into topic; returns topic. */
+const char *daemon_topic(const struct daemon *daemon, char *topic, size_t topic_bytes, const char *format, ...)
+    PITH_PRINTF(4, 5);
+#define DAEMON_TOPIC_BYTES 512
+/* Publishes a JSON object on <root>/gw/<gateway>/event/<kind> on `fleet`, with time and kind added; takes the reference. */
+void daemon_event(struct daemon *daemon, const char *kind, json_t *taken);
+
+#endif

@@ -1,0 +1,32 @@
+/* Files: written whole or not at all, read with a limit, mapped. */
+#ifndef PITH_BASE_FILE_H
+#define PITH_BASE_FILE_H
+
+#include "libpith/base/buffer.h"
+#include <pith/error.h>
+
+/* Writes path.tmp.<pid>, fsyncs it, renames it over path, fsyncs the folder. On failure path is as it was. */
+int pith_file_write(const char *path, const void *data, size_t bytes, unsigned mode, struct pith_error *err) PITH_CHECKED;
+/* Appends the file to *out. -EFBIG past limit_bytes. */
+int pith_file_read(const char *path, size_t limit_bytes, struct pith_buffer *out, struct pith_error *err) PITH_CHECKED;
+
+/* A file mapped read only. Refuses what is no regular file. */
+struct pith_mapping {
+    const uint8_t *data; /* NULL for an empty file */
+    size_t bytes;
+};
+int pith_mapping_open(struct pith_mapping *out, const char *path, struct pith_error *err) PITH_CHECKED;
+void pith_mapping_close(struct pith_mapping *mapping);
+
+int pith_mkdirs(const char *path, unsigned mode, struct pith_error *err) PITH_CHECKED; /* like mkdir -p */
+/* Removes a folder and what is in it, without following links. 0 where there is none. */
+int pith_remove_tree(const char *path, struct pith_error *err) PITH_CHECKED;
+
+/* Zstandard. Decompressing stops with -EFBIG as soon as more than limit_bytes come out: a frame's own claim is not
+ * believed. Trailing bytes and truncated frames are -EBADMSG. */
+int pith_zstd_compress(const void *data, size_t bytes, int level, struct pith_buffer *out, struct pith_error *err) PITH_CHECKED;
+int pith_zstd_decompress(const void *data, size_t bytes, size_t limit_bytes, struct pith_buffer *out,
+                         struct pith_error *err) PITH_CHECKED;
+#define PITH_ZSTD_LEVEL 19 /* what variants and uploads are stored with: made once, read often */
+
+#endif

@@ -1,0 +1,14 @@
+/* Names that become topics, paths and SQL values: models, gateways, groups, pipelines, graphs. */
+#ifndef PITH_BASE_NAMES_H
+#define PITH_BASE_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PITH_NAME_BYTES 65 /* 64 characters and the 0 */
+#define PITH_NAME_RULE "lower-case letters, digits, '_', '-' and '.', 1 to 64 of them, starting with a letter or digit"
+bool pith_name_valid(const char *name);
+/* The entry of `known` (ends with NULL) that `word` was most likely meant to be, or NULL where none is near. */
+const char *pith_nearest_name(const char *word, const char *const *known);
+
+#endif

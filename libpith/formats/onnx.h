@@ -1,0 +1,28 @@
+/* ONNX files <-> graphs, by a bounded walker over the mapped bytes: weights are not copied.
+ * Reads opset 9 to 21 (ir_version up to 10; a higher one is read with a warning in the graph's metadata), every numeric
+ * form of TensorProto, sub-graphs. External data is refused: a model is one file here.
+ * QuantizeLinear / DequantizeLinear pairs become values' quantization on the way in and come back on the way out. */
+#ifndef PITH_FORMATS_ONNX_H
+#define PITH_FORMATS_ONNX_H
+
+#include "libpith/base/buffer.h"
+#include <pith/graph.h>
+
+/* Maps path (.onnx, or .onnx.zst which is unpacked into memory up to limit_bytes) and reads it. The graph is validated
+ * and its shapes are inferred as far as they are known. -EBADMSG for a broken file, -ENOTSUP for an operator, opset or
+ * type that is unknown: named, with its node. */
+int pith_onnx_open(struct pith_graph **out, const char *path, size_t limit_bytes, struct pith_error *err) PITH_CHECKED;
+/* The same from memory, which is copied. */
+int pith_onnx_parse(struct pith_graph **out, const void *data, size_t bytes, struct pith_error *err) PITH_CHECKED;
+/* Appends the file's bytes to *out. The same graph gives the same bytes. Opset as in the graph, raised to 13 for
+ * quantization per axis and to 21 for int4, int16 or blocks. */
+int pith_onnx_write(const struct pith_graph *graph, struct pith_buffer *out, struct pith_error *err) PITH_CHECKED;
+/* Writes path whole or not at all; compresses where path ends in .zst. out_bytes: may be NULL. */
+int pith_onnx_save(const struct pith_graph *graph, const char *path, size_t *out_bytes, struct pith_error *err) PITH_CHECKED;
+
+/* A serialized TensorProto, as in the official operator cases. Freed with pith_tensor_free. name: may be NULL; else
+ * receives the tensor's name, freed with free(). */
+int pith_onnx_parse_tensor(struct pith_tensor *out, char **name, const void *data, size_t bytes,
+                           struct pith_error *err) PITH_CHECKED;
+
+#endif
