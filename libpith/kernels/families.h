@@ -1,0 +1,9 @@
+/* The families of kernels: one table a file, a line here and a line in kernel.c. */
+#ifndef PITH_KERNELS_FAMILIES_H
+#define PITH_KERNELS_FAMILIES_H
+
+#include "libpith/kernels/kernel.h"
+
+/* extern const struct pith_kernel pith_kernels_<family>[]; */
+
+#endif

@@ -1,0 +1,148 @@
+/* The calling convention of kernels, and the one table that picks a kernel for a node.
+ *
+ * A graph becomes a flat list of steps. Everything is decided when a step is prepared (types and shapes are known then,
+ * and constants are at hand): parameters, scratch, packed weights, whether the output may lie where an input lies.
+ * Running a step only computes: it allocates nothing and looks at no attribute.
+ *
+ * A family of kernels is a file, libpith/kernels/<family>.c, that ends in a table:
+ *
+ *     const struct pith_kernel pith_kernels_pool[] = {
+ *         {.op = "MaxPool", .name = "max_pool_f32", .types = {PITH_BIT(FLOAT32)}, .prepare = ..., .run = ...},
+ *         {0},
+ *     };
+ *
+ * and a line in kernel.c. Of several entries that fit, the first in the table wins: put fast forms before general ones. */
+#ifndef PITH_KERNELS_KERNEL_H
+#define PITH_KERNELS_KERNEL_H
+
+#include <pith/graph.h>
+
+#define PITH_BIT(dtype) (UINT32_C(1) << PITH_##dtype)
+#define PITH_FLOATS (PITH_BIT(FLOAT32) | PITH_BIT(FLOAT64) | PITH_BIT(FLOAT16))
+#define PITH_SIGNED_INTS (PITH_BIT(INT8) | PITH_BIT(INT16) | PITH_BIT(INT32) | PITH_BIT(INT64))
+#define PITH_UNSIGNED_INTS (PITH_BIT(UINT8) | PITH_BIT(UINT16) | PITH_BIT(UINT32) | PITH_BIT(UINT64))
+#define PITH_INTS (PITH_SIGNED_INTS | PITH_UNSIGNED_INTS)
+#define PITH_NUMBERS (PITH_FLOATS | PITH_INTS)
+
+#define PITH_STEP_MAX_BYTES (INT64_C(1) << 32) /* of packed weights or scratch of one step: far past any edge model */
+
+enum pith_activation_kind { /* what a producer may apply to its result before it stores it */
+    PITH_ACTIVATION_NONE = 0,
+    PITH_ACTIVATION_CLAMP,      /* min(max(x, low), high): Relu, Clip, Relu6 */
+    PITH_ACTIVATION_LEAKY_RELU, /* x < 0 ? slope * x : x, and then max(., low): LeakyRelu, and the Max behind it */
+};
+
+struct pith_activation {
+    enum pith_activation_kind kind;
+    float low, high, slope;
+};
+
+struct pith_kernel;
+struct pith_step_block;
+
+struct pith_step {
+    /* ---- filled in before prepare; a kernel only reads it ---- */
+    const struct pith_kernel *kernel;
+    const struct pith_graph *graph; /* for attributes: valid in prepare only */
+    uint32_t node;
+    int64_t opset;                  /* that the graph imports for the node's domain */
+    const char *name;               /* the node's, for sentences */
+    size_t input_count, output_count;
+    /* dtype PITH_DTYPE_NONE: left out (also the entries from the count up to at least PITH_STEP_PORTS). Shapes are known.
+     * data: in run always there, aligned to the element; in prepare only where it is known by then (a constant), else
+     * NULL. Bytes behind constants stay where they are while the step lives. */
+    struct pith_tensor *input;
+    /* dtype and shape as inferred and known, but for kernels flagged PITH_KERNEL_SIZES_OUTPUT. data only in run. An
+     * output that nobody takes has dtype PITH_DTYPE_NONE, and is not written. */
+    struct pith_tensor *output;
+    /* How the integers of an operand stand for reals, for steps that compute on quantized values as they are stored:
+     * then input[i].dtype is the stored type. An entry is NULL where the operand is what its type says. */
+    const struct pith_quantization *const *input_quantization;
+    const struct pith_quantization *const *output_quantization;
+    struct pith_activation activation; /* NONE but for kernels flagged PITH_KERNEL_FUSES_ACTIVATION */
+
+    /* ---- decided by prepare ---- */
+    void *params;         /* the kernel's own; from pith_step_alloc, freed with the step */
+    size_t scratch_bytes; /* that run wants at `scratch`, aligned to 64; contents are lost between runs */
+    uint32_t in_place;    /* bit i: output 0 may lie exactly where input i lies. run must be right either way */
+    int32_t view;         /* -1, or i: output 0 is input i's bytes under another shape; run is then never called */
+    uint64_t macs;        /* for describe; 0 where the operator has none */
+
+    /* ---- there in run ---- */
+    void *scratch;
+    /* Only for PITH_KERNEL_SIZES_OUTPUT: gives output `index` its shape and memory (input memory stays). */
+    int (*resize)(struct pith_step *step, size_t index, const struct pith_shape *shape, struct pith_error *err);
+    void *owner; /* of who made the step */
+
+    struct pith_step_block *blocks; /* what pith_step_alloc gave */
+    uint64_t block_bytes;
+};
+
+#define PITH_STEP_PORTS 16 /* input and output arrays have at least so many entries, the unused ones zeroed */
+
+enum pith_kernel_flags {
+    /* The output's shape follows from data (NonZero, Compress, Unique, NonMaxSuppression): outputs may have unknown
+     * dimensions in prepare, and run calls step->resize for each output that is taken before it writes it.
+     * Where the shape follows from the *value of an input* (Reshape, Slice, TopK, Range) no flag is needed: prepare
+     * returns pith_step_needs(step, i) while input i has no data. The step is then prepared in each run, when all inputs
+     * have data and inference with them has made the shapes known. */
+    PITH_KERNEL_SIZES_OUTPUT = 1,
+    PITH_KERNEL_FUSES_ACTIVATION = 2, /* applies step->activation */
+    PITH_KERNEL_QUANTIZED = 4,        /* wants the operands of quantized values as stored, with their quantization */
+    PITH_KERNEL_NOT_FOLDED = 8,       /* never run at compile time (random numbers) */
+};
+
+struct pith_kernel {
+    const char *op;     /* "Conv"; NULL ends a table */
+    const char *domain; /* NULL or "": ONNX's own */
+    const char *name;   /* for people: "conv_f32" */
+    int32_t opset_first, opset_last; /* inclusive; 0: no limit */
+    uint32_t types[4];  /* of the first inputs, bits PITH_BIT(t); 0: any. One that is left out always fits */
+    uint32_t output_type; /* the same for output 0 */
+    uint32_t flags;     /* enum pith_kernel_flags */
+    /* 0; -ENOTSUP where this form of the operator has no kernel (the sentence says what); -EINVAL where the model is wrong:
+     * shapes that contradict each other, attributes out of range. Everything here is hostile: check before relying on it.
+     * Inference has checked ranks and shapes only as far as it needs to. */
+    int (*prepare)(struct pith_step *step, struct pith_error *err);
+    /* 0; -EINVAL where data can't be right (an index out of range): pith_step_fail names the node. NULL: always a view. */
+    int (*run)(struct pith_step *step, struct pith_error *err);
+};
+
+/* The kernel for an operator with these input types (count of them; PITH_DTYPE_NONE: left out, or not known yet, which
+ * fits any) and first output type. NULL where there is none; *out_why (may be NULL) then says whether it is the
+ * operator, its opset or its types. quantized: looks among the kernels flagged PITH_KERNEL_QUANTIZED, else among the others. */
+const struct pith_kernel *pith_kernel_find(const char *domain, const char *op, int64_t opset, const int32_t *types,
+                                           size_t type_count, int32_t output_type, bool quantized,
+                                           const char **out_why);
+size_t pith_kernel_count(void); /* entries in all families, for tests and listings */
+const struct pith_kernel *pith_kernel_at(size_t index);
+
+/* ---- for prepare ---- */
+/* Zeroed memory, aligned to 64 bytes, that lives as long as the step. NULL: out of memory, or past PITH_STEP_MAX_BYTES. */
+void *pith_step_alloc(struct pith_step *step, int64_t bytes);
+/* Returns -EAGAIN: the value of input i is needed to decide. */
+int pith_step_needs(struct pith_step *step, size_t input);
+/* The integers of a known int32 or int64 input of rank 0 or 1, at most `limit`; *out_count. -EAGAIN where the input has no
+ * data yet, -EINVAL where it is no such list or longer. A left-out input gives count 0. */
+int pith_step_ints(struct pith_step *step, size_t input, int64_t *out, size_t limit, size_t *out_count,
+                   struct pith_error *err) PITH_CHECKED;
+/* axis in -rank..rank-1 to 0..rank-1; -EINVAL with the sentence. */
+int pith_step_axis(struct pith_step *step, int64_t axis, uint32_t rank, uint32_t *out, struct pith_error *err) PITH_CHECKED;
+/* Elements of a known shape; asserts that it is known. dims from..to-1. */
+int64_t pith_dims_product(const struct pith_shape *shape, uint32_t from, uint32_t to);
+static inline bool pith_step_has(const struct pith_step *step, size_t input)
+{
+    return input < step->input_count && step->input[input].dtype != PITH_DTYPE_NONE;
+}
+
+/* ---- for prepare and run ---- */
+/* Like pith_fail, with `Conv "name": ` before it. */
+int pith_step_fail(const struct pith_step *step, struct pith_error *err, int code, const char *format, ...) PITH_PRINTF(4, 5);
+
+/* ---- for whoever makes steps ---- */
+/* Calls the kernel's prepare. On failure the step holds nothing. */
+int pith_step_prepare(struct pith_step *step, struct pith_error *err) PITH_CHECKED;
+/* Frees what prepare took; the step may be prepared again. */
+void pith_step_done(struct pith_step *step);
+
+#endif
