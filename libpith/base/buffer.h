@@ -14,6 +14,8 @@ struct pith_buffer {
     bool failed; /* an append ran out of memory: later ones do nothing, so one check at the end is enough */
 };
 
+/* Makes room for `more` bytes past the end. -ENOMEM, and `failed` is then set. */
+int pith_buffer_reserve(struct pith_buffer *buffer, size_t more);
 void pith_buffer_append(struct pith_buffer *buffer, const void *data, size_t bytes);
 void pith_buffer_text(struct pith_buffer *buffer, const char *text);
 void pith_buffer_printf(struct pith_buffer *buffer, const char *format, ...) PITH_PRINTF(2, 3);

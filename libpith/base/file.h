@@ -5,7 +5,7 @@
 #include "libpith/base/buffer.h"
 #include <pith/error.h>
 
-/* Writes path.tmp.<pid>, fsyncs it, renames it over path, fsyncs the folder. On failure path is as it was. */
+/* Writes path.tmp.<pid>-<n>, fsyncs it, renames it over path, fsyncs the folder. On failure path is as it was. */
 int pith_file_write(const char *path, const void *data, size_t bytes, unsigned mode, struct pith_error *err) PITH_CHECKED;
 /* Appends the file to *out. -EFBIG past limit_bytes. */
 int pith_file_read(const char *path, size_t limit_bytes, struct pith_buffer *out, struct pith_error *err) PITH_CHECKED;
@@ -17,6 +17,9 @@ struct pith_mapping {
 };
 int pith_mapping_open(struct pith_mapping *out, const char *path, struct pith_error *err) PITH_CHECKED;
 void pith_mapping_close(struct pith_mapping *mapping);
+
+/* fsyncs the folder that path lies in: a rename is on disk only then. */
+int pith_sync_folder_of(const char *path, struct pith_error *err) PITH_CHECKED;
 
 int pith_mkdirs(const char *path, unsigned mode, struct pith_error *err) PITH_CHECKED; /* like mkdir -p */
 /* Removes a folder and what is in it, without following links. 0 where there is none. */

@@ -17,8 +17,13 @@ int pith_json_parse(json_t **out, const void *text, size_t bytes, size_t limit_b
 /* Compact text with sorted keys: the same value gives the same bytes. Freed with free(). NULL: out of memory. */
 char *pith_json_text(const json_t *value);
 
-/* Members of an object. `where`: the path for the sentence ("manifest", "stages[2]").
+/* Members of an object. `where`: the document and the path in it, for the sentence ("manifest", "manifest: stages[2]").
  * The plain forms refuse a missing member (-EBADMSG); *_or gives `otherwise` for it. All refuse another type. */
+/* The place of a member: "manifest" and "model" give "manifest: model"; "manifest: stages[2]" and "map" give
+ * "manifest: stages[2].map". Into path; returns path. */
+const char *pith_json_path(char *path, size_t path_bytes, const char *where, const char *key);
+#define PITH_JSON_PATH_BYTES 256
+
 int pith_json_string(const json_t *object, const char *where, const char *key, const char **out,
                      struct pith_error *err) PITH_CHECKED;
 int pith_json_string_or(const json_t *object, const char *where, const char *key, const char *otherwise,

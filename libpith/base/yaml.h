@@ -23,13 +23,14 @@ const struct pith_yaml_node *pith_yaml_root(const struct pith_yaml *yaml);
 enum pith_yaml_kind { PITH_YAML_SCALAR, PITH_YAML_LIST, PITH_YAML_MAP };
 enum pith_yaml_kind pith_yaml_kind(const struct pith_yaml_node *node);
 const char *pith_yaml_scalar(const struct pith_yaml_node *node);                  /* NULL unless a scalar */
-bool pith_yaml_is_null(const struct pith_yaml_node *node);                        /* ~, null or empty, unquoted */
+bool pith_yaml_is_null(const struct pith_yaml_node *node); /* ~, null or empty, unquoted: as if the key were missing */
 size_t pith_yaml_count(const struct pith_yaml_node *node);                        /* of a list or map */
 const struct pith_yaml_node *pith_yaml_item(const struct pith_yaml_node *node, size_t index); /* of a list; value in a map */
 const char *pith_yaml_key(const struct pith_yaml_node *map, size_t index);
+const struct pith_yaml_node *pith_yaml_key_node(const struct pith_yaml_node *map, size_t index); /* for faults about it */
 const struct pith_yaml_node *pith_yaml_find(const struct pith_yaml_node *map, const char *key); /* or NULL */
 
-/* Faults, collected. One line each; `document->faults` counts them. */
+/* Faults, collected. One line each; past the hundredth none is added. */
 void pith_yaml_fault(struct pith_yaml *yaml, const struct pith_yaml_node *at, const char *format, ...) PITH_PRINTF(3, 4);
 size_t pith_yaml_fault_count(const struct pith_yaml *yaml);
 const char *pith_yaml_faults(const struct pith_yaml *yaml); /* all lines, sorted by place */
@@ -58,6 +59,15 @@ struct pith_yaml_field {
     const char *const *choices;
     const char *help; /* what would be right, for messages: "an MQTT URL such as mqtt://127.0.0.1" */
 };
+
+/* The words alone, for whoever keeps a table of another kind. 0, or -EINVAL with *out untouched. */
+int pith_yaml_read_int(const char *text, int64_t *out) PITH_CHECKED;
+int pith_yaml_read_number(const char *text, double *out) PITH_CHECKED; /* decimal and finite */
+int pith_yaml_read_bool(const char *text, bool *out) PITH_CHECKED;
+int pith_yaml_read_duration_ms(const char *text, double *out) PITH_CHECKED;
+int pith_yaml_read_size_bytes(const char *text, double *out) PITH_CHECKED;
+/* The fault "... is not known here", with the nearest of `known` (ends with NULL). */
+void pith_yaml_unknown_key(struct pith_yaml *yaml, const struct pith_yaml_node *key, const char *const *known);
 
 /* Reads the map's members into `into` by the table (ends with a NULL key). Unknown keys, wrong types and missing
  * ones become faults; what is right is filled in all the same. A node that is no map is one fault. */
