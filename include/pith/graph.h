@@ -34,15 +34,20 @@ PITH_PUBLIC uint32_t pith_graph_node_limit(const struct pith_graph *graph);  /* 
 PITH_PUBLIC uint32_t pith_graph_value_limit(const struct pith_graph *graph); /* value numbers are below it */
 PITH_PUBLIC const char *pith_graph_name(const struct pith_graph *graph);
 PITH_PUBLIC int64_t pith_graph_opset(const struct pith_graph *graph, const char *domain); /* 0: not imported */
+PITH_PUBLIC size_t pith_graph_opset_count(const struct pith_graph *graph);
+PITH_PUBLIC const char *pith_graph_opset_domain(const struct pith_graph *graph, size_t index);
 PITH_PUBLIC size_t pith_graph_input_count(const struct pith_graph *graph); /* inputs with no constant behind them */
 PITH_PUBLIC uint32_t pith_graph_input(const struct pith_graph *graph, size_t index);
 PITH_PUBLIC size_t pith_graph_output_count(const struct pith_graph *graph);
 PITH_PUBLIC uint32_t pith_graph_output(const struct pith_graph *graph, size_t index);
-/* Nodes in an order in which each comes after the producers of its inputs. Valid until the graph changes.
- * The order of a validated graph; removed nodes are not in it. */
+/* Nodes in an order in which each comes after the producers of its inputs and of what its sub-graphs capture, and else by
+ * number; removed nodes are not in it. Valid until the graph changes. NULL where there is none: no nodes, a cycle (which
+ * pith_graph_validate refuses), or no memory. */
 PITH_PUBLIC const uint32_t *pith_graph_order(const struct pith_graph *graph, size_t *out_count);
 PITH_PUBLIC uint32_t pith_graph_find_value(const struct pith_graph *graph, const char *name); /* or PITH_NO_VALUE */
 PITH_PUBLIC const char *pith_graph_metadata(const struct pith_graph *graph, const char *key); /* or NULL */
+PITH_PUBLIC size_t pith_graph_metadata_count(const struct pith_graph *graph);
+PITH_PUBLIC const char *pith_graph_metadata_key(const struct pith_graph *graph, size_t index);
 /* A sub-graph (a branch of If, a body) may use values of the graph around it. Each such use is a capture: `inner` is
  * a value of this graph that nothing here produces, `outer` its number in the graph around. */
 PITH_PUBLIC size_t pith_graph_capture_count(const struct pith_graph *graph);
@@ -77,6 +82,22 @@ PITH_PUBLIC const struct pith_tensor *pith_node_tensor(const struct pith_graph *
                                                        const char *attribute);
 PITH_PUBLIC const struct pith_graph *pith_node_graph(const struct pith_graph *graph, uint32_t node,
                                                      const char *attribute);
+/* To go through them all. The numbers are those of AttributeProto.AttributeType in ONNX. */
+enum pith_attribute_kind {
+    PITH_ATTRIBUTE_NONE = 0,
+    PITH_ATTRIBUTE_FLOAT = 1,
+    PITH_ATTRIBUTE_INT = 2,
+    PITH_ATTRIBUTE_STRING = 3,
+    PITH_ATTRIBUTE_TENSOR = 4,
+    PITH_ATTRIBUTE_GRAPH = 5,
+    PITH_ATTRIBUTE_FLOATS = 6,
+    PITH_ATTRIBUTE_INTS = 7,
+    PITH_ATTRIBUTE_STRINGS = 8,
+};
+PITH_PUBLIC size_t pith_node_attribute_count(const struct pith_graph *graph, uint32_t node);
+PITH_PUBLIC const char *pith_node_attribute_name(const struct pith_graph *graph, uint32_t node, size_t index);
+PITH_PUBLIC enum pith_attribute_kind pith_node_attribute_kind(const struct pith_graph *graph, uint32_t node,
+                                                              size_t index);
 
 /* ---- reading: values ---- */
 PITH_PUBLIC const char *pith_value_name(const struct pith_graph *graph, uint32_t value);
@@ -85,11 +106,19 @@ PITH_PUBLIC int32_t pith_value_dtype(const struct pith_graph *graph, uint32_t va
 PITH_PUBLIC const struct pith_shape *pith_value_shape(const struct pith_graph *graph, uint32_t value);
 /* The constant behind the value, or NULL. Its data may lie in a mapped file, so it may be unaligned. */
 PITH_PUBLIC const struct pith_tensor *pith_value_constant(const struct pith_graph *graph, uint32_t value);
-/* NULL where the value is not quantized. A quantized activation is of dtype float32 in the graph's types, as between
- * Q and DQ in ONNX, and is rounded to that grid; a quantized constant holds the integers. */
+/* NULL where the value is not quantized. Whether quantized or not, pith_value_dtype says what operators see: float32 (the
+ * type that DequantizeLinear gives). A quantized activation is the real number rounded to that grid (its producer's
+ * result after Q and DQ). A quantized constant stands for scale * (q - zero_point), and pith_value_constant holds the
+ * integers q, of quantization->dtype. */
 PITH_PUBLIC const struct pith_quantization *pith_value_quantization(const struct pith_graph *graph, uint32_t value);
 PITH_PUBLIC uint32_t pith_value_producer(const struct pith_graph *graph, uint32_t value); /* or PITH_NO_NODE */
 PITH_PUBLIC size_t pith_value_use_count(const struct pith_graph *graph, uint32_t value); /* by nodes and outputs */
+/* The nodes that use the value: one entry a use, so a node that takes it twice is listed twice; a node whose sub-graphs
+ * capture it uses it too. */
+PITH_PUBLIC const uint32_t *pith_value_users(const struct pith_graph *graph, uint32_t value, size_t *out_count);
+PITH_PUBLIC bool pith_value_is_input(const struct pith_graph *graph, uint32_t value);
+PITH_PUBLIC bool pith_value_is_output(const struct pith_graph *graph, uint32_t value);
+PITH_PUBLIC bool pith_value_is_captured(const struct pith_graph *graph, uint32_t value);
 
 /* ---- writing ---- */
 PITH_PUBLIC int pith_graph_new(struct pith_graph **out, const char *name, struct pith_error *err) PITH_CHECKED;
@@ -112,6 +141,13 @@ PITH_PUBLIC int pith_graph_add_node(struct pith_graph *graph, const char *domain
                                     const uint32_t *inputs, size_t input_count, const uint32_t *outputs,
                                     size_t output_count, uint32_t *out_node, struct pith_error *err) PITH_CHECKED;
 PITH_PUBLIC void pith_graph_remove_node(struct pith_graph *graph, uint32_t node); /* its outputs lose their producer */
+/* `inner`, a value of this sub-graph, stands for `outer`, a value of the graph around. -EEXIST where inner has a producer,
+ * a constant or is an input. */
+PITH_PUBLIC int pith_graph_add_capture(struct pith_graph *graph, uint32_t inner, uint32_t outer) PITH_CHECKED;
+/* Every use of `from` (by nodes, by their sub-graphs and as an output) becomes one of `to`. */
+PITH_PUBLIC int pith_graph_replace_value(struct pith_graph *graph, uint32_t from, uint32_t to) PITH_CHECKED;
+/* Removes the nodes that no output needs, and frees constants and quantizations that nothing uses. */
+PITH_PUBLIC int pith_graph_prune_dead(struct pith_graph *graph) PITH_CHECKED;
 PITH_PUBLIC int pith_graph_add_input(struct pith_graph *graph, uint32_t value) PITH_CHECKED;
 PITH_PUBLIC int pith_graph_add_output(struct pith_graph *graph, uint32_t value) PITH_CHECKED;
 PITH_PUBLIC void pith_graph_set_output(struct pith_graph *graph, size_t index, uint32_t value);
@@ -126,17 +162,30 @@ PITH_PUBLIC int pith_node_set_ints(struct pith_graph *graph, uint32_t node, cons
                                    const int64_t *values, size_t count) PITH_CHECKED;
 PITH_PUBLIC int pith_node_set_floats(struct pith_graph *graph, uint32_t node, const char *attribute,
                                      const float *values, size_t count) PITH_CHECKED;
+PITH_PUBLIC int pith_node_set_strings(struct pith_graph *graph, uint32_t node, const char *attribute,
+                                      const char *const *values, size_t count) PITH_CHECKED;
 PITH_PUBLIC int pith_node_set_tensor(struct pith_graph *graph, uint32_t node, const char *attribute,
                                      const struct pith_tensor *value) PITH_CHECKED; /* copied */
 PITH_PUBLIC int pith_node_set_graph(struct pith_graph *graph, uint32_t node, const char *attribute,
                                     struct pith_graph *taken) PITH_CHECKED; /* the node's from here on */
+PITH_PUBLIC void pith_node_remove_attribute(struct pith_graph *graph, uint32_t node, const char *attribute);
+/* The node's sub-graph, to be changed in place. NULL where there is none. */
+PITH_PUBLIC struct pith_graph *pith_node_edit_graph(struct pith_graph *graph, uint32_t node, const char *attribute);
+/* -EEXIST where another value has that name. */
+PITH_PUBLIC int pith_value_set_name(struct pith_graph *graph, uint32_t value, const char *name) PITH_CHECKED;
 PITH_PUBLIC int pith_value_set_type(struct pith_graph *graph, uint32_t value, int32_t dtype,
                                     const struct pith_shape *shape) PITH_CHECKED;
 PITH_PUBLIC int pith_value_set_constant(struct pith_graph *graph, uint32_t value,
-                                        const struct pith_tensor *constant) PITH_CHECKED; /* copied; NULL clears */
+                                        const struct pith_tensor *constant) PITH_CHECKED; /* copied; NULL clears.
+    Sets type and shape (a quantized value given integers of its quantization's type stays float); an input that is given
+    a constant is an input no more. */
+/* The same without a copy: the graph owns the tensor's memory from here on, and *taken is zeroed. It must have come from
+ * pith_tensor_alloc or pith_tensor_copy. On failure it stays the caller's. */
+PITH_PUBLIC int pith_value_take_constant(struct pith_graph *graph, uint32_t value,
+                                         struct pith_tensor *taken) PITH_CHECKED;
 PITH_PUBLIC int pith_value_set_quantization(struct pith_graph *graph, uint32_t value,
                                             const struct pith_quantization *quantization)
-    PITH_CHECKED; /* copied; NULL clears */
+    PITH_CHECKED; /* copied; NULL clears. An integer value becomes float32, and integer again where it is cleared. */
 
 /* ---- whole graphs ---- */
 /* Everything behind this door relies on it: acyclic, one producer a value, every input produced or constant or an
