@@ -40,7 +40,29 @@ struct database_write {
 void database_submit(struct database *database, struct database_write *work); /* never fails, never blocks */
 /* For the start, before the loop runs: the same at once, on this thread. */
 int database_run_now(struct database *database, struct database_write *work, struct pith_error *err) PITH_CHECKED;
-/* Commits what waits, stops the thread, closes. Blocks. */
+/* Commits what waits, stops the thread, closes. Blocks. Each write's `done` has been called when it returns; the memory is
+ * freed once the loop has run again. */
 void database_close(struct database *database);
+
+struct database_counts {
+    uint64_t written;  /* writes that are on disk */
+    uint64_t dropped;  /* telemetry writes that were given up: disk full, or too many waiting */
+    uint64_t failed;   /* durable writes that were reported as failed */
+    uint64_t commits;
+};
+void database_counts(const struct database *database, struct database_counts *out); /* thread: any */
+
+/* ---- for run_on_writer ---- */
+/* One statement. types: a letter for each '?' in it, whose value follows: 'i' int64_t, 'd' double, 's' const char * (NULL
+ * is NULL), 'n' NULL without a value, 'r' double where NaN is NULL (ratios that are not known). */
+int database_exec(struct sqlite3 *connection, struct pith_error *err, const char *sql, const char *types, ...) PITH_CHECKED;
+/* The same for a SELECT: calls row (may be NULL) once a row; a negative return stops it and is passed on.
+ * -ENOENT where there is no row. */
+struct sqlite3_stmt;
+typedef int database_row(void *user, struct sqlite3_stmt *row, struct pith_error *err);
+int database_query(struct sqlite3 *connection, struct pith_error *err, database_row *row, void *user, const char *sql,
+                   const char *types, ...) PITH_CHECKED;
+/* A result code of SQLite as an errno, with the connection's words in *err. */
+int database_fail(struct sqlite3 *connection, int code, const char *what, struct pith_error *err);
 
 #endif
