@@ -58,7 +58,7 @@ enum pith_option_type {
 struct pith_option {
     const char *name; /* lower case, with its unit: "rate_hz"; NULL ends the table */
     uint32_t type;    /* enum pith_option_type */
-    double minimum, maximum;      /* INT and FLOAT: inclusive */
+    double minimum, maximum;      /* INT and FLOAT: inclusive; both 0: any */
     const char *otherwise;        /* the default, written as in YAML; NULL: must be given */
     const char *const *choices;   /* CHOICE: ends with NULL */
     const char *help;             /* one sentence */

@@ -52,7 +52,7 @@ static size_t distance(const char *a, size_t a_length, const char *b, size_t b_l
 const char *pith_nearest_name(const char *word, const char *const *known)
 {
     size_t length = strlen(word);
-    const char *nearest = NULL;
+    const char *nearest = NULL, *longer = NULL; /* longer: one that begins with the word, as rate_hz with rate */
     size_t least = length / 3 + 2; /* a third of the letters wrong, and one more, is no near miss */
 
     if (length == 0 || length > NEAREST_MAX_LENGTH)
@@ -63,11 +63,13 @@ const char *pith_nearest_name(const char *word, const char *const *known)
 
         if (known_length > NEAREST_MAX_LENGTH)
             continue;
+        if (!longer && length >= 3 && strncmp(*known, word, length) == 0)
+            longer = *known;
         d = distance(word, length, *known, known_length);
         if (d < least && d < length) {
             least = d;
             nearest = *known;
         }
     }
-    return nearest;
+    return nearest ? nearest : longer;
 }

@@ -31,7 +31,8 @@ struct pith_options {
     struct pith_option_value *values; /* as many as the table has entries; own */
     void *memory;                     /* what the values' strings point into; own */
 };
-/* map: NULL for all defaults. Faults go to the document, with place and suggestion. -EINVAL where there was one. */
+/* map: NULL for all defaults. Faults go to the document, with place and suggestion; -EINVAL where there was one, and
+ * *err has the first of them. */
 int pith_options_from_yaml(struct pith_options *out, const struct pith_option *table, struct pith_yaml *yaml,
                            const struct pith_yaml_node *map, struct pith_error *err) PITH_CHECKED;
 /* object: NULL for all defaults. */
