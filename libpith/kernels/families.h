@@ -4,6 +4,7 @@
 
 #include "libpith/kernels/kernel.h"
 
-/* extern const struct pith_kernel pith_kernels_<family>[]; */
+extern const struct pith_kernel pith_kernels_conv[];
+extern const struct pith_kernel pith_kernels_matmul[];
 
 #endif

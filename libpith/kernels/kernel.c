@@ -14,6 +14,8 @@
 
 /* In the order in which they are searched. */
 static const struct pith_kernel *const families[] = {
+    pith_kernels_conv,
+    pith_kernels_matmul,
     NULL,
 };
 

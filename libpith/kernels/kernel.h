@@ -26,16 +26,20 @@
 
 #define PITH_STEP_MAX_BYTES (INT64_C(1) << 32) /* of packed weights or scratch of one step: far past any edge model */
 
-enum pith_activation_kind { /* what a producer may apply to its result before it stores it */
-    PITH_ACTIVATION_NONE = 0,
-    PITH_ACTIVATION_CLAMP,      /* min(max(x, low), high): Relu, Clip, Relu6 */
-    PITH_ACTIVATION_LEAKY_RELU, /* x < 0 ? slope * x : x, and then max(., low): LeakyRelu, and the Max behind it */
-};
-
+/* What a producer applies to its result x before it stores it: x < 0 ? slope * x : x, then no less than low and no more than
+ * high. That is Relu, Clip, LeakyRelu, and LeakyRelu with a Max behind it. NaN stays NaN. */
 struct pith_activation {
-    enum pith_activation_kind kind;
-    float low, high, slope;
+    bool set; /* false: nothing is applied, and the fields below are slope 1, low -INFINITY, high INFINITY */
+    float slope, low, high;
 };
+#define PITH_ACTIVATION_NONE ((struct pith_activation){false, 1.0F, -__builtin_inff(), __builtin_inff()})
+
+static inline float pith_activate(const struct pith_activation *a, float x)
+{
+    x = x < 0.0F ? a->slope * x : x;
+    x = x < a->low ? a->low : x;
+    return x > a->high ? a->high : x;
+}
 
 struct pith_kernel;
 struct pith_step_block;
@@ -59,7 +63,7 @@ struct pith_step {
      * then input[i].dtype is the stored type. An entry is NULL where the operand is what its type says. */
     const struct pith_quantization *const *input_quantization;
     const struct pith_quantization *const *output_quantization;
-    struct pith_activation activation; /* NONE but for kernels flagged PITH_KERNEL_FUSES_ACTIVATION */
+    struct pith_activation activation; /* not set but for kernels flagged PITH_KERNEL_FUSES_ACTIVATION */
 
     /* ---- decided by prepare ---- */
     void *params;         /* the kernel's own; from pith_step_alloc, freed with the step */

@@ -1,0 +1,289 @@
+/* MatMul (NumPy's: batches broadcast, a rank of 1 stands for a row or a column) and Gemm, in
+ * float32. A constant B is packed once, in prepare; another one is packed in each run. */
+#include "libpith/kernels/families.h"
+#include "libpith/kernels/gemm.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct matmul {
+    const struct pith_gemm_form *form;
+    int64_t rows, cols, depth;
+    int64_t a_row, a_depth, b_depth, b_col; /* strides */
+    int64_t batches;
+    struct pith_shape batch; /* of the output */
+    int64_t a_step[PITH_MAX_RANK],
+        b_step[PITH_MAX_RANK]; /* elements to move on along each batch dimension; 0: broadcast */
+    int64_t packed;            /* elements of one packed matrix */
+    const float *b;            /* packed; NULL: in each run, into scratch */
+    bool b_batched;            /* b has a matrix for each batch, all packed */
+    /* Gemm */
+    float alpha, beta;
+    const float *col_bias; /* beta * C where it is constant and the same for each row */
+    int64_t c_row, c_col;  /* strides of C; 0: broadcast */
+    bool add_c;            /* C is added after the product */
+};
+
+static int64_t dim_or_one(const struct pith_shape *shape, uint32_t rank, uint32_t i)
+{
+    return i + shape->rank < rank ? 1 : shape->dim[i + shape->rank - rank];
+}
+
+/* Strides over the batch dimensions, which are what lies left of the last two. */
+static int plan_batches(struct pith_step *step, struct matmul *m, const struct pith_shape *a,
+                        const struct pith_shape *b, struct pith_error *err)
+{
+    const uint32_t rank = a->rank > b->rank ? a->rank : b->rank;
+    int64_t a_next = m->rows * m->depth, b_next = m->depth * m->cols;
+
+    m->batch.rank = rank - 2;
+    m->batches = 1;
+    for (uint32_t i = rank - 2; i-- > 0;) {
+        const int64_t da = dim_or_one(a, rank, i), db = dim_or_one(b, rank, i);
+
+        if (da != db && da != 1 && db != 1)
+            return pith_step_fail(step, err, -EINVAL, "batches of %lld and %lld don't broadcast",
+                                  (long long) da, (long long) db);
+        m->batch.dim[i] = da == 1 ? db : da;
+        m->a_step[i] = da == 1 ? 0 : a_next;
+        m->b_step[i] = db == 1 ? 0 : b_next;
+        m->b_batched = m->b_batched || m->b_step[i] != 0;
+        a_next *= da;
+        b_next *= db;
+        m->batches *= m->batch.dim[i];
+    }
+    if (!m->b_batched) { /* one B for all: the batches of A are more rows, if they lie one behind
+                            the other */
+        bool dense = true;
+
+        for (uint32_t i = 0; i < m->batch.rank; i++)
+            dense = dense && (m->a_step[i] != 0 || m->batch.dim[i] == 1);
+        if (dense && m->a_depth == 1) {
+            m->rows *= m->batches;
+            m->batches = 1;
+            m->batch.rank = 0;
+        }
+    }
+    return 0;
+}
+
+static void batch_offsets(const struct matmul *m, int64_t batch, int64_t *out_a, int64_t *out_b)
+{
+    *out_a = *out_b = 0;
+    for (uint32_t i = m->batch.rank; i-- > 0;) {
+        const int64_t at = batch % m->batch.dim[i];
+
+        *out_a += at * m->a_step[i];
+        *out_b += at * m->b_step[i];
+        batch /= m->batch.dim[i];
+    }
+}
+
+/* Packs B where it is known, and asks for scratch where not. */
+static int plan_packing(struct pith_step *step, struct matmul *m)
+{
+    const int64_t matrices = m->b_batched ? m->batches : 1;
+    int64_t bytes;
+
+    m->packed = pith_gemm_packed(m->form, m->depth, m->cols);
+    if (__builtin_mul_overflow(m->packed, (int64_t) sizeof(float), &bytes) ||
+        bytes > PITH_STEP_MAX_BYTES)
+        return -ENOMEM;
+    step->scratch_bytes = (size_t) bytes;
+    if (step->input[1].data && matrices <= PITH_STEP_MAX_BYTES / (bytes + 1)) {
+        float *packed = pith_step_alloc(step, bytes * matrices);
+
+        if (!packed)
+            return -ENOMEM;
+        for (int64_t i = 0; i < matrices; i++) {
+            int64_t a, b;
+
+            batch_offsets(m, i, &a, &b);
+            pith_gemm_pack_f32(m->form, packed + i * m->packed,
+                               (const float *) step->input[1].data + b, m->b_depth, m->b_col,
+                               m->depth, m->cols);
+        }
+        m->b = packed;
+        step->scratch_bytes = 0;
+    }
+    step->macs = (uint64_t) (m->batches * m->rows * m->cols * m->depth);
+    return 0;
+}
+
+static int matmul_prepare(struct pith_step *step, struct pith_error *err)
+{
+    struct pith_shape a = step->input[0].shape, b = step->input[1].shape;
+    struct matmul *m = pith_step_alloc(step, sizeof *m);
+    int rc;
+
+    if (!m)
+        return -ENOMEM;
+    if (a.rank < 1 || b.rank < 1)
+        return pith_step_fail(step, err, -EINVAL, "a scalar has no matrix product");
+    if (a.rank == 1)
+        a = (struct pith_shape){2, {1, a.dim[0]}};
+    if (b.rank == 1)
+        b = (struct pith_shape){2, {b.dim[0], 1}};
+    m->form = pith_gemm_form();
+    m->alpha = 1.0F;
+    m->rows = a.dim[a.rank - 2];
+    m->depth = a.dim[a.rank - 1];
+    m->cols = b.dim[b.rank - 1];
+    if (b.dim[b.rank - 2] != m->depth)
+        return pith_step_fail(step, err, -EINVAL, "%lld columns against %lld rows",
+                              (long long) m->depth, (long long) b.dim[b.rank - 2]);
+    m->a_row = m->depth;
+    m->a_depth = 1;
+    m->b_depth = m->cols;
+    m->b_col = 1;
+    rc = plan_batches(step, m, &a, &b, err);
+    if (rc == 0)
+        rc = plan_packing(step, m);
+    step->params = m;
+    return rc;
+}
+
+/* C broadcasts to (rows, cols). The same for all rows and constant: a bias in the product's last
+ * step. */
+static int plan_c(struct pith_step *step, struct matmul *m, struct pith_error *err)
+{
+    const struct pith_shape *c = &step->input[2].shape;
+    int64_t rows, cols;
+
+    if (!pith_step_has(step, 2) || m->beta == 0.0F)
+        return 0;
+    rows = dim_or_one(c, 2, 0);
+    cols = dim_or_one(c, 2, 1);
+    if (c->rank > 2 || (rows != 1 && rows != m->rows) || (cols != 1 && cols != m->cols))
+        return pith_step_fail(step, err, -EINVAL, "C doesn't broadcast to %lld x %lld",
+                              (long long) m->rows, (long long) m->cols);
+    m->c_row = rows == 1 ? 0 : cols;
+    m->c_col = cols == 1 ? 0 : 1;
+    m->add_c = true;
+    if (rows == 1 && step->input[2].data) {
+        float *bias = pith_step_alloc(step, m->cols * (int64_t) sizeof *bias);
+
+        if (!bias)
+            return -ENOMEM;
+        for (int64_t j = 0; j < m->cols; j++)
+            bias[j] = m->beta * ((const float *) step->input[2].data)[j * m->c_col];
+        m->col_bias = bias;
+        m->add_c = false;
+    } else if (rows == 1 && cols != 1 && m->beta == 1.0F) {
+        m->add_c = false; /* C is the bias where it lies */
+    }
+    return 0;
+}
+
+static int gemm_prepare(struct pith_step *step, struct pith_error *err)
+{
+    const struct pith_shape *a = &step->input[0].shape, *b = &step->input[1].shape;
+    const bool trans_a = pith_node_int(step->graph, step->node, "transA", 0) != 0;
+    const bool trans_b = pith_node_int(step->graph, step->node, "transB", 0) != 0;
+    struct matmul *m = pith_step_alloc(step, sizeof *m);
+    int rc;
+
+    if (!m)
+        return -ENOMEM;
+    if (a->rank != 2 || b->rank != 2)
+        return pith_step_fail(step, err, -EINVAL,
+                              "A and B must be matrices, and have rank %u and %u", a->rank,
+                              b->rank);
+    m->form = pith_gemm_form();
+    m->alpha = pith_node_float(step->graph, step->node, "alpha", 1.0F);
+    m->beta = pith_node_float(step->graph, step->node, "beta", 1.0F);
+    m->rows = a->dim[trans_a ? 1 : 0];
+    m->depth = a->dim[trans_a ? 0 : 1];
+    m->cols = b->dim[trans_b ? 0 : 1];
+    if (b->dim[trans_b ? 1 : 0] != m->depth)
+        return pith_step_fail(step, err, -EINVAL, "A gives %lld columns, B takes %lld",
+                              (long long) m->depth, (long long) b->dim[trans_b ? 1 : 0]);
+    m->a_row = trans_a ? 1 : m->depth;
+    m->a_depth = trans_a ? m->rows : 1;
+    m->b_depth = trans_b ? 1 : m->cols;
+    m->b_col = trans_b ? m->depth : 1;
+    m->batches = 1;
+    rc = plan_packing(step, m);
+    if (rc == 0 && m->b && m->alpha != 1.0F) {
+        float *packed = (float *) m->b; /* ours, as yet unused */
+
+        for (int64_t i = 0; i < m->packed; i++)
+            packed[i] *= m->alpha;
+    }
+    if (rc == 0)
+        rc = plan_c(step, m, err);
+    step->params = m;
+    return rc;
+}
+
+/* What Gemm's last step can't do in passing. */
+static void add_c(const struct pith_step *step, const struct matmul *m)
+{
+    const float *c = step->input[2].data;
+    float *y = step->output[0].data;
+
+    for (int64_t i = 0; i < m->rows; i++)
+        for (int64_t j = 0; j < m->cols; j++) {
+            const float x = y[i * m->cols + j] + m->beta * c[i * m->c_row + j * m->c_col];
+
+            y[i * m->cols + j] = step->activation.set ? pith_activate(&step->activation, x) : x;
+        }
+}
+
+static int matmul_run(struct pith_step *step, struct pith_error *err)
+{
+    const struct matmul *m = step->params;
+    const bool alpha_late = m->alpha != 1.0F && !m->b;
+
+    (void) err;
+    for (int64_t batch = 0; batch < m->batches; batch++) {
+        const float *packed = m->b ? m->b + (m->b_batched ? batch * m->packed : 0) : step->scratch;
+        struct pith_gemm_f32 g = {.rows = m->rows, .cols = m->cols, .depth = m->depth};
+        int64_t a, b;
+
+        batch_offsets(m, batch, &a, &b);
+        if (!m->b && (batch == 0 || m->b_batched)) {
+            pith_gemm_pack_f32(m->form, step->scratch, (const float *) step->input[1].data + b,
+                               m->b_depth, m->b_col, m->depth, m->cols);
+            for (int64_t i = 0; alpha_late && i < m->depth * ((m->cols + m->form->panel - 1) /
+                                                              m->form->panel * m->form->panel);
+                 i++)
+                ((float *) step->scratch)[i] *= m->alpha;
+        }
+        g.a = (const float *) step->input[0].data + a;
+        g.a_row = m->a_row;
+        g.a_depth = m->a_depth;
+        g.b = packed;
+        g.c = (float *) step->output[0].data + batch * m->rows * m->cols;
+        g.c_row = m->cols;
+        g.col_bias = m->col_bias;
+        if (!g.col_bias && m->beta == 1.0F && pith_step_has(step, 2) && !m->add_c)
+            g.col_bias = step->input[2].data;
+        g.activation = m->add_c ? PITH_ACTIVATION_NONE : step->activation;
+        m->form->f32(&g);
+    }
+    if (m->add_c)
+        add_c(step, m);
+    return 0;
+}
+
+#define F32_ALL                                                                                    \
+    {                                                                                              \
+        PITH_BIT(FLOAT32), PITH_BIT(FLOAT32), PITH_BIT(FLOAT32)                                    \
+    }
+
+const struct pith_kernel pith_kernels_matmul[] = {
+    {.op = "MatMul",
+     .name = "matmul_f32",
+     .types = F32_ALL,
+     .flags = PITH_KERNEL_FUSES_ACTIVATION,
+     .prepare = matmul_prepare,
+     .run = matmul_run},
+    {.op = "Gemm",
+     .name = "gemm_f32",
+     .types = F32_ALL,
+     .flags = PITH_KERNEL_FUSES_ACTIVATION,
+     .prepare = gemm_prepare,
+     .run = matmul_run},
+    {0},
+};

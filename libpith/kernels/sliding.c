@@ -1,0 +1,150 @@
+/* Reading and checking the attributes of sliding windows. See sliding.h. */
+#include "libpith/kernels/sliding.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SLIDING_LIMIT                                                                              \
+    (INT64_C(1) << 31) /* of every attribute, so that products stay far inside int64 */
+
+/* An attribute with one entry a spatial dimension, into the last entries of out. */
+static int read_list(struct pith_step *step, const char *attribute, const struct pith_sliding *w,
+                     int64_t least, int64_t out[PITH_SLIDING_DIMS], struct pith_error *err)
+{
+    size_t count = 0;
+    const int64_t *list = pith_node_ints(step->graph, step->node, attribute, &count);
+
+    if (!list || count == 0)
+        return 0;
+    if (count != w->spatial)
+        return pith_step_fail(step, err, -EINVAL, "%s has %zu entries for %u spatial dimensions",
+                              attribute, count, w->spatial);
+    for (uint32_t i = 0; i < w->spatial; i++) {
+        if (list[i] < least || list[i] > SLIDING_LIMIT)
+            return pith_step_fail(step, err, -EINVAL, "%s[%u] is %lld", attribute, i,
+                                  (long long) list[i]);
+        out[PITH_SLIDING_DIMS - w->spatial + i] = list[i];
+    }
+    return 0;
+}
+
+static int read_pads(struct pith_step *step, struct pith_sliding *w, struct pith_error *err)
+{
+    size_t count = 0;
+    const int64_t *pads = pith_node_ints(step->graph, step->node, "pads", &count);
+
+    if (!pads || count == 0)
+        return 0;
+    if (count != 2 * (size_t) w->spatial)
+        return pith_step_fail(step, err, -EINVAL, "pads has %zu entries for %u spatial dimensions",
+                              count, w->spatial);
+    for (uint32_t i = 0; i < w->spatial; i++) {
+        const uint32_t d = PITH_SLIDING_DIMS - w->spatial + i;
+
+        w->pad[d] = pads[i];
+        w->pad_end[d] = pads[i + w->spatial];
+        if (w->pad[d] < -SLIDING_LIMIT || w->pad[d] > SLIDING_LIMIT ||
+            w->pad_end[d] < -SLIDING_LIMIT || w->pad_end[d] > SLIDING_LIMIT)
+            return pith_step_fail(step, err, -EINVAL, "pads are out of range");
+    }
+    return 0;
+}
+
+/* SAME: the output has ceil(in / stride) elements, and what padding that takes is split evenly; the
+ * odd one goes behind (UPPER) or before (LOWER). */
+static int pad_same(struct pith_step *step, struct pith_sliding *w, struct pith_error *err)
+{
+    const char *auto_pad = pith_node_string(step->graph, step->node, "auto_pad", "NOTSET");
+    const bool lower = strcmp(auto_pad, "SAME_LOWER") == 0;
+
+    if (strcmp(auto_pad, "NOTSET") == 0 || auto_pad[0] == 0)
+        return read_pads(step, w, err);
+    if (strcmp(auto_pad, "VALID") == 0)
+        return 0;
+    if (!lower && strcmp(auto_pad, "SAME_UPPER") != 0)
+        return pith_step_fail(step, err, -EINVAL,
+                              "auto_pad \"%s\" is none of NOTSET, VALID, SAME_UPPER, SAME_LOWER",
+                              auto_pad);
+    for (int d = 0; d < PITH_SLIDING_DIMS; d++) {
+        const int64_t reach = (w->kernel[d] - 1) * w->dilation[d] + 1;
+        int64_t total = (w->out[d] - 1) * w->stride[d] + reach - w->in[d];
+
+        total = total < 0 ? 0 : total;
+        w->pad[d] = lower ? (total + 1) / 2 : total / 2;
+        w->pad_end[d] = total - w->pad[d];
+    }
+    return 0;
+}
+
+static int check_kernel(struct pith_step *step, struct pith_sliding *w, struct pith_error *err)
+{
+    w->in_plane = w->out_plane = w->taps = 1;
+    for (int d = 0; d < PITH_SLIDING_DIMS; d++) {
+        if (w->kernel[d] < 1 || w->kernel[d] > SLIDING_LIMIT ||
+            (w->kernel[d] - 1) * w->dilation[d] > SLIDING_LIMIT)
+            return pith_step_fail(step, err, -EINVAL, "a kernel of %lld elements, dilation %lld",
+                                  (long long) w->kernel[d], (long long) w->dilation[d]);
+        w->in_plane *= w->in[d];
+        w->out_plane *= w->out[d];
+        if (__builtin_mul_overflow(w->taps, w->kernel[d], &w->taps) || w->taps > SLIDING_LIMIT)
+            return pith_step_fail(step, err, -EINVAL, "the kernel has too many elements");
+    }
+    return 0;
+}
+
+int pith_sliding_read(struct pith_step *step, const struct pith_shape *x,
+                      const struct pith_shape *y, const int64_t *kernel, struct pith_sliding *out,
+                      struct pith_error *err)
+{
+    struct pith_sliding w = {.spatial = x->rank - 2};
+    int rc;
+
+    if (x->rank < 3 || y->rank != x->rank)
+        return pith_step_fail(step, err, -EINVAL,
+                              "a sliding window wants [N,C,spatial...], and has rank %u to %u",
+                              x->rank, y->rank);
+    if (w.spatial > PITH_SLIDING_DIMS)
+        return pith_step_fail(step, err, -ENOTSUP,
+                              "%u spatial dimensions; there are kernels for up to %u", w.spatial,
+                              PITH_SLIDING_DIMS);
+    for (int d = 0; d < PITH_SLIDING_DIMS; d++)
+        w.in[d] = w.out[d] = w.kernel[d] = w.stride[d] = w.dilation[d] = 1;
+    for (uint32_t i = 0; i < w.spatial; i++) {
+        const uint32_t d = PITH_SLIDING_DIMS - w.spatial + i;
+
+        w.in[d] = x->dim[i + 2];
+        w.out[d] = y->dim[i + 2];
+        if (kernel)
+            w.kernel[d] = kernel[i];
+    }
+    if (!kernel && !pith_node_has(step->graph, step->node, "kernel_shape"))
+        return pith_step_fail(step, err, -EINVAL, "kernel_shape is missing");
+    rc = kernel ? 0 : read_list(step, "kernel_shape", &w, 1, w.kernel, err);
+    if (rc == 0)
+        rc = read_list(step, "strides", &w, 1, w.stride, err);
+    if (rc == 0)
+        rc = read_list(step, "dilations", &w, 1, w.dilation, err);
+    if (rc == 0)
+        rc = check_kernel(step, &w, err);
+    if (rc == 0)
+        rc = pad_same(step, &w, err);
+    if (rc == 0)
+        *out = w;
+    return rc;
+}
+
+int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *w,
+                            struct pith_error *err)
+{
+    for (int d = 0; d < PITH_SLIDING_DIMS; d++) {
+        const int64_t room =
+            w->in[d] + w->pad[d] + w->pad_end[d] - (w->kernel[d] - 1) * w->dilation[d] - 1;
+        const int64_t size = room < 0 ? 0 : room / w->stride[d] + 1;
+
+        if (size != w->out[d])
+            return pith_step_fail(step, err, -EINVAL,
+                                  "the window gives %lld elements where %lld are expected",
+                                  (long long) size, (long long) w->out[d]);
+    }
+    return 0;
+}

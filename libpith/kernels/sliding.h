@@ -1,0 +1,42 @@
+/* Sliding windows: what convolutions and poolings share. Kernel, stride, dilation and padding of a node, brought to three
+ * spatial dimensions (a 1-D or 2-D window gets leading dimensions of 1). */
+#ifndef PITH_KERNELS_SLIDING_H
+#define PITH_KERNELS_SLIDING_H
+
+#include "libpith/kernels/kernel.h"
+
+#define PITH_SLIDING_DIMS 3
+
+struct pith_sliding {
+    uint32_t spatial; /* 1 to 3, as in the model */
+    int64_t in[PITH_SLIDING_DIMS], out[PITH_SLIDING_DIMS];
+    int64_t kernel[PITH_SLIDING_DIMS], stride[PITH_SLIDING_DIMS], dilation[PITH_SLIDING_DIMS];
+    int64_t pad[PITH_SLIDING_DIMS];     /* before the first element */
+    int64_t pad_end[PITH_SLIDING_DIMS]; /* behind the last one, as the model says; loops clip and don't need it */
+    int64_t in_plane, out_plane, taps; /* products of in, out, kernel */
+};
+
+/* Reads kernel_shape, strides, dilations, pads and auto_pad of the step's node, and checks them.
+ * x, y: [N, C, spatial...] of what the window slides over and of what it gives (for a transposed convolution: the other
+ * way round). kernel: the weight's spatial dims, or NULL: kernel_shape must be there. */
+int pith_sliding_read(struct pith_step *step, const struct pith_shape *x, const struct pith_shape *y, const int64_t *kernel,
+                     struct pith_sliding *out, struct pith_error *err) PITH_CHECKED;
+/* Whether y has the size that the formula for convolutions gives; -EINVAL with the sentence where not. */
+int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *window, struct pith_error *err) PITH_CHECKED;
+
+/* Of `count` outputs along dimension d that begin at output `first`: those whose element under tap `tap` lies inside the
+ * input are [*out_from, *out_to), counted from `first`. */
+static inline void pith_sliding_valid(const struct pith_sliding *w, int d, int64_t tap, int64_t first, int64_t count,
+                                     int64_t *out_from, int64_t *out_to)
+{
+    const int64_t start = first * w->stride[d] - w->pad[d] + tap * w->dilation[d];
+    int64_t from = start < 0 ? (-start + w->stride[d] - 1) / w->stride[d] : 0;
+    int64_t to = start >= w->in[d] ? 0 : (w->in[d] - 1 - start) / w->stride[d] + 1;
+
+    to = to > count ? count : to;
+    from = from > to ? to : from;
+    *out_from = from;
+    *out_to = to;
+}
+
+#endif
