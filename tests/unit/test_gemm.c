@@ -13,20 +13,23 @@ static float random_float(void)
     return (float) (seed >> 8) / (float) (1 << 23) - 1.0F;
 }
 
-/* A float sum of n products of |a|, |b| <= 1, in any order, with or without fused additions, is within n * 2^-24 of
- * its terms' absolute sum (<= n) from the exact one: n * n * 6e-8; one more rounding for the bias and one for storing. */
+/* A float sum of n products of |a|, |b| <= 1, in any order, with or without fused additions, is
+ * within n * 2^-24 of its terms' absolute sum (<= n) from the exact one: n * n * 6e-8; one more
+ * rounding for the bias and one for storing. */
 static double tolerance(int64_t depth)
 {
     return (double) (depth + 2) * (double) (depth + 2) * 6e-8;
 }
 
-static void check_f32(const struct pith_gemm_form *form, int64_t rows, int64_t cols, int64_t depth, bool relu)
+static void check_f32(const struct pith_gemm_form *form, int64_t rows, int64_t cols, int64_t depth,
+                      bool relu)
 {
     float *a = malloc((size_t) (rows * depth) * 4), *b = malloc((size_t) (depth * cols) * 4);
     float *packed = malloc((size_t) pith_gemm_packed(form, depth, cols) * 4);
     float *c = malloc((size_t) (rows * cols) * 4), *want = malloc((size_t) (rows * cols) * 4);
     float *bias = malloc((size_t) (rows + cols) * 4);
-    struct pith_gemm_f32 g = {.rows = rows, .cols = cols, .depth = depth, .a = a, .a_row = depth, .a_depth = 1};
+    struct pith_gemm_f32 g = {
+        .rows = rows, .cols = cols, .depth = depth, .a = a, .a_row = depth, .a_depth = 1};
 
     for (int64_t i = 0; i < rows * depth; i++)
         a[i] = random_float();
@@ -47,8 +50,8 @@ static void check_f32(const struct pith_gemm_form *form, int64_t rows, int64_t c
     form->f32(&g);
     for (int64_t i = 0; i < rows * cols; i++)
         if (fabs((double) c[i] - want[i]) > tolerance(depth))
-            fail_msg("%s %dx%dx%d [%d]: %g, not %g", form->isa, (int) rows, (int) cols, (int) depth, (int) i,
-                     (double) c[i], (double) want[i]);
+            fail_msg("%s %dx%dx%d [%d]: %g, not %g", form->isa, (int) rows, (int) cols, (int) depth,
+                     (int) i, (double) c[i], (double) want[i]);
     free(a), free(b), free(packed), free(c), free(want), free(bias);
 }
 
@@ -66,18 +69,30 @@ static void gemm_f32_equals_the_plain_sum(void **state)
                     check_f32(form, sizes[r], sizes[c], sizes[d], (r + c + d) % 2 == 1);
 }
 
-/* Everything is exact but the scaling: float, so a value that lies within 1e-4 of a half may go either way. */
-static void check_s16(const struct pith_gemm_form *form, int64_t rows, int64_t cols, int64_t depth, bool by_row)
+/* Everything is exact but the scaling: float, so a value that lies within 1e-4 of a half may go
+ * either way. */
+static void check_s16(const struct pith_gemm_form *form, int64_t rows, int64_t cols, int64_t depth,
+                      bool by_row)
 {
     const int64_t even = (depth + 1) / 2 * 2;
-    int16_t *a = calloc((size_t) (rows * even), 2), *packed = malloc((size_t) pith_gemm_packed(form, depth, cols) * 2);
+    int16_t *a = calloc((size_t) (rows * even), 2),
+            *packed = malloc((size_t) pith_gemm_packed(form, depth, cols) * 2);
     uint8_t *b = malloc((size_t) (depth * cols));
     int32_t *sums = malloc((size_t) (rows * cols) * 4), *bias = malloc((size_t) (rows + cols) * 4);
     int8_t *out = malloc((size_t) (rows * cols));
     float *scale = malloc((size_t) (rows + cols) * 4);
     const int32_t zero = 101;
-    struct pith_gemm_s16 g = {.rows = rows, .cols = cols, .depth = even, .a = a, .a_row = even, .b = packed,
-                              .sums = sums, .out_row = cols, .zero_point = -3, .least = -128, .greatest = 127,
+    struct pith_gemm_s16 g = {.rows = rows,
+                              .cols = cols,
+                              .depth = even,
+                              .a = a,
+                              .a_row = even,
+                              .b = packed,
+                              .sums = sums,
+                              .out_row = cols,
+                              .zero_point = -3,
+                              .least = -128,
+                              .greatest = 127,
                               .activation = PITH_ACTIVATION_NONE};
 
     for (int64_t i = 0; i < rows; i++)
@@ -107,7 +122,8 @@ static void check_s16(const struct pith_gemm_form *form, int64_t rows, int64_t c
         want = (double) (sum + bias[at]) * (double) scale[at] - 3;
         want = want < -128 ? -128 : want > 127 ? 127 : want;
         if (fabs(out[i] - want) > 0.5001)
-            fail_msg("%s %dx%dx%d [%d]: %d, not %g", form->isa, (int) rows, (int) cols, (int) depth, (int) i, out[i], want);
+            fail_msg("%s %dx%dx%d [%d]: %d, not %g", form->isa, (int) rows, (int) cols, (int) depth,
+                     (int) i, out[i], want);
     }
     free(a), free(b), free(packed), free(sums), free(bias), free(out), free(scale);
 }
