@@ -1,0 +1,187 @@
+/* One pass over the calibration samples fills every histogram; the check of a candidate compares outputs only. */
+#include "plugins/techniques/quantize/calibrate.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REFERENCE_MAX_BYTES (16 << 20) /* of kept outputs; fewer samples are kept of a graph with large ones */
+
+/* ---- ranges ---- */
+
+struct collector {
+    struct plan *plan;
+    const struct pith_host *host;
+    uint64_t count;
+};
+
+static int collect(void *user, size_t index, uint64_t sample, const struct pith_tensor *tensor)
+{
+    struct collector *collector = user;
+    struct plan *plan = collector->plan;
+    struct group *group = &plan->groups[plan->group_of[plan->observed[index]]];
+    int64_t elements = pith_shape_elements(&tensor->shape);
+
+    if (tensor->dtype != PITH_FLOAT32 || elements < 0)
+        return -EINVAL;
+    histogram_add(&group->histogram, tensor->data, (size_t) elements);
+    if (index == 0 && collector->host->progress)
+        collector->host->progress(collector->host->context, 0.6 * (double) sample / (double) collector->count);
+    if (index == 0 && collector->host->cancelled && collector->host->cancelled(collector->host->context))
+        return -ECANCELED;
+    return 0;
+}
+
+int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t count, enum range_method method,
+                     double percentile, struct pith_error *err)
+{
+    struct collector collector = {.plan = plan, .host = host, .count = count};
+    int rc = 0;
+
+    for (size_t i = 0; i < plan->group_count; i++)
+        histogram_init(&plan->groups[i].histogram);
+    if (plan->observed_count > 0)
+        rc = host->observe(host->context, plan->graph, 0, count, plan->observed, plan->observed_count, collect,
+                           &collector, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < plan->group_count; i++)
+        if (!plan->groups[i].fixed)
+            plan->groups[i].range = range_estimate(&plan->groups[i].histogram, method, percentile);
+    return 0;
+}
+
+/* ---- how far outputs are from the float graph's ---- */
+
+static int keep_output(void *user, size_t index, uint64_t sample, const struct pith_tensor *tensor)
+{
+    struct reference *reference = user;
+    struct reference_output *output = &reference->outputs[index];
+    int64_t elements = pith_shape_elements(&tensor->shape);
+
+    if (tensor->dtype != PITH_FLOAT32 || elements <= 0)
+        return 0;
+    if (!output->data) {
+        size_t fits = REFERENCE_MAX_BYTES / sizeof(float) / reference->output_count / (size_t) elements;
+
+        if (fits < reference->count)
+            reference->count = fits > 0 ? fits : 1;
+        output->data = calloc((size_t) elements * reference->count, sizeof(float));
+        if (!output->data)
+            return -ENOMEM;
+        output->elements = (size_t) elements;
+        output->real = true;
+    }
+    if ((size_t) elements != output->elements || sample - reference->first >= reference->count)
+        return 0; /* a shape that varies from sample to sample is not compared */
+    memcpy(output->data + (sample - reference->first) * output->elements, tensor->data,
+           output->elements * sizeof(float));
+    output->filled++;
+    return 0;
+}
+
+static uint32_t *output_values(const struct pith_graph *graph)
+{
+    size_t count = pith_graph_output_count(graph);
+    uint32_t *values = calloc(count + 1, sizeof *values);
+
+    for (size_t i = 0; values && i < count; i++)
+        values[i] = pith_graph_output(graph, i);
+    return values;
+}
+
+int reference_make(struct reference *out, const struct pith_graph *graph, const struct pith_host *host,
+                   uint64_t first, uint64_t count, struct pith_error *err)
+{
+    uint32_t *values = output_values(graph);
+    int rc = -ENOMEM;
+
+    *out = (struct reference){.first = first, .count = count, .output_count = pith_graph_output_count(graph)};
+    out->outputs = calloc(out->output_count + 1, sizeof *out->outputs);
+    if (values && out->outputs)
+        rc = host->observe(host->context, graph, first, count, values, out->output_count, keep_output, out, err);
+    for (size_t i = 0; i < out->output_count && out->outputs; i++)
+        if (out->outputs[i].filled < out->count)
+            out->outputs[i].real = false;
+    if (rc < 0)
+        reference_done(out);
+    free(values);
+    return rc;
+}
+
+void reference_done(struct reference *reference)
+{
+    for (size_t i = 0; i < reference->output_count && reference->outputs; i++)
+        free(reference->outputs[i].data);
+    free(reference->outputs);
+    *reference = (struct reference){0};
+}
+
+struct comparison {
+    const struct reference *reference;
+    double *squares; /* of the differences, an output */
+};
+
+static int compare_output(void *user, size_t index, uint64_t sample, const struct pith_tensor *tensor)
+{
+    struct comparison *comparison = user;
+    const struct reference_output *output = &comparison->reference->outputs[index];
+
+    if (!output->real)
+        return 0;
+    if (tensor->dtype != PITH_FLOAT32 || pith_shape_elements(&tensor->shape) != (int64_t) output->elements)
+        return -EINVAL;
+    const float *was = output->data + (sample - comparison->reference->first) * output->elements;
+    const float *is = tensor->data;
+
+    for (size_t i = 0; i < output->elements; i++) {
+        double difference = (double) is[i] - (double) was[i];
+
+        comparison->squares[index] += difference * difference;
+    }
+    return 0;
+}
+
+/* Sum of squares about the mean. An output that hardly varies is held to a thousandth of its size instead. */
+static double spread(const struct reference_output *output, uint64_t samples)
+{
+    size_t count = (size_t) samples * output->elements;
+    double sum = 0, squares = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += (double) output->data[i];
+        squares += (double) output->data[i] * (double) output->data[i];
+    }
+    double about_mean = squares - sum * sum / (double) count;
+
+    return fmax(about_mean, 1e-6 * squares);
+}
+
+int reference_error_ratio(const struct reference *reference, const struct pith_graph *graph,
+                          const struct pith_host *host, uint64_t samples, double *out, struct pith_error *err)
+{
+    struct comparison comparison = {.reference = reference};
+    uint32_t *values = output_values(graph);
+    double worst = 0;
+    int rc = -ENOMEM;
+
+    samples = samples < reference->count ? samples : reference->count;
+    comparison.squares = calloc(reference->output_count + 1, sizeof *comparison.squares);
+    if (values && comparison.squares)
+        rc = host->observe(host->context, graph, reference->first, samples, values, reference->output_count,
+                           compare_output, &comparison, err);
+    for (size_t i = 0; rc == 0 && i < reference->output_count; i++) {
+        if (!reference->outputs[i].real)
+            continue;
+        double whole = spread(&reference->outputs[i], samples);
+        double ratio = comparison.squares[i] == 0 ? 0 : sqrt(comparison.squares[i] / fmax(whole, 1e-30));
+
+        worst = isfinite(ratio) ? fmax(worst, ratio) : HUGE_VAL;
+    }
+    if (rc == 0)
+        *out = worst;
+    free(comparison.squares);
+    free(values);
+    return rc;
+}

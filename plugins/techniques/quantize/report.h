@@ -1,0 +1,22 @@
+/* What was done, by layer, as one JSON object. */
+#ifndef PITH_QUANTIZE_REPORT_H
+#define PITH_QUANTIZE_REPORT_H
+
+#include "plugins/techniques/quantize/plan.h"
+
+struct report {
+    const struct plan *plan;
+    const char *activations;  /* as asked for */
+    int32_t least;            /* of the activations' grid */
+    enum range_method method;
+    double percentile;
+    bool calibrated;
+    uint64_t samples, check_samples;
+    size_t folded;            /* batch normalizations */
+    double error_ratio;       /* negative: not measured */
+    double max_error_ratio;
+};
+/* Freed with free(). NULL: out of memory. */
+char *report_text(const struct report *report);
+
+#endif

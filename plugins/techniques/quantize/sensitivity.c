@@ -1,0 +1,237 @@
+/* Doubling and then bisection over layers ranked by what each costs alone: O(log layers) checks of the whole graph, and
+ * an answer in any case. */
+#include "plugins/techniques/quantize/sensitivity.h"
+
+#include "plugins/techniques/quantize/write.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define RANKED_LAYERS  32 /* at most so many are measured alone; the rest are ranked by their estimate */
+#define RANKING_SAMPLES 8
+
+struct ranked {
+    size_t layer;
+    double cost; /* the outputs' error with only this layer so, or an estimate that is comparable between layers */
+};
+
+static int dearest_first(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+
+    if (x->cost != y->cost)
+        return x->cost > y->cost ? -1 : 1;
+    return x->layer < y->layer ? -1 : x->layer > y->layer;
+}
+
+/* Writes the plan as it is, and measures the outputs' error. */
+static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t samples, struct pith_graph **out,
+                   double *out_error, struct pith_error *err)
+{
+    struct pith_graph *graph = NULL;
+    int rc = plan_mark(plan);
+
+    if (rc == 0)
+        rc = write_graph(plan, sensitivity->dtype, &graph, err);
+    if (rc == 0)
+        rc = reference_error_ratio(sensitivity->reference, graph, sensitivity->host, samples, out_error, err);
+    if (sensitivity->passes_left > 0)
+        sensitivity->passes_left--;
+    if (rc < 0) {
+        pith_graph_free(graph);
+        return rc;
+    }
+    *out = graph;
+    return 0;
+}
+
+/* Noise of the layer's input and weights, relative to their signal: what its result errs by, roughly. */
+static double estimate(const struct plan *plan, const struct layer *layer)
+{
+    double noise = pow(10, -layer->weight_sqnr_db / 10);
+    uint32_t input = pith_node_input(plan->graph, layer->node, 0);
+
+    if (layer->form == LAYER_STATIC && plan->group_of[input] != NO_GROUP) {
+        const struct group *group = &plan->groups[plan->group_of[input]];
+
+        noise += pow(10, -range_sqnr_db(&group->histogram, group->range) / 10);
+    }
+    return sqrt(noise);
+}
+
+/* The error with only this layer as it is and all others float. */
+static int measure_alone(struct sensitivity *sensitivity, struct plan *plan, size_t index, double *out,
+                         struct pith_error *err)
+{
+    struct plan alone = *plan; /* shares everything but the layers' forms */
+    struct pith_graph *graph = NULL;
+    int rc = 0;
+
+    alone.layers = calloc(plan->layer_count, sizeof *alone.layers);
+    alone.quantized = calloc((size_t) pith_graph_value_limit(plan->graph) + 1, sizeof *alone.quantized);
+    if (!alone.layers || !alone.quantized)
+        rc = -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < plan->layer_count; i++) {
+        alone.layers[i] = plan->layers[i];
+        if (i != index)
+            alone.layers[i].form = LAYER_FLOAT;
+    }
+    if (rc == 0)
+        rc = attempt(sensitivity, &alone, RANKING_SAMPLES, &graph, out, err);
+    pith_graph_free(graph);
+    free(alone.layers);
+    free(alone.quantized);
+    return rc;
+}
+
+static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum layer_form form,
+                       struct ranked **out, size_t *out_count, struct pith_error *err)
+{
+    struct ranked *ranked = calloc(plan->layer_count + 1, sizeof *ranked);
+    size_t count = 0;
+    int rc = ranked ? 0 : -ENOMEM;
+
+    for (size_t i = 0; rc == 0 && i < plan->layer_count; i++)
+        if (plan->layers[i].form == form)
+            ranked[count++] = (struct ranked){.layer = i, .cost = estimate(plan, &plan->layers[i])};
+    if (rc == 0 && count > 0)
+        qsort(ranked, count, sizeof *ranked, dearest_first);
+    size_t measured = count < RANKED_LAYERS ? count : RANKED_LAYERS;
+
+    /* Half of the passes at most go into the order; the search needs the others. */
+    if (measured > sensitivity->passes_left / 2)
+        measured = sensitivity->passes_left / 2;
+    for (size_t i = 0; rc == 0 && i < measured; i++) {
+        rc = measure_alone(sensitivity, plan, ranked[i].layer, &ranked[i].cost, err);
+        plan->layers[ranked[i].layer].output_error_ratio = ranked[i].cost;
+    }
+    if (rc < 0) {
+        free(ranked);
+        return rc;
+    }
+    if (measured > 0)
+        qsort(ranked, measured, sizeof *ranked, dearest_first);
+    *out = ranked;
+    *out_count = count;
+    return 0;
+}
+
+static void move_first(struct plan *plan, const struct ranked *ranked, size_t count, size_t moved,
+                       enum layer_form from, enum layer_form to, const char *why)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct layer *layer = &plan->layers[ranked[i].layer];
+
+        layer->form = i < moved ? to : from;
+        layer->why = i < moved ? why : NULL;
+    }
+}
+
+struct search { /* over how many of the ranked layers are moved */
+    struct plan *plan;
+    struct ranked *ranked;
+    size_t count;
+    enum layer_form from, to;
+    const char *why;
+    size_t best;              /* moved in *graph */
+    struct pith_graph *graph; /* of the best */
+    double error_ratio;       /* of the best */
+};
+
+/* Tries `moved` layers, and keeps the graph where it is better: within the limit with fewer moved, or nearer to it. */
+static int try_moved(struct sensitivity *sensitivity, struct search *search, size_t moved, double *out_error,
+                     struct pith_error *err)
+{
+    struct pith_graph *graph = NULL;
+    double limit = sensitivity->max_error_ratio;
+    int rc;
+
+    move_first(search->plan, search->ranked, search->count, moved, search->from, search->to, search->why);
+    rc = attempt(sensitivity, search->plan, UINT64_MAX, &graph, out_error, err);
+    if (rc < 0)
+        return rc;
+    bool better = search->error_ratio > limit ? *out_error < search->error_ratio
+                                              : *out_error <= limit && moved < search->best;
+
+    if (better) {
+        pith_graph_free(search->graph);
+        search->graph = graph;
+        search->best = moved;
+        search->error_ratio = *out_error;
+    } else {
+        pith_graph_free(graph);
+    }
+    return 0;
+}
+
+static int search_count(struct sensitivity *sensitivity, struct search *search, struct pith_error *err)
+{
+    size_t below = 0, at = 0; /* `below` misses the limit, `at` keeps it */
+    double error = search->error_ratio;
+    int rc = 0;
+
+    for (size_t moved = 1; rc == 0 && at == 0 && search->count > 0; moved *= 2) {
+        size_t tried = moved < search->count ? moved : search->count;
+
+        if (sensitivity->passes_left < 2)
+            tried = search->count; /* the last look is at the finest */
+        rc = try_moved(sensitivity, search, tried, &error, err);
+        if (error <= sensitivity->max_error_ratio)
+            at = tried;
+        else
+            below = tried;
+        if (tried == search->count)
+            break;
+    }
+    while (rc == 0 && at > below + 1 && sensitivity->passes_left > 0) {
+        size_t middle = below + (at - below) / 2;
+
+        rc = try_moved(sensitivity, search, middle, &error, err);
+        if (error <= sensitivity->max_error_ratio)
+            at = middle;
+        else
+            below = middle;
+    }
+    return rc;
+}
+
+/* One rung of the ladder: as few layers as needed move from a form to the next finer one. */
+static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum layer_form from, enum layer_form to,
+                       const char *why, struct pith_graph **graph, struct pith_error *err)
+{
+    struct search search = {.plan = plan, .from = from, .to = to, .why = why, .graph = *graph};
+    int rc = rank_layers(sensitivity, plan, from, &search.ranked, &search.count, err);
+
+    if (rc < 0)
+        return rc;
+    search.error_ratio = sensitivity->error_ratio;
+    rc = search_count(sensitivity, &search, err);
+    move_first(plan, search.ranked, search.count, search.best, from, to, why);
+    if (rc == 0)
+        rc = plan_mark(plan);
+    *graph = search.graph;
+    sensitivity->error_ratio = search.error_ratio;
+    free(search.ranked);
+    return rc;
+}
+
+int sensitivity_settle(struct sensitivity *sensitivity, struct plan *plan, struct pith_graph **out,
+                       struct pith_error *err)
+{
+    struct pith_graph *graph = NULL;
+    int rc = attempt(sensitivity, plan, UINT64_MAX, &graph, &sensitivity->error_ratio, err);
+
+    if (rc == 0 && sensitivity->error_ratio > sensitivity->max_error_ratio)
+        rc = move_layers(sensitivity, plan, LAYER_STATIC, LAYER_WEIGHTS,
+                         "integer activations here move the graph's outputs too far", &graph, err);
+    if (rc == 0 && sensitivity->error_ratio > sensitivity->max_error_ratio)
+        rc = move_layers(sensitivity, plan, LAYER_WEIGHTS, LAYER_FLOAT16,
+                         "8-bit weights here move the graph's outputs too far", &graph, err);
+    if (rc < 0) {
+        pith_graph_free(graph);
+        return rc;
+    }
+    *out = graph;
+    return 0;
+}
