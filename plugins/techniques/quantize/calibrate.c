@@ -1,4 +1,5 @@
-/* One pass over the calibration samples fills every histogram; the check of a candidate compares outputs only. */
+/* One pass over the calibration samples fills every histogram; the check of a candidate compares
+ * outputs only. */
 #include "plugins/techniques/quantize/calibrate.h"
 
 #include <errno.h>
@@ -6,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REFERENCE_MAX_BYTES (16 << 20) /* of kept outputs; fewer samples are kept of a graph with large ones */
+#define REFERENCE_MAX_BYTES                                                                        \
+    (16 << 20) /* of kept outputs; fewer samples are kept of a graph with large ones */
 
 /* ---- ranges ---- */
 
@@ -27,14 +29,16 @@ static int collect(void *user, size_t index, uint64_t sample, const struct pith_
         return -EINVAL;
     histogram_add(&group->histogram, tensor->data, (size_t) elements);
     if (index == 0 && collector->host->progress)
-        collector->host->progress(collector->host->context, 0.6 * (double) sample / (double) collector->count);
-    if (index == 0 && collector->host->cancelled && collector->host->cancelled(collector->host->context))
+        collector->host->progress(collector->host->context,
+                                  0.6 * (double) sample / (double) collector->count);
+    if (index == 0 && collector->host->cancelled &&
+        collector->host->cancelled(collector->host->context))
         return -ECANCELED;
     return 0;
 }
 
-int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t count, enum range_method method,
-                     double percentile, struct pith_error *err)
+int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t count,
+                     enum range_method method, double percentile, struct pith_error *err)
 {
     struct collector collector = {.plan = plan, .host = host, .count = count};
     int rc = 0;
@@ -42,8 +46,8 @@ int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t c
     for (size_t i = 0; i < plan->group_count; i++)
         histogram_init(&plan->groups[i].histogram);
     if (plan->observed_count > 0)
-        rc = host->observe(host->context, plan->graph, 0, count, plan->observed, plan->observed_count, collect,
-                           &collector, err);
+        rc = host->observe(host->context, plan->graph, 0, count, plan->observed,
+                           plan->observed_count, collect, &collector, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < plan->group_count; i++)
@@ -63,7 +67,8 @@ static int keep_output(void *user, size_t index, uint64_t sample, const struct p
     if (tensor->dtype != PITH_FLOAT32 || elements <= 0)
         return 0;
     if (!output->data) {
-        size_t fits = REFERENCE_MAX_BYTES / sizeof(float) / reference->output_count / (size_t) elements;
+        size_t fits =
+            REFERENCE_MAX_BYTES / sizeof(float) / reference->output_count / (size_t) elements;
 
         if (fits < reference->count)
             reference->count = fits > 0 ? fits : 1;
@@ -91,16 +96,19 @@ static uint32_t *output_values(const struct pith_graph *graph)
     return values;
 }
 
-int reference_make(struct reference *out, const struct pith_graph *graph, const struct pith_host *host,
-                   uint64_t first, uint64_t count, struct pith_error *err)
+int reference_make(struct reference *out, const struct pith_graph *graph,
+                   const struct pith_host *host, uint64_t first, uint64_t count,
+                   struct pith_error *err)
 {
     uint32_t *values = output_values(graph);
     int rc = -ENOMEM;
 
-    *out = (struct reference){.first = first, .count = count, .output_count = pith_graph_output_count(graph)};
+    *out = (struct reference){
+        .first = first, .count = count, .output_count = pith_graph_output_count(graph)};
     out->outputs = calloc(out->output_count + 1, sizeof *out->outputs);
     if (values && out->outputs)
-        rc = host->observe(host->context, graph, first, count, values, out->output_count, keep_output, out, err);
+        rc = host->observe(host->context, graph, first, count, values, out->output_count,
+                           keep_output, out, err);
     for (size_t i = 0; i < out->output_count && out->outputs; i++)
         if (out->outputs[i].filled < out->count)
             out->outputs[i].real = false;
@@ -123,14 +131,16 @@ struct comparison {
     double *squares; /* of the differences, an output */
 };
 
-static int compare_output(void *user, size_t index, uint64_t sample, const struct pith_tensor *tensor)
+static int compare_output(void *user, size_t index, uint64_t sample,
+                          const struct pith_tensor *tensor)
 {
     struct comparison *comparison = user;
     const struct reference_output *output = &comparison->reference->outputs[index];
 
     if (!output->real)
         return 0;
-    if (tensor->dtype != PITH_FLOAT32 || pith_shape_elements(&tensor->shape) != (int64_t) output->elements)
+    if (tensor->dtype != PITH_FLOAT32 ||
+        pith_shape_elements(&tensor->shape) != (int64_t) output->elements)
         return -EINVAL;
     const float *was = output->data + (sample - comparison->reference->first) * output->elements;
     const float *is = tensor->data;
@@ -143,7 +153,8 @@ static int compare_output(void *user, size_t index, uint64_t sample, const struc
     return 0;
 }
 
-/* Sum of squares about the mean. An output that hardly varies is held to a thousandth of its size instead. */
+/* Sum of squares about the mean. An output that hardly varies is held to a thousandth of its size
+ * instead. */
 static double spread(const struct reference_output *output, uint64_t samples)
 {
     size_t count = (size_t) samples * output->elements;
@@ -159,7 +170,8 @@ static double spread(const struct reference_output *output, uint64_t samples)
 }
 
 int reference_error_ratio(const struct reference *reference, const struct pith_graph *graph,
-                          const struct pith_host *host, uint64_t samples, double *out, struct pith_error *err)
+                          const struct pith_host *host, uint64_t samples, double *out,
+                          struct pith_error *err)
 {
     struct comparison comparison = {.reference = reference};
     uint32_t *values = output_values(graph);
@@ -169,13 +181,14 @@ int reference_error_ratio(const struct reference *reference, const struct pith_g
     samples = samples < reference->count ? samples : reference->count;
     comparison.squares = calloc(reference->output_count + 1, sizeof *comparison.squares);
     if (values && comparison.squares)
-        rc = host->observe(host->context, graph, reference->first, samples, values, reference->output_count,
-                           compare_output, &comparison, err);
+        rc = host->observe(host->context, graph, reference->first, samples, values,
+                           reference->output_count, compare_output, &comparison, err);
     for (size_t i = 0; rc == 0 && i < reference->output_count; i++) {
         if (!reference->outputs[i].real)
             continue;
         double whole = spread(&reference->outputs[i], samples);
-        double ratio = comparison.squares[i] == 0 ? 0 : sqrt(comparison.squares[i] / fmax(whole, 1e-30));
+        double ratio =
+            comparison.squares[i] == 0 ? 0 : sqrt(comparison.squares[i] / fmax(whole, 1e-30));
 
         worst = isfinite(ratio) ? fmax(worst, ratio) : HUGE_VAL;
     }

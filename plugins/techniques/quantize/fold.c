@@ -1,5 +1,6 @@
-/* W' = W * gamma / sqrt(variance + epsilon) an output channel, b' = beta + (b - mean) * gamma / sqrt(variance + epsilon).
- * A normalization whose input is used elsewhere, or whose parameters are computed, stays as it is. */
+/* W' = W * gamma / sqrt(variance + epsilon) an output channel, b' = beta + (b - mean) * gamma /
+ * sqrt(variance + epsilon). A normalization whose input is used elsewhere, or whose parameters are
+ * computed, stays as it is. */
 #include "plugins/techniques/quantize/fold.h"
 
 #include <errno.h>
@@ -11,15 +12,16 @@
 struct fold {
     struct pith_graph *graph;
     uint32_t norm, into;
-    const struct pith_tensor *w, *b;          /* b: NULL where there is no bias */
-    const struct pith_tensor *parameter[4];   /* gamma, beta, mean, variance */
+    const struct pith_tensor *w, *b;        /* b: NULL where there is no bias */
+    const struct pith_tensor *parameter[4]; /* gamma, beta, mean, variance */
     int64_t channels;
     uint32_t axis; /* of the output channel in w */
 };
 
 static const struct pith_tensor *float_constant(const struct pith_graph *graph, uint32_t value)
 {
-    const struct pith_tensor *constant = value == PITH_NO_VALUE ? NULL : pith_value_constant(graph, value);
+    const struct pith_tensor *constant =
+        value == PITH_NO_VALUE ? NULL : pith_value_constant(graph, value);
 
     if (!constant || constant->dtype != PITH_FLOAT32 || pith_value_quantization(graph, value))
         return NULL;
@@ -61,9 +63,11 @@ static bool foldable(struct fold *fold)
     const struct pith_graph *graph = fold->graph;
     uint32_t x = pith_node_input(graph, fold->norm, 0);
 
-    if (!is_op(graph, fold->norm, "BatchNormalization") || pith_node_int(graph, fold->norm, "training_mode", 0))
+    if (!is_op(graph, fold->norm, "BatchNormalization") ||
+        pith_node_int(graph, fold->norm, "training_mode", 0))
         return false;
-    if (x == PITH_NO_VALUE || pith_value_use_count(graph, x) != 1 || pith_value_quantization(graph, x))
+    if (x == PITH_NO_VALUE || pith_value_use_count(graph, x) != 1 ||
+        pith_value_quantization(graph, x))
         return false;
     fold->into = pith_value_producer(graph, x);
     if (fold->into == PITH_NO_NODE || !channel_axis(graph, fold->into, &fold->axis))
@@ -91,8 +95,10 @@ static void scale_channels(const struct fold *fold, struct pith_tensor *w, struc
     for (uint32_t i = fold->axis + 1; i < w->shape.rank; i++)
         inner *= w->shape.dim[i];
     for (int64_t c = 0; c < fold->channels; c++) {
-        double gamma = pith_tensor_get(fold->parameter[0], c), beta = pith_tensor_get(fold->parameter[1], c);
-        double mean = pith_tensor_get(fold->parameter[2], c), variance = pith_tensor_get(fold->parameter[3], c);
+        double gamma = pith_tensor_get(fold->parameter[0], c),
+               beta = pith_tensor_get(fold->parameter[1], c);
+        double mean = pith_tensor_get(fold->parameter[2], c),
+               variance = pith_tensor_get(fold->parameter[3], c);
         double factor = gamma / sqrt(variance + (double) epsilon);
 
         for (int64_t block = c * inner; block < elements; block += fold->channels * inner)
@@ -106,7 +112,8 @@ static void scale_channels(const struct fold *fold, struct pith_tensor *w, struc
 static int take_over(const struct fold *fold)
 {
     struct pith_graph *graph = fold->graph;
-    uint32_t to = pith_node_output(graph, fold->into, 0), from = pith_node_output(graph, fold->norm, 0);
+    uint32_t to = pith_node_output(graph, fold->into, 0),
+             from = pith_node_output(graph, fold->norm, 0);
     size_t bytes = strlen(pith_value_name(graph, from)) + 1;
     char *name = malloc(bytes), aside[48];
     int rc = name ? 0 : -ENOMEM;

@@ -5,6 +5,7 @@
 #include <pith/graph.h>
 
 /* Changes graph in place. *out_count: normalizations folded. */
-int fold_batch_norms(struct pith_graph *graph, size_t *out_count, struct pith_error *err) PITH_CHECKED;
+int fold_batch_norms(struct pith_graph *graph, size_t *out_count,
+                     struct pith_error *err) PITH_CHECKED;
 
 #endif

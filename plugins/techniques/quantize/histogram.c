@@ -1,5 +1,6 @@
-/* Streaming histogram: bins anchored at zero, width a power of two. When a value falls outside, the window slides while
- * its far end is empty, and otherwise neighbours merge and the width doubles. Estimating ranges is range.c's. */
+/* Streaming histogram: bins anchored at zero, width a power of two. When a value falls outside, the
+ * window slides while its far end is empty, and otherwise neighbours merge and the width doubles.
+ * Estimating ranges is range.c's. */
 #include "plugins/techniques/quantize/histogram.h"
 
 #include <math.h>

@@ -1,5 +1,6 @@
-/* One streaming histogram a tensor: what every range estimator reads. One pass, bounded memory, no second look at the
- * data. Bins are anchored at zero and their width is a power of two, so widening merges neighbours exactly. */
+/* One streaming histogram a tensor: what every range estimator reads. One pass, bounded memory, no
+ * second look at the data. Bins are anchored at zero and their width is a power of two, so widening
+ * merges neighbours exactly. */
 #ifndef PITH_QUANTIZE_HISTOGRAM_H
 #define PITH_QUANTIZE_HISTOGRAM_H
 

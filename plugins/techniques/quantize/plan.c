@@ -1,5 +1,6 @@
-/* The plan: layers from the axis table, activations by walking back from the layers' inputs. An activation is quantized
- * where an integer layer takes it, so nothing is rounded between a convolution and the activation behind it. */
+/* The plan: layers from the axis table, activations by walking back from the layers' inputs. An
+ * activation is quantized where an integer layer takes it, so nothing is rounded between a
+ * convolution and the activation behind it. */
 #include "plugins/techniques/quantize/plan.h"
 
 #include "plugins/techniques/quantize/weights.h"
@@ -26,17 +27,18 @@ static bool is_one_of(const struct pith_graph *graph, uint32_t node, const char 
 }
 
 /* Operators that only move or pick elements of input 0: their output lies on the same grid. */
-static const char *const moving_ops[] = {"MaxPool",   "Reshape",      "Flatten",      "Transpose", "Squeeze",
-                                         "Unsqueeze", "Identity",     "Slice",        "Dropout",   "DepthToSpace",
-                                         "Split",     "SpaceToDepth", "GlobalMaxPool", NULL};
+static const char *const moving_ops[] = {
+    "MaxPool", "Reshape", "Flatten",      "Transpose", "Squeeze",      "Unsqueeze",     "Identity",
+    "Slice",   "Dropout", "DepthToSpace", "Split",     "SpaceToDepth", "GlobalMaxPool", NULL};
 /* Operators that integer kernels run from one grid to another. */
 static const char *const mixing_ops[] = {"Add", "Mul", "AveragePool", "GlobalAveragePool", NULL};
 
 /* ---- layers ---- */
 
-/* The output channel's axis of a weight at this slot, or -2 where the slot holds no weights. The classic mistake is to
- * rely on the default axis of DequantizeLinear. */
-static int32_t weight_axis(const struct pith_graph *graph, uint32_t node, size_t slot, uint32_t rank)
+/* The output channel's axis of a weight at this slot, or -2 where the slot holds no weights. The
+ * classic mistake is to rely on the default axis of DequantizeLinear. */
+static int32_t weight_axis(const struct pith_graph *graph, uint32_t node, size_t slot,
+                           uint32_t rank)
 {
     static const char *const recurrent[] = {"LSTM", "GRU", "RNN", NULL};
 
@@ -64,7 +66,8 @@ static bool runs_static(const struct pith_graph *graph, uint32_t node, size_t sl
     if (slot != 1)
         return false;
     if (is_op(graph, node, "Gemm"))
-        return !pith_node_int(graph, node, "transA", 0) && pith_node_float(graph, node, "alpha", 1) == 1.0f;
+        return !pith_node_int(graph, node, "transA", 0) &&
+               pith_node_float(graph, node, "alpha", 1) == 1.0f;
     return is_one_of(graph, node, ops);
 }
 
@@ -76,7 +79,8 @@ static bool named(const struct plan_options *options, const char *name)
     return false;
 }
 
-static void choose_form(struct layer *layer, const struct plan *plan, const struct plan_options *options)
+static void choose_form(struct layer *layer, const struct plan *plan,
+                        const struct plan_options *options)
 {
     const struct pith_graph *graph = plan->graph;
     struct weight_facts facts;
@@ -90,7 +94,8 @@ static void choose_form(struct layer *layer, const struct plan *plan, const stru
         layer->form = LAYER_FLOAT, layer->why = "a weight is infinite or not a number";
     else if (facts.elements == 0)
         layer->form = LAYER_FLOAT, layer->why = "it has no weights";
-    else if (options->static_activations && options->weights == LAYER_WEIGHTS && layer->can_be_static)
+    else if (options->static_activations && options->weights == LAYER_WEIGHTS &&
+             layer->can_be_static)
         layer->form = LAYER_STATIC;
     else if (facts.elements < LEAST_WEIGHTS)
         layer->form = LAYER_FLOAT, layer->why = "so few weights that nothing is won";
@@ -98,13 +103,15 @@ static void choose_form(struct layer *layer, const struct plan *plan, const stru
         layer->why = "no integer kernel exists for this operator";
 }
 
-static void add_layer(struct plan *plan, uint32_t node, size_t slot, const struct plan_options *options)
+static void add_layer(struct plan *plan, uint32_t node, size_t slot,
+                      const struct plan_options *options)
 {
     const struct pith_graph *graph = plan->graph;
     uint32_t value = pith_node_input(graph, node, slot);
     const struct pith_tensor *w = value == PITH_NO_VALUE ? NULL : pith_value_constant(graph, value);
 
-    if (!w || w->dtype != PITH_FLOAT32 || w->shape.rank < 2 || pith_value_quantization(graph, value))
+    if (!w || w->dtype != PITH_FLOAT32 || w->shape.rank < 2 ||
+        pith_value_quantization(graph, value))
         return;
     int32_t axis = weight_axis(graph, node, slot, w->shape.rank);
 
@@ -128,7 +135,8 @@ static int find_layers(struct plan *plan, const struct plan_options *options)
     size_t count = 0;
     const uint32_t *order = pith_graph_order(plan->graph, &count);
 
-    plan->layers = calloc(2 * count + 1, sizeof *plan->layers); /* no operator has more than two weights */
+    plan->layers =
+        calloc(2 * count + 1, sizeof *plan->layers); /* no operator has more than two weights */
     if (!plan->layers)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
@@ -158,8 +166,8 @@ static bool can_quantize(const struct pith_graph *graph, uint32_t value)
 
 struct walk {
     struct plan *plan;
-    uint32_t *share;  /* union of values on one grid; NULL where groups are made already */
-    uint32_t *stack;  /* values to walk back from: each value is pushed once */
+    uint32_t *share; /* union of values on one grid; NULL where groups are made already */
+    uint32_t *stack; /* values to walk back from: each value is pushed once */
     size_t depth;
 };
 
@@ -200,7 +208,8 @@ static void walk_back(struct walk *walk, uint32_t value)
         uint32_t a = pith_node_input(graph, node, 0), b = pith_node_input(graph, node, 1);
 
         /* Both or none: an Add of integers and floats runs as float anyway. */
-        if (pith_node_input_count(graph, node) == 1 || (can_quantize(graph, a) && can_quantize(graph, b))) {
+        if (pith_node_input_count(graph, node) == 1 ||
+            (can_quantize(graph, a) && can_quantize(graph, b))) {
             (void) push(walk, a);
             (void) push(walk, b);
         }
@@ -215,7 +224,8 @@ static void mark(struct walk *walk)
     for (size_t i = 0; i < plan->layer_count; i++) {
         struct layer *layer = &plan->layers[i];
 
-        if (layer->form == LAYER_STATIC && !push(walk, pith_node_input(plan->graph, layer->node, 0))) {
+        if (layer->form == LAYER_STATIC &&
+            !push(walk, pith_node_input(plan->graph, layer->node, 0))) {
             layer->form = LAYER_WEIGHTS;
             layer->why = "its input is an output of the graph, a constant, or no float";
         }

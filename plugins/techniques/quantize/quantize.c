@@ -1,6 +1,7 @@
-/* Technique quantize: static int8 with calibration, or integer weights alone. Folds batch normalizations, plans, fits
- * ranges to the calibration samples, and moves the layers that hurt to finer forms. Accuracy of the whole model is
- * the host's to keep: it asks for finer results by the option `finer`. */
+/* Technique quantize: static int8 with calibration, or integer weights alone. Folds batch
+ * normalizations, plans, fits ranges to the calibration samples, and moves the layers that hurt to
+ * finer forms. Accuracy of the whole model is the host's to keep: it asks for finer results by the
+ * option `finer`. */
 #include "plugins/techniques/quantize/fold.h"
 #include "plugins/techniques/quantize/report.h"
 #include "plugins/techniques/quantize/sensitivity.h"
@@ -15,7 +16,7 @@
 #include <string.h>
 
 #define CHECK_SAMPLES 32 /* that the ranges have not seen, of those that came */
-#define CHECK_SHARE    4 /* one in so many */
+#define CHECK_SHARE   4  /* one in so many */
 
 static const char *const weight_choices[] = {"int8", "float16", NULL};
 static const char *const activation_choices[] = {"int8", "uint8", "float32", NULL};
@@ -35,41 +36,77 @@ enum {
 };
 
 static const struct pith_option options[] = {
-    [OPTION_WEIGHTS] = {.name = "weights", .type = PITH_OPTION_CHOICE, .otherwise = "int8", .choices = weight_choices,
+    [OPTION_WEIGHTS] = {.name = "weights",
+                        .type = PITH_OPTION_CHOICE,
+                        .otherwise = "int8",
+                        .choices = weight_choices,
                         .help = "how weights are stored: int8 with a scale a channel, or float16"},
-    [OPTION_ACTIVATIONS] = {.name = "activations", .type = PITH_OPTION_CHOICE, .otherwise = "int8",
-                            .choices = activation_choices,
-                            .help = "what flows between layers: int8 or uint8 (wants calibration samples), or float32, "
-                                    "where only weights get smaller"},
-    [OPTION_RANGES] = {.name = "ranges", .type = PITH_OPTION_CHOICE, .otherwise = "mse",
+    [OPTION_ACTIVATIONS] =
+        {.name = "activations",
+         .type = PITH_OPTION_CHOICE,
+         .otherwise = "int8",
+         .choices = activation_choices,
+         .help =
+             "what flows between layers: int8 or uint8 (wants calibration samples), or float32, "
+             "where only weights get smaller"},
+    [OPTION_RANGES] = {.name = "ranges",
+                       .type = PITH_OPTION_CHOICE,
+                       .otherwise = "mse",
                        .choices = range_method_names,
-                       .help = "how an activation's range follows from the samples: all of it, all but the rarest, or "
+                       .help = "how an activation's range follows from the samples: all of it, all "
+                               "but the rarest, or "
                                "where the squared error is least"},
-    [OPTION_PERCENTILE] = {.name = "percentile", .type = PITH_OPTION_FLOAT, .minimum = 50, .maximum = 100,
-                           .otherwise = "99.99",
-                           .help = "share of values inside the range on each side, for ranges: percentile"},
-    [OPTION_PER_CHANNEL] = {.name = "per_channel", .type = PITH_OPTION_BOOL, .otherwise = "true",
-                            .help = "a scale for each output channel; false where the target can't (some NPUs)"},
-    [OPTION_KEEP] = {.name = "keep", .type = PITH_OPTION_STRINGS, .otherwise = "[]",
+    [OPTION_PERCENTILE] =
+        {.name = "percentile",
+         .type = PITH_OPTION_FLOAT,
+         .minimum = 50,
+         .maximum = 100,
+         .otherwise = "99.99",
+         .help = "share of values inside the range on each side, for ranges: percentile"},
+    [OPTION_PER_CHANNEL] =
+        {.name = "per_channel",
+         .type = PITH_OPTION_BOOL,
+         .otherwise = "true",
+         .help = "a scale for each output channel; false where the target can't (some NPUs)"},
+    [OPTION_KEEP] = {.name = "keep",
+                     .type = PITH_OPTION_STRINGS,
+                     .otherwise = "[]",
                      .help = "names of nodes that stay float"},
-    [OPTION_SAMPLES] = {.name = "samples", .type = PITH_OPTION_INT, .minimum = 0, .maximum = 1000000, .otherwise = "0",
+    [OPTION_SAMPLES] = {.name = "samples",
+                        .type = PITH_OPTION_INT,
+                        .minimum = 0,
+                        .maximum = 1000000,
+                        .otherwise = "0",
                         .help = "most calibration samples to use; 0: all there are"},
-    [OPTION_MAX_ERROR_RATIO] = {.name = "max_error_ratio", .type = PITH_OPTION_FLOAT, .minimum = 0, .maximum = 1e9,
-                                .otherwise = "0.1",
-                                .help = "greatest root mean square error of the graph's outputs, relative to their "
-                                        "deviation; layers that push it higher are kept finer. 0: no check"},
-    [OPTION_MAX_CHECKS] = {.name = "max_checks", .type = PITH_OPTION_INT, .minimum = 4, .maximum = 10000,
-                           .otherwise = "96", .help = "most runs over the check samples in search of those layers"},
-    [OPTION_FINER] = {.name = "finer", .type = PITH_OPTION_INT, .minimum = 0, .maximum = 2, .otherwise = "0",
-                      .help = "steps finer than asked for: 1 leaves activations float, 2 stores weights as float16 too. "
+    [OPTION_MAX_ERROR_RATIO] =
+        {.name = "max_error_ratio",
+         .type = PITH_OPTION_FLOAT,
+         .minimum = 0,
+         .maximum = 1e9,
+         .otherwise = "0.1",
+         .help = "greatest root mean square error of the graph's outputs, relative to their "
+                 "deviation; layers that push it higher are kept finer. 0: no check"},
+    [OPTION_MAX_CHECKS] = {.name = "max_checks",
+                           .type = PITH_OPTION_INT,
+                           .minimum = 4,
+                           .maximum = 10000,
+                           .otherwise = "96",
+                           .help = "most runs over the check samples in search of those layers"},
+    [OPTION_FINER] = {.name = "finer",
+                      .type = PITH_OPTION_INT,
+                      .minimum = 0,
+                      .maximum = 2,
+                      .otherwise = "0",
+                      .help = "steps finer than asked for: 1 leaves activations float, 2 stores "
+                              "weights as float16 too. "
                               "The accuracy budget raises it where a graph needs it"},
     {.name = NULL},
 };
 
 static bool wants_static(const struct pith_option_value *values)
 {
-    return values[OPTION_ACTIVATIONS].integer != ACTIVATIONS_FLOAT32 && values[OPTION_FINER].integer == 0 &&
-           values[OPTION_WEIGHTS].integer == 0;
+    return values[OPTION_ACTIVATIONS].integer != ACTIVATIONS_FLOAT32 &&
+           values[OPTION_FINER].integer == 0 && values[OPTION_WEIGHTS].integer == 0;
 }
 
 static uint32_t quantize_needs(const struct pith_option_value *values)
@@ -116,7 +153,9 @@ static int plan_layers(struct run *run, bool calibrated, struct pith_error *err)
     struct plan_options wanted = {
         .static_activations = calibrated && wants_static(values),
         .per_channel = values[OPTION_PER_CHANNEL].integer,
-        .weights = values[OPTION_WEIGHTS].integer || values[OPTION_FINER].integer > 1 ? LAYER_FLOAT16 : LAYER_WEIGHTS,
+        .weights = values[OPTION_WEIGHTS].integer || values[OPTION_FINER].integer > 1
+                       ? LAYER_FLOAT16
+                       : LAYER_WEIGHTS,
         .keep = values[OPTION_KEEP].texts,
         .keep_count = values[OPTION_KEEP].text_count,
     };
@@ -138,7 +177,8 @@ static void warn_of_unknown_names(const struct run *run)
             found = !strcmp(pith_node_name(run->folded, run->plan.layers[j].node), keep->texts[i]);
         if (found)
             continue;
-        (void) snprintf(text, sizeof text, "keep names \"%.150s\", which no layer with weights is called",
+        (void) snprintf(text, sizeof text,
+                        "keep names \"%.150s\", which no layer with weights is called",
                         keep->texts[i]);
         host->log(host->context, PITH_LOG_WARNING, "quantize_keep_unknown", text);
     }
@@ -182,14 +222,17 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
     share_samples(run);
     run->report.calibrated = wants_static(run->values);
     if (run->report.calibrated && run->report.samples == 0)
-        return pith_fail(err, -EINVAL, "quantize: integer activations want calibration samples, and there are none; "
-                                       "give some, or set activations: float32");
+        return pith_fail(
+            err, -EINVAL,
+            "quantize: integer activations want calibration samples, and there are none; "
+            "give some, or set activations: float32");
     rc = plan_layers(run, run->report.calibrated, err);
     if (rc < 0)
         return rc;
     warn_of_unknown_names(run);
     if (run->report.calibrated)
-        rc = calibrate_ranges(&run->plan, host, run->report.samples, run->report.method, run->report.percentile, err);
+        rc = calibrate_ranges(&run->plan, host, run->report.samples, run->report.method,
+                              run->report.percentile, err);
     say_progress(run, 0.6);
     if (rc == 0)
         rc = settle(run, out, err);
@@ -201,10 +244,12 @@ static int write_metadata(const struct run *run, struct pith_graph *graph)
 {
     char text[160];
 
-    (void) snprintf(text, sizeof text, "int8 %zu, weights-int8 %zu, weights-float16 %zu, float32 %zu layers; activations %s",
-                    plan_count(&run->plan, LAYER_STATIC), plan_count(&run->plan, LAYER_WEIGHTS),
-                    plan_count(&run->plan, LAYER_FLOAT16), plan_count(&run->plan, LAYER_FLOAT),
-                    run->report.calibrated ? run->report.activations : "float32");
+    (void) snprintf(
+        text, sizeof text,
+        "int8 %zu, weights-int8 %zu, weights-float16 %zu, float32 %zu layers; activations %s",
+        plan_count(&run->plan, LAYER_STATIC), plan_count(&run->plan, LAYER_WEIGHTS),
+        plan_count(&run->plan, LAYER_FLOAT16), plan_count(&run->plan, LAYER_FLOAT),
+        run->report.calibrated ? run->report.activations : "float32");
     return pith_graph_set_metadata(graph, "pith.quantize", text);
 }
 
@@ -262,7 +307,8 @@ const struct pith_plugin pith_plugin = {
     .kind = PITH_KIND_TECHNIQUE,
     .name = "quantize",
     .version = "1.0",
-    .summary = "8-bit integers for weights and activations, or for weights alone; layers that hurt stay finer",
+    .summary = "8-bit integers for weights and activations, or for weights alone; layers that hurt "
+               "stay finer",
     .ops = &ops,
     .options = options,
 };

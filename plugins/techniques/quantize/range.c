@@ -3,10 +3,10 @@
 
 #include <math.h>
 
-#define MSE_STEPS 100     /* clips tried an end */
-#define MSE_STEP 0.0092   /* the last one keeps 1 - 99 * 0.0092 = 9 % of the extreme */
-#define MSE_ROUNDS 3      /* ends in turn, until neither moves */
-#define SQNR_LIMIT_DB 200 /* "no noise", finite so that it can be a JSON number */
+#define MSE_STEPS     100    /* clips tried an end */
+#define MSE_STEP      0.0092 /* the last one keeps 1 - 99 * 0.0092 = 9 % of the extreme */
+#define MSE_ROUNDS    3      /* ends in turn, until neither moves */
+#define SQNR_LIMIT_DB 200    /* "no noise", finite so that it can be a JSON number */
 
 const char *const range_method_names[] = {"minmax", "percentile", "mse", NULL};
 
@@ -30,7 +30,8 @@ struct grid grid_of_range(struct range range, int32_t least)
     struct grid grid = {.scale = 1, .zero_point = least, .least = least};
     double scale = (range.high - range.low) / 255;
 
-    /* A scale that is no normal float would not survive the file; such a tensor is as good as all zero. */
+    /* A scale that is no normal float would not survive the file; such a tensor is as good as all
+     * zero. */
     if (!(scale >= 1e-37) || !isfinite(scale))
         return grid;
     double zero = nearbyint(-range.low / (double) (float) scale);
@@ -71,7 +72,8 @@ double range_sqnr_db(const struct histogram *histogram, struct range range)
     return sqnr_db(histogram->squares / (double) histogram->values, range_error(histogram, range));
 }
 
-/* Leaves (100 - percentile) % of the values outside on each side. Zeros count: they are values too. */
+/* Leaves (100 - percentile) % of the values outside on each side. Zeros count: they are values too.
+ */
 static struct range by_percentile(const struct histogram *histogram, double percentile)
 {
     double total = (double) histogram->zeros, below = 0, above = 0;
@@ -110,8 +112,8 @@ static struct range by_percentile(const struct histogram *histogram, double perc
 }
 
 /* The clip of one end that errs least, with the other end where it is. */
-static double best_end(const struct histogram *histogram, struct range range, int upper, double extreme,
-                       double *least)
+static double best_end(const struct histogram *histogram, struct range range, int upper,
+                       double extreme, double *least)
 {
     double best = upper ? range.high : range.low;
 
@@ -147,7 +149,8 @@ static struct range by_mse(const struct histogram *histogram)
     return range;
 }
 
-struct range range_estimate(const struct histogram *histogram, enum range_method method, double percentile)
+struct range range_estimate(const struct histogram *histogram, enum range_method method,
+                            double percentile)
 {
     if (histogram->any && method == RANGE_PERCENTILE)
         return by_percentile(histogram, percentile);

@@ -19,7 +19,8 @@ struct grid {
 };
 
 /* percentile: 50..100, of the values on each side that stay inside. */
-struct range range_estimate(const struct histogram *histogram, enum range_method method, double percentile);
+struct range range_estimate(const struct histogram *histogram, enum range_method method,
+                            double percentile);
 struct grid grid_of_range(struct range range, int32_t least);
 /* Mean squared error of the histogram's values on the grid of the range. */
 double range_error(const struct histogram *histogram, struct range range);

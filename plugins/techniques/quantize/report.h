@@ -6,14 +6,14 @@
 
 struct report {
     const struct plan *plan;
-    const char *activations;  /* as asked for */
-    int32_t least;            /* of the activations' grid */
+    const char *activations; /* as asked for */
+    int32_t least;           /* of the activations' grid */
     enum range_method method;
     double percentile;
     bool calibrated;
     uint64_t samples, check_samples;
-    size_t folded;            /* batch normalizations */
-    double error_ratio;       /* negative: not measured */
+    size_t folded;      /* batch normalizations */
+    double error_ratio; /* negative: not measured */
     double max_error_ratio;
 };
 /* Freed with free(). NULL: out of memory. */

@@ -1,5 +1,5 @@
-/* Doubling and then bisection over layers ranked by what each costs alone: O(log layers) checks of the whole graph, and
- * an answer in any case. */
+/* Doubling and then bisection over layers ranked by what each costs alone: O(log layers) checks of
+ * the whole graph, and an answer in any case. */
 #include "plugins/techniques/quantize/sensitivity.h"
 
 #include "plugins/techniques/quantize/write.h"
@@ -8,12 +8,14 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define RANKED_LAYERS  32 /* at most so many are measured alone; the rest are ranked by their estimate */
+#define RANKED_LAYERS                                                                              \
+    32 /* at most so many are measured alone; the rest are ranked by their estimate */
 #define RANKING_SAMPLES 8
 
 struct ranked {
     size_t layer;
-    double cost; /* the outputs' error with only this layer so, or an estimate that is comparable between layers */
+    double cost; /* the outputs' error with only this layer so, or an estimate that is comparable
+                    between layers */
 };
 
 static int dearest_first(const void *a, const void *b)
@@ -26,8 +28,8 @@ static int dearest_first(const void *a, const void *b)
 }
 
 /* Writes the plan as it is, and measures the outputs' error. */
-static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t samples, struct pith_graph **out,
-                   double *out_error, struct pith_error *err)
+static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t samples,
+                   struct pith_graph **out, double *out_error, struct pith_error *err)
 {
     struct pith_graph *graph = NULL;
     int rc = plan_mark(plan);
@@ -35,7 +37,8 @@ static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t 
     if (rc == 0)
         rc = write_graph(plan, sensitivity->dtype, &graph, err);
     if (rc == 0)
-        rc = reference_error_ratio(sensitivity->reference, graph, sensitivity->host, samples, out_error, err);
+        rc = reference_error_ratio(sensitivity->reference, graph, sensitivity->host, samples,
+                                   out_error, err);
     if (sensitivity->passes_left > 0)
         sensitivity->passes_left--;
     if (rc < 0) {
@@ -46,7 +49,8 @@ static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t 
     return 0;
 }
 
-/* Noise of the layer's input and weights, relative to their signal: what its result errs by, roughly. */
+/* Noise of the layer's input and weights, relative to their signal: what its result errs by,
+ * roughly. */
 static double estimate(const struct plan *plan, const struct layer *layer)
 {
     double noise = pow(10, -layer->weight_sqnr_db / 10);
@@ -61,15 +65,16 @@ static double estimate(const struct plan *plan, const struct layer *layer)
 }
 
 /* The error with only this layer as it is and all others float. */
-static int measure_alone(struct sensitivity *sensitivity, struct plan *plan, size_t index, double *out,
-                         struct pith_error *err)
+static int measure_alone(struct sensitivity *sensitivity, struct plan *plan, size_t index,
+                         double *out, struct pith_error *err)
 {
     struct plan alone = *plan; /* shares everything but the layers' forms */
     struct pith_graph *graph = NULL;
     int rc = 0;
 
     alone.layers = calloc(plan->layer_count, sizeof *alone.layers);
-    alone.quantized = calloc((size_t) pith_graph_value_limit(plan->graph) + 1, sizeof *alone.quantized);
+    alone.quantized =
+        calloc((size_t) pith_graph_value_limit(plan->graph) + 1, sizeof *alone.quantized);
     if (!alone.layers || !alone.quantized)
         rc = -ENOMEM;
     for (size_t i = 0; rc == 0 && i < plan->layer_count; i++) {
@@ -139,15 +144,17 @@ struct search { /* over how many of the ranked layers are moved */
     double error_ratio;       /* of the best */
 };
 
-/* Tries `moved` layers, and keeps the graph where it is better: within the limit with fewer moved, or nearer to it. */
-static int try_moved(struct sensitivity *sensitivity, struct search *search, size_t moved, double *out_error,
-                     struct pith_error *err)
+/* Tries `moved` layers, and keeps the graph where it is better: within the limit with fewer moved,
+ * or nearer to it. */
+static int try_moved(struct sensitivity *sensitivity, struct search *search, size_t moved,
+                     double *out_error, struct pith_error *err)
 {
     struct pith_graph *graph = NULL;
     double limit = sensitivity->max_error_ratio;
     int rc;
 
-    move_first(search->plan, search->ranked, search->count, moved, search->from, search->to, search->why);
+    move_first(search->plan, search->ranked, search->count, moved, search->from, search->to,
+               search->why);
     rc = attempt(sensitivity, search->plan, UINT64_MAX, &graph, out_error, err);
     if (rc < 0)
         return rc;
@@ -165,7 +172,8 @@ static int try_moved(struct sensitivity *sensitivity, struct search *search, siz
     return 0;
 }
 
-static int search_count(struct sensitivity *sensitivity, struct search *search, struct pith_error *err)
+static int search_count(struct sensitivity *sensitivity, struct search *search,
+                        struct pith_error *err)
 {
     size_t below = 0, at = 0; /* `below` misses the limit, `at` keeps it */
     double error = search->error_ratio;
@@ -197,8 +205,9 @@ static int search_count(struct sensitivity *sensitivity, struct search *search, 
 }
 
 /* One rung of the ladder: as few layers as needed move from a form to the next finer one. */
-static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum layer_form from, enum layer_form to,
-                       const char *why, struct pith_graph **graph, struct pith_error *err)
+static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum layer_form from,
+                       enum layer_form to, const char *why, struct pith_graph **graph,
+                       struct pith_error *err)
 {
     struct search search = {.plan = plan, .from = from, .to = to, .why = why, .graph = *graph};
     int rc = rank_layers(sensitivity, plan, from, &search.ranked, &search.count, err);

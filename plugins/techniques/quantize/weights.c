@@ -1,4 +1,5 @@
-/* Weights as integers or halves. Constants may lie unaligned in a mapped file, so elements are read by memcpy. */
+/* Weights as integers or halves. Constants may lie unaligned in a mapped file, so elements are read
+ * by memcpy. */
 #include "plugins/techniques/quantize/weights.h"
 
 #include "plugins/techniques/quantize/range.h"
@@ -8,7 +9,8 @@
 #include <string.h>
 
 #define NARROW_MAX 127
-#define LEAST_SCALE 1e-37 /* below it a scale is no normal float; such a channel is all zero in effect */
+#define LEAST_SCALE                                                                                \
+    1e-37 /* below it a scale is no normal float; such a channel is all zero in effect */
 
 static float element(const struct pith_tensor *w, int64_t index)
 {
@@ -31,8 +33,8 @@ static void layout(const struct pith_tensor *w, int32_t axis, int64_t *channels,
 }
 
 /* max|w| of one channel. */
-static float channel_extreme(const struct pith_tensor *w, int64_t elements, int64_t channels, int64_t inner,
-                             int64_t channel)
+static float channel_extreme(const struct pith_tensor *w, int64_t elements, int64_t channels,
+                             int64_t inner, int64_t channel)
 {
     float extreme = 0;
 
@@ -64,8 +66,8 @@ void weights_look(const struct pith_tensor *w, int32_t axis, struct weight_facts
     out->channel_ratio = greatest > 0 ? (double) greatest / (double) least : 1;
 }
 
-int weights_to_int8(const struct pith_tensor *w, int32_t axis, struct pith_tensor *out, float *scale,
-                    double *out_sqnr_db, struct pith_error *err)
+int weights_to_int8(const struct pith_tensor *w, int32_t axis, struct pith_tensor *out,
+                    float *scale, double *out_sqnr_db, struct pith_error *err)
 {
     int64_t elements = pith_shape_elements(&w->shape), channels, inner;
     double signal = 0, noise = 0;
@@ -125,8 +127,9 @@ int weights_to_float16(const struct pith_tensor *w, struct pith_tensor *out, dou
     return 0;
 }
 
-int bias_to_int32(const struct pith_tensor *b, float input_scale, const float *scale, size_t scale_count,
-                  struct pith_tensor *out, float *out_scale, struct pith_error *err)
+int bias_to_int32(const struct pith_tensor *b, float input_scale, const float *scale,
+                  size_t scale_count, struct pith_tensor *out, float *out_scale,
+                  struct pith_error *err)
 {
     int64_t elements = pith_shape_elements(&b->shape);
     int rc = pith_tensor_alloc(out, PITH_INT32, &b->shape, err);

@@ -1,4 +1,5 @@
-/* Writes a plan into a clone of its graph. Bytes follow from the plan alone: constants are added in the layers' order. */
+/* Writes a plan into a clone of its graph. Bytes follow from the plan alone: constants are added in
+ * the layers' order. */
 #include "plugins/techniques/quantize/write.h"
 
 #include "plugins/techniques/quantize/weights.h"
@@ -6,7 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct written { /* what a weight became, so that two nodes that share it go on sharing it */
+struct written {    /* what a weight became, so that two nodes that share it go on sharing it */
     uint32_t value; /* of the new constant; PITH_NO_VALUE: not yet */
     enum layer_form form;
     int32_t axis;
@@ -26,8 +27,9 @@ static enum layer_form stored_form(enum layer_form form)
 }
 
 /* A constant of integers that stands for floats. */
-static int add_quantized(struct writer *writer, const struct pith_tensor *q, const struct pith_quantization *quantization,
-                         uint32_t *out, struct pith_error *err)
+static int add_quantized(struct writer *writer, const struct pith_tensor *q,
+                         const struct pith_quantization *quantization, uint32_t *out,
+                         struct pith_error *err)
 {
     int rc = pith_graph_add_value(writer->graph, NULL, PITH_FLOAT32, &q->shape, out, err);
 
@@ -38,7 +40,8 @@ static int add_quantized(struct writer *writer, const struct pith_tensor *q, con
     return rc;
 }
 
-static int add_int8(struct writer *writer, const struct layer *layer, struct written *written, struct pith_error *err)
+static int add_int8(struct writer *writer, const struct layer *layer, struct written *written,
+                    struct pith_error *err)
 {
     const struct pith_tensor *w = pith_value_constant(writer->plan->graph, layer->weight);
     size_t channels = layer->axis < 0 ? 1 : (size_t) w->shape.dim[layer->axis];
@@ -77,9 +80,11 @@ static int add_float16(struct writer *writer, const struct layer *layer, struct 
     if (rc == 0)
         rc = pith_graph_add_constant(writer->graph, NULL, &half, &stored, err);
     if (rc == 0)
-        rc = pith_graph_add_value(writer->graph, NULL, PITH_FLOAT32, &w->shape, &written->value, err);
+        rc = pith_graph_add_value(writer->graph, NULL, PITH_FLOAT32, &w->shape, &written->value,
+                                  err);
     if (rc == 0)
-        rc = pith_graph_add_node(writer->graph, "", "Cast", "", &stored, 1, &written->value, 1, &node, err);
+        rc = pith_graph_add_node(writer->graph, "", "Cast", "", &stored, 1, &written->value, 1,
+                                 &node, err);
     if (rc == 0)
         rc = pith_node_set_int(writer->graph, node, "to", PITH_FLOAT32);
     pith_tensor_free(&half);
@@ -109,28 +114,35 @@ static int write_weight(struct writer *writer, struct layer *layer, struct pith_
     return pith_node_set_input(writer->graph, layer->node, layer->weight_input, written->value);
 }
 
-/* The bias of a static layer lies on the grid of the products, so that the sum needs no conversion. */
+/* The bias of a static layer lies on the grid of the products, so that the sum needs no conversion.
+ */
 static int write_bias(struct writer *writer, const struct layer *layer, const struct grid *input,
                       struct pith_error *err)
 {
     const struct pith_graph *from = writer->plan->graph;
-    uint32_t value = pith_node_input(from, layer->node, 2), weight = pith_node_input(writer->graph, layer->node, 1);
+    uint32_t value = pith_node_input(from, layer->node, 2),
+             weight = pith_node_input(writer->graph, layer->node, 1);
     const struct pith_tensor *b = value == PITH_NO_VALUE ? NULL : pith_value_constant(from, value);
     const struct pith_quantization *w = pith_value_quantization(writer->graph, weight);
     struct pith_tensor q = {0};
     uint32_t made;
 
-    if (!b || b->dtype != PITH_FLOAT32 || b->shape.rank != 1 || pith_value_quantization(from, value) ||
-        pith_node_float(from, layer->node, "beta", 1) != 1.0f || (w->count != 1 && b->shape.dim[0] % (int64_t) w->count))
+    if (!b || b->dtype != PITH_FLOAT32 || b->shape.rank != 1 ||
+        pith_value_quantization(from, value) ||
+        pith_node_float(from, layer->node, "beta", 1) != 1.0f ||
+        (w->count != 1 && b->shape.dim[0] % (int64_t) w->count))
         return 0;
     size_t count = (size_t) b->shape.dim[0];
     float *scale = calloc(count + 1, sizeof *scale);
     int32_t *zero = calloc(count + 1, sizeof *zero);
-    int rc = scale && zero ? bias_to_int32(b, input->scale, w->scale, w->count, &q, scale, err) : -ENOMEM;
+    int rc = scale && zero ? bias_to_int32(b, input->scale, w->scale, w->count, &q, scale, err)
+                           : -ENOMEM;
 
     if (rc == 0 && count > 0) {
-        struct pith_quantization quantization = {
-            .dtype = PITH_INT32, .count = w->count == 1 ? 1 : count, .scale = scale, .zero_point = zero};
+        struct pith_quantization quantization = {.dtype = PITH_INT32,
+                                                 .count = w->count == 1 ? 1 : count,
+                                                 .scale = scale,
+                                                 .zero_point = zero};
 
         rc = add_quantized(writer, &q, &quantization, &made, err);
         if (rc == 0)
@@ -139,7 +151,8 @@ static int write_bias(struct writer *writer, const struct layer *layer, const st
     pith_tensor_free(&q);
     free(scale);
     free(zero);
-    return rc == -ERANGE ? 0 : rc; /* it stays float, which is right everywhere and slower in places */
+    return rc == -ERANGE ? 0
+                         : rc; /* it stays float, which is right everywhere and slower in places */
 }
 
 static int write_activations(struct writer *writer)
@@ -150,10 +163,12 @@ static int write_activations(struct writer *writer)
     for (uint32_t value = 0; value < limit; value++) {
         if (!plan->quantized[value])
             continue;
-        struct grid grid =
-            grid_of_range(plan->groups[plan->group_of[value]].range, writer->dtype == PITH_INT8 ? -128 : 0);
-        struct pith_quantization quantization = {
-            .dtype = writer->dtype, .count = 1, .scale = &grid.scale, .zero_point = &grid.zero_point};
+        struct grid grid = grid_of_range(plan->groups[plan->group_of[value]].range,
+                                         writer->dtype == PITH_INT8 ? -128 : 0);
+        struct pith_quantization quantization = {.dtype = writer->dtype,
+                                                 .count = 1,
+                                                 .scale = &grid.scale,
+                                                 .zero_point = &grid.zero_point};
         int rc = pith_value_set_quantization(writer->graph, value, &quantization);
 
         if (rc < 0)
