@@ -33,6 +33,7 @@ struct pith_chain {
     float *scratch; /* own; input rows as float32 */
     int64_t scratch_rows;
     uint64_t row; /* fed so far */
+    bool foreign; /* the block under way rests on rows of pith_chain_take_state */
     uint64_t latency_from_ns;
     uint64_t cpu_from_ns, cpu_carried_ns;
     pith_chain_emit *emit;
@@ -290,12 +291,12 @@ static int emit_result(struct pith_chain *chain, const float *scores)
     struct pith_result result = {
         .scores = chain->decision.scores,
         .score_count = chain->decision.score_count,
-        .fired = decision_take(&chain->decision, scores, chain->row),
         .row = chain->row,
         .output = last && last->runner_count == 1 ? &last->runners[0].outputs[0] : NULL,
     };
     int rc;
 
+    decision_take(&chain->decision, scores, chain->foreign, &result);
     now_ns = pith_monotonic_ns();
     cpu_ns = pith_thread_cpu_ns();
     result.latency_ns = now_ns - chain->latency_from_ns;
@@ -315,13 +316,19 @@ static int push_window(struct pith_chain *chain, size_t at, const float *data, i
 {
     struct window *window = &chain->stages[at].window;
     int64_t rows = elements / window->row_elements;
+    bool foreign = chain->foreign;
 
     while (rows > 0) {
         int64_t taken = window_take(window, data, rows);
+        if (foreign)
+            window->foreign = window->filled;
         data += taken * window->row_elements;
         rows -= taken;
         if (window_rows_missing(window) == 0) {
-            int rc = push(chain, at + 1, window->rows, window->size * window->row_elements, err);
+            int rc;
+            chain->foreign = window->foreign > 0;
+            rc = push(chain, at + 1, window->rows, window->size * window->row_elements, err);
+            chain->foreign = foreign;
             window_move_on(window);
             if (rc < 0)
                 return rc;
@@ -419,6 +426,7 @@ int pith_chain_feed(struct pith_chain *chain, const struct pith_tensor *rows, pi
         return rc;
     chain->emit = emit;
     chain->emit_user = user;
+    chain->foreign = false;
     chain->cpu_from_ns = pith_thread_cpu_ns();
     for (left = rows->shape.dim[0]; left > 0 && rc == 0;) {
         int64_t count = left < chain->scratch_rows ? left : chain->scratch_rows;
@@ -486,6 +494,8 @@ int pith_chain_take_state(struct pith_chain *chain, const struct pith_chain *fro
         const struct window *was = &from->stages[i].window;
         to->filled = was->filled;
         to->skip = was->skip;
+        to->foreign =
+            to == chain->first_window ? 0 : was->filled; /* input rows are the same for all */
         if (was->filled > 0)
             memcpy(to->rows, was->rows,
                    (size_t) (was->filled * was->row_elements) * sizeof *to->rows);

@@ -31,6 +31,8 @@ struct pith_result {         /* one pass through the last graph (all heads) */
     const struct pith_score *scores; /* after smoothing, one a label; borrowed for the call */
     size_t score_count;
     int32_t fired;           /* index of the label that is reported; -1: none */
+    int32_t choice;          /* the same but for hold-off; without a decide stage the greatest of several scores, or -1 */
+    bool own;                /* all that it rests on was made by this chain, nothing came by pith_chain_take_state */
     uint64_t row;            /* input rows that had been fed when this came out: the time, at a fixed rate */
     uint64_t latency_ns;     /* since the row that completed it was taken, or since the result before, if it gave several */
     uint64_t cpu_ns;         /* thread CPU time of the chain since the result before: the sum is all that was spent */

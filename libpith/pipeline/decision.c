@@ -146,35 +146,55 @@ static size_t greatest(const struct decision *decision, size_t first, size_t end
     return best;
 }
 
-int32_t decision_take(struct decision *decision, const float *scores, uint64_t row)
+static int32_t better(const struct decision *decision, int32_t best, size_t candidate)
 {
-    uint64_t tick;
-    int32_t fired = -1;
+    if (best >= 0 && decision->scores[best].score >= decision->scores[candidate].score)
+        return best;
+    return (int32_t) candidate;
+}
+
+static void decide(struct decision *decision, struct pith_result *result)
+{
+    uint64_t tick = decision->ticks_are_rows ? result->row : pith_monotonic_ns();
     size_t first = 0;
 
-    if (decision->score_count == 0)
-        return -1;
-    smooth(decision, scores);
-    if (!decision->decides)
-        return -1;
-    tick = decision->ticks_are_rows ? row : pith_monotonic_ns();
     for (size_t i = 0; i < decision->group_count; i++) {
         size_t best = greatest(decision, first, decision->group_end[i]);
         first = decision->group_end[i];
-        if (decision->scores[best].score < decision->threshold || held_off(decision, best, tick))
+        if (decision->scores[best].score < decision->threshold)
             continue;
-        if (fired < 0 || decision->scores[best].score > decision->scores[fired].score)
-            fired = (int32_t) best;
+        result->choice = better(decision, result->choice, best);
+        if (!held_off(decision, best, tick))
+            result->fired = better(decision, result->fired, best);
     }
-    if (fired >= 0)
-        decision->reported_tick[fired] = tick + 1;
-    return fired;
+    if (result->fired >= 0)
+        decision->reported_tick[result->fired] = tick + 1;
+}
+
+void decision_take(struct decision *decision, const float *scores, bool foreign,
+                   struct pith_result *result)
+{
+    result->fired = -1;
+    result->choice = -1;
+    result->own = !foreign && decision->foreign_count <= 1;
+    if (foreign)
+        decision->foreign_count = decision->smooth_count;
+    else if (decision->foreign_count > 0)
+        decision->foreign_count--;
+    if (decision->score_count == 0)
+        return;
+    smooth(decision, scores);
+    if (decision->decides)
+        decide(decision, result);
+    else if (decision->score_count > 1)
+        result->choice = (int32_t) greatest(decision, 0, decision->score_count);
 }
 
 void decision_reset(struct decision *decision)
 {
     decision->history_count = 0;
     decision->history_at = 0;
+    decision->foreign_count = 0;
     if (decision->reported_tick)
         memset(decision->reported_tick, 0, decision->score_count * sizeof *decision->reported_tick);
 }
@@ -189,6 +209,7 @@ void decision_take_state(struct decision *decision, const struct decision *from)
            decision->score_count * sizeof *decision->reported_tick);
     decision->history_count = from->history_count;
     decision->history_at = from->history_at;
+    decision->foreign_count = from->history_count;
 }
 
 uint64_t decision_memory_bytes(const struct decision *decision)

@@ -20,6 +20,7 @@ struct window {
     int64_t size, hop, row_elements;
     int64_t filled; /* rows in `rows` */
     int64_t skip;   /* rows that a hop beyond the size still leaves out */
+    int64_t foreign; /* the rows up to the last that another chain's graphs gave */
     float *rows;    /* own */
 };
 int window_open(struct window *window, int64_t size, int64_t hop, int64_t row_elements,
@@ -72,14 +73,15 @@ struct decision { /* smoothing, threshold and hold-off; also where a chain has n
     size_t group_count;
     float *history; /* own; smooth_count rows of score_count */
     size_t smooth_count, history_count, history_at;
+    size_t foreign_count; /* results until the history holds none of another chain's */
     uint64_t *reported_tick; /* own; of each label, plus one; 0: never */
 };
 /* runners: of the last graph stage. stage: NULL where there is no decide stage. */
 int decision_open(struct decision *decision, const struct pith_manifest *manifest,
                   const struct pith_stage *stage, const struct runner *runners, size_t runner_count,
                   int64_t elements, struct pith_error *err);
-/* Sets scores; returns the index of the label to report, or -1. */
-int32_t decision_take(struct decision *decision, const float *scores, uint64_t row);
+/* Sets scores, and fired, choice and own of result. foreign: whether the scores rest on another chain's rows. */
+void decision_take(struct decision *decision, const float *scores, bool foreign, struct pith_result *result);
 void decision_reset(struct decision *decision);
 void decision_take_state(struct decision *decision, const struct decision *from);
 uint64_t decision_memory_bytes(const struct decision *decision);

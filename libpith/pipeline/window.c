@@ -46,8 +46,10 @@ int64_t window_take(struct window *window, const float *rows, int64_t count)
 
 void window_move_on(struct window *window)
 {
+    window->foreign = window->foreign > window->hop ? window->foreign - window->hop : 0;
     if (window->hop >= window->size) {
         window->filled = 0;
+        window->foreign = 0;
         window->skip = window->hop - window->size;
         return;
     }
@@ -60,6 +62,7 @@ void window_reset(struct window *window)
 {
     window->filled = 0;
     window->skip = 0;
+    window->foreign = 0;
 }
 
 void window_close(struct window *window)

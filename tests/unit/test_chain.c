@@ -150,6 +150,12 @@ struct seen {
     uint64_t row[256];
 };
 
+static int count_own(void *user, const struct pith_result *result)
+{
+    ((size_t *) user)[result->own]++;
+    return 0;
+}
+
 static int keep(void *user, const struct pith_result *result)
 {
     struct seen *seen = user;
@@ -236,6 +242,27 @@ static void chain_swapped_midway_gives_the_same(void **state)
     pith_chain_close(chain);
     feed(other, samples + 31, 69, &halves);
     assert_memory_equal(&whole, &halves, sizeof whole);
+    pith_chain_close(other);
+    fixture_done(f);
+}
+
+static void chain_tells_results_of_its_own_from_those_taken_over(void **state)
+{
+    struct fixture *f = two_windows();
+    struct pith_chain *chain = open_chain(f), *other = open_chain(f);
+    struct pith_error err = {0};
+    struct seen seen = {0};
+    size_t own[2] = {0};
+    float samples[24] = {0};
+    struct pith_tensor rows = rows_of(samples, 24);
+
+    (void) state;
+    feed(chain, samples, 15, &seen); /* 2 blocks of 2 rows; the window of 3 rows holds the last 2 */
+    assert_ok(pith_chain_take_state(other, chain, &err), &err);
+    assert_ok(pith_chain_feed(other, &rows, count_own, own, &err), &err);
+    assert_int_equal(own[false], 2);
+    assert_int_equal(own[true], 10);
+    pith_chain_close(chain);
     pith_chain_close(other);
     fixture_done(f);
 }
@@ -496,6 +523,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chain_hands_rows_through_windows),
         cmocka_unit_test(chain_swapped_midway_gives_the_same),
+        cmocka_unit_test(chain_tells_results_of_its_own_from_those_taken_over),
         cmocka_unit_test(chain_refuses_state_of_other_stages),
         cmocka_unit_test(chain_skips_rows_where_the_hop_is_longer),
         cmocka_unit_test(chain_decides_with_hold_off_in_input_time),
