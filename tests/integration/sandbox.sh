@@ -98,7 +98,7 @@ run ok --memory nonsense
 [ "$code" -eq 2 ] && grep -q 'no number' "$job/log"
 result $? "a bad option is named"
 
-"$worker" --job "$folder/nothing-here" --plugins "$folder/plugins" >"$folder/nothing" 2>&1
+"$worker" --job "$folder/nothing-here" --plugins "$folder/plugins" >"$folder/nothing" 2>&1 3>&-
 code=$?
 said=$(cat "$folder/nothing")
 job=$folder/ok
