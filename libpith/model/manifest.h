@@ -71,12 +71,17 @@ struct pith_manifest {
     double budget_energy_ratio; /* 0: none given */
     double min_fidelity_ratio;  /* gate; 0: none given */
     double max_energy_ratio;    /* gate; 0: none given */
+    int64_t watch_ms;           /* how long the gates are watched once it is active; 0: none given */
     json_t *json;             /* own; the whole document */
 };
 
 /* *out: freed with pith_manifest_free. -EBADMSG with the place in *err. */
 int pith_manifest_parse(struct pith_manifest **out, const void *text, size_t bytes, struct pith_error *err) PITH_CHECKED;
 void pith_manifest_free(struct pith_manifest *manifest);
+
+/* One blob as it stands in documents. where: for the sentence ("manifest: graphs.mel"). object may be NULL. */
+int pith_blob_parse(struct pith_blob *out, const json_t *object, const char *where, struct pith_error *err) PITH_CHECKED;
+json_t *pith_blob_json(const struct pith_blob *blob); /* a new reference; NULL: out of memory */
 
 struct pith_desired { /* payload of an envelope of type "desired" */
     char model[PITH_NAME_BYTES];
