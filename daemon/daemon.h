@@ -1,4 +1,5 @@
-/* What the parts of pithd share: one struct, owned by the loop, made in main.c and taken apart in reverse. */
+/* What the parts of pithd share: one struct, owned by the loop, made in daemon.c and taken apart in
+ * reverse. */
 #ifndef PITHD_DAEMON_H
 #define PITHD_DAEMON_H
 
@@ -12,26 +13,41 @@ struct meters;
 struct pipelines;
 struct telemetry;
 
+struct daemon_loop_watch { /* a turn of the loop that takes longer than it may is a fault of ours */
+    uint64_t turns, slow_turns, slowest_ns;
+};
+
 struct daemon {
     uv_loop_t *loop;
-    struct config *config;          /* replaced by a reload */
+    const char *config_path;
+    struct config *config; /* replaced by a reload */
     struct pith_plugins *plugins;
     struct database *database;
-    struct mqtt *home, *fleet;      /* fleet == home where only one is configured */
+    struct mqtt *home, *fleet; /* fleet == home where only one is configured */
     struct telemetry *telemetry;
     struct meters *meters;
     struct pipelines *pipelines;
     struct deployments *deployments;
     struct control *control;
-    uint64_t started_ns;            /* monotonic */
+    struct daemon_loop_watch watch;
+    uint64_t started_ns; /* monotonic */
     bool stopping;
 };
 
+/* Runs until SIGTERM or SIGINT, or daemon_stop. 0, or a negative errno where it could not start. */
+int daemon_run(const char *config_path, struct config *taken_config,
+               struct pith_plugins *taken_plugins, struct pith_error *err) PITH_CHECKED;
+void daemon_stop(struct daemon *daemon);
+/* Reads the config again. Takes it whole, or keeps the old one: -EINVAL with all faults logged, the
+ * first in *err. */
+int daemon_reload(struct daemon *daemon, struct pith_error *err) PITH_CHECKED;
+
 /* Topics: "<root>/gw/<gateway>/<rest>" into topic; returns topic. */
-const char *daemon_topic(const struct daemon *daemon, char *topic, size_t topic_bytes, const char *format, ...)
-    PITH_PRINTF(4, 5);
+const char *daemon_topic(const struct daemon *daemon, char *topic, size_t topic_bytes,
+                         const char *format, ...) PITH_PRINTF(4, 5);
 #define DAEMON_TOPIC_BYTES 512
-/* Publishes a JSON object on <root>/gw/<gateway>/event/<kind> on `fleet`, with time and kind added; takes the reference. */
+/* Publishes a JSON object on <root>/gw/<gateway>/event/<kind> on `fleet`, with time and kind added;
+ * takes the reference. */
 void daemon_event(struct daemon *daemon, const char *kind, json_t *taken);
 
 #endif

@@ -1,0 +1,474 @@
+/* pithd from start to end: which parts there are, in which order they are opened, and that they are
+ * closed in reverse. Also what belongs to no part: signals, reload, the watch over the loop,
+ * systemd. */
+#include "daemon/daemon.h"
+
+#include "daemon/control.h"
+#include "daemon/links.h"
+#include "daemon/notify.h"
+#include "libpith/base/clock.h"
+#include "libpith/base/file.h"
+#include "libpith/base/json.h"
+#include "libpith/base/log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define SLOW_TURN_NS     5000000               /* what one turn of the loop may take */
+#define SLOW_REPORT_NS   UINT64_C(60000000000) /* and how often one that took longer is told */
+#define STOP_DEADLINE_MS 20000 /* systemd would kill us after 30 s, without a word */
+
+struct running {
+    struct daemon daemon; /* first: parts know only this */
+    uv_signal_t term, interrupt, hangup;
+    uv_timer_t watchdog, deadline;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uint64_t turn_began_ns, slow_told_ns;
+    size_t open_count; /* parts that are open */
+    int lock_fd;
+    bool failed; /* stopping because the start did not succeed */
+};
+
+static void close_next(struct running *running);
+
+/* ---- the parts ---- */
+
+static int open_database(struct daemon *daemon, struct pith_error *err)
+{
+    char path[4096];
+
+    (void) snprintf(path, sizeof path, "%s/pith.db", daemon->config->state_dir);
+    return database_open(
+        &daemon->database, daemon->loop,
+        &(struct database_options){.path = path,
+                                   .commit_every_ms = daemon->config->telemetry.commit_every_ms,
+                                   .max_size_bytes = daemon->config->telemetry.max_size_bytes,
+                                   .keep_ms = daemon->config->telemetry.keep_ms},
+        err);
+}
+
+static void part_closed(struct daemon *daemon)
+{
+    close_next((struct running *) daemon);
+}
+
+static void part_closed_user(void *user)
+{
+    close_next(user);
+}
+
+static void close_database(struct daemon *daemon)
+{
+    database_close(daemon->database);
+    daemon->database = NULL;
+    part_closed(daemon);
+}
+
+static void close_links(struct daemon *daemon)
+{
+    links_close(daemon, part_closed);
+}
+
+static int open_control(struct daemon *daemon, struct pith_error *err)
+{
+    return control_open(&daemon->control, daemon, err);
+}
+
+static void close_control(struct daemon *daemon)
+{
+    control_close(daemon->control, part_closed_user, daemon);
+    daemon->control = NULL;
+}
+
+/* Opened in this order, closed in reverse. close leads to part_closed, at once or later. Connecting
+ * to the brokers begins when the loop runs, so pipelines are ready before the first message. */
+static const struct part {
+    const char *name;
+    int (*open)(struct daemon *daemon, struct pith_error *err);
+    void (*close)(struct daemon *daemon);
+} parts[] = {
+    {"database", open_database, close_database},
+    {"links", links_open, close_links},
+    {"control", open_control, close_control},
+};
+#define PART_COUNT (sizeof parts / sizeof *parts)
+
+static int open_parts(struct running *running, struct pith_error *err)
+{
+    for (; running->open_count < PART_COUNT; running->open_count++) {
+        const struct part *part = &parts[running->open_count];
+        uint64_t began_ns = pith_monotonic_ns();
+        int rc = part->open(&running->daemon, err);
+
+        if (rc < 0)
+            return rc;
+        log_debug("part_open", "part=%s took_us=%llu", part->name,
+                  (unsigned long long) (pith_monotonic_ns() - began_ns) / 1000);
+    }
+    return 0;
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void close_next(struct running *running)
+{
+    if (running->open_count > 0) {
+        running->open_count--;
+        parts[running->open_count].close(&running->daemon);
+        return;
+    }
+    close_handle((uv_handle_t *) &running->term);
+    close_handle((uv_handle_t *) &running->interrupt);
+    close_handle((uv_handle_t *) &running->hangup);
+    close_handle((uv_handle_t *) &running->watchdog);
+    close_handle((uv_handle_t *) &running->deadline);
+    close_handle((uv_handle_t *) &running->prepare);
+    close_handle((uv_handle_t *) &running->check);
+}
+
+/* ---- stopping ---- */
+
+static void deadline_due(uv_timer_t *timer)
+{
+    const struct running *running = timer->data;
+
+    log_error("stop_overdue", "part=%s reason=\"it has not closed within %d s; ending without it\"",
+              running->open_count < PART_COUNT ? parts[running->open_count].name : "none",
+              STOP_DEADLINE_MS / 1000);
+    _exit(EXIT_FAILURE); /* all that matters is on disk: the database commits before anything is
+                            acted on */
+}
+
+void daemon_stop(struct daemon *daemon)
+{
+    struct running *running = (struct running *) daemon;
+
+    if (daemon->stopping)
+        return;
+    daemon->stopping = true;
+    log_notice("stopping", "uptime_s=%llu",
+               (unsigned long long) (pith_monotonic_ns() - daemon->started_ns) / 1000000000);
+    notify("STOPPING=1\nSTATUS=Stopping");
+    (void) uv_timer_start(&running->deadline, deadline_due, STOP_DEADLINE_MS, 0);
+    close_next(running);
+}
+
+/* ---- reload ---- */
+
+static bool same(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0;
+}
+
+/* What the parts have built upon since the start. */
+static int check_unchanged(const struct config *from, const struct config *to,
+                           struct pith_error *err)
+{
+    const char *key =
+        !same(from->gateway, to->gateway)                                     ? "gateway"
+        : !same(from->topic_root, to->topic_root)                             ? "topic_root"
+        : from->fleet.given != to->fleet.given                                ? "fleet"
+        : !same(from->state_dir, to->state_dir)                               ? "state_dir"
+        : !same(from->run_dir, to->run_dir)                                   ? "run_dir"
+        : !same(from->plugin_path, to->plugin_path)                           ? "plugin_path"
+        : from->lane_count != to->lane_count                                  ? "lanes"
+        : memcmp(&from->telemetry, &to->telemetry, sizeof from->telemetry)    ? "telemetry"
+        : from->home.inbox_bytes != to->home.inbox_bytes                      ? "home.inbox_size"
+        : to->fleet.given && from->fleet.inbox_bytes != to->fleet.inbox_bytes ? "fleet.inbox_size"
+                                                                              : NULL;
+
+    if (key)
+        return pith_fail(
+            err, -EINVAL,
+            "%s has changed, which takes effect only at a start: systemctl restart pithd", key);
+    return 0;
+}
+
+static int swap_config(struct daemon *daemon, struct config *config, struct pith_error *err)
+{
+    int rc = check_unchanged(daemon->config, config, err);
+
+    if (rc == 0)
+        rc = links_reload(daemon, config, err);
+    return rc;
+}
+
+static void log_faults(char *faults)
+{
+    char *rest = faults;
+
+    for (char *line = faults ? strsep(&rest, "\n") : NULL; line; line = strsep(&rest, "\n")) {
+        char quoted[1024];
+
+        log_error("config_fault", "at=%s", pith_log_quote(line, quoted, sizeof quoted));
+    }
+}
+
+int daemon_reload(struct daemon *daemon, struct pith_error *err)
+{
+    struct pith_error own = {0};
+    struct config *config = NULL;
+    char *faults = NULL;
+    int rc = 0;
+
+    notify("RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) pith_monotonic_ns() / 1000);
+    rc = config_load(&config, daemon->config_path, daemon->plugins, &faults, &own);
+    if (rc == 0)
+        rc = swap_config(daemon, config, &own);
+    if (rc == 0) {
+        config_free(daemon->config);
+        daemon->config = config;
+        pith_log_set_level(config->log_level);
+        log_notice("reloaded", "pipelines=%zu trusted_keys=%zu", config->pipeline_count,
+                   config->trust_count);
+        links_say_info(daemon);
+        daemon_event(daemon, "reloaded", json_object());
+    } else {
+        const char *first = faults ? faults : own.text;
+
+        if (err)
+            (void) pith_fail(err, rc, "the config stays as it was: %.*s",
+                             (int) strcspn(first, "\n"), first);
+        daemon_event(daemon, "reload-refused", json_pack("{s:s}", "reason", first));
+        log_faults(faults);
+        log_error("reload_refused", "reason=\"%s\" kept=\"the config that was loaded before\"",
+                  own.text);
+        config_free(config);
+    }
+    free(faults);
+    (void) malloc_trim(0);
+    notify("READY=1\nSTATUS=%s",
+           rc == 0 ? "Serving" : "Serving; the last reload was refused, see the journal");
+    return rc;
+}
+
+/* ---- signals, systemd, the watch over the loop ---- */
+
+static void stop_signal(uv_signal_t *signal, int number)
+{
+    struct running *running = signal->data;
+
+    log_info("signal", "name=%s", strsignal(number));
+    daemon_stop(&running->daemon);
+}
+
+static void reload_signal(uv_signal_t *signal, int number)
+{
+    struct running *running = signal->data;
+
+    (void) number;
+    if (!running->daemon.stopping && daemon_reload(&running->daemon, NULL) < 0)
+        return; /* told already, where it can be acted on */
+}
+
+static void watchdog_due(uv_timer_t *timer)
+{
+    (void) timer;
+    notify("WATCHDOG=1");
+}
+
+static void turn_begins(uv_check_t *check)
+{
+    struct running *running = check->data;
+
+    (void) check;
+    running->daemon.watch.turns++;
+}
+
+/* Before the loop sleeps: what it did since the last time, less what it slept. */
+static void turn_ends(uv_prepare_t *prepare)
+{
+    struct running *running = prepare->data;
+    struct daemon_loop_watch *watch = &running->daemon.watch;
+    uint64_t awake_ns = pith_monotonic_ns() - uv_metrics_idle_time(prepare->loop);
+    uint64_t took_ns = awake_ns - running->turn_began_ns;
+
+    running->turn_began_ns = awake_ns;
+    if (watch->turns == 0 || took_ns <= SLOW_TURN_NS)
+        return;
+    watch->slow_turns++;
+    if (took_ns > watch->slowest_ns)
+        watch->slowest_ns = took_ns;
+    if (awake_ns - running->slow_told_ns > SLOW_REPORT_NS || running->slow_told_ns == 0) {
+        running->slow_told_ns = awake_ns;
+        log_warn("loop_slow", "took_ms=%.1f slow_turns=%llu turns=%llu", (double) took_ns / 1e6,
+                 (unsigned long long) watch->slow_turns, (unsigned long long) watch->turns);
+    }
+}
+
+static int watch_signals(struct running *running, struct pith_error *err)
+{
+    const struct {
+        uv_signal_t *handle;
+        int number;
+        uv_signal_cb call;
+    } list[] = {
+        {&running->term, SIGTERM, stop_signal},
+        {&running->interrupt, SIGINT, stop_signal},
+        {&running->hangup, SIGHUP, reload_signal},
+    };
+
+    (void) signal(SIGPIPE, SIG_IGN); /* a peer that went away is told by write */
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        int rc = uv_signal_start(list[i].handle, list[i].call, list[i].number);
+
+        if (rc < 0)
+            return pith_fail(err, rc, "signal %s: %s", strsignal(list[i].number), uv_strerror(rc));
+    }
+    return 0;
+}
+
+static void init_handles(struct running *running)
+{
+    uv_loop_t *loop = running->daemon.loop;
+
+    (void) uv_signal_init(loop, &running->term);
+    (void) uv_signal_init(loop, &running->interrupt);
+    (void) uv_signal_init(loop, &running->hangup);
+    (void) uv_timer_init(loop, &running->watchdog);
+    (void) uv_timer_init(loop, &running->deadline);
+    (void) uv_prepare_init(loop, &running->prepare);
+    (void) uv_check_init(loop, &running->check);
+    running->term.data = running->interrupt.data = running->hangup.data = running;
+    running->watchdog.data = running->deadline.data = running->prepare.data = running->check.data =
+        running;
+    (void) uv_prepare_start(&running->prepare, turn_ends);
+    (void) uv_check_start(&running->check, turn_begins);
+}
+
+/* Two daemons on one state folder would undo each other's work. */
+static int lock_state(struct running *running, struct pith_error *err)
+{
+    char path[4096];
+    int rc = pith_mkdirs(running->daemon.config->state_dir, 0750, err);
+
+    if (rc < 0)
+        return rc;
+    (void) snprintf(path, sizeof path, "%s/pithd.lock", running->daemon.config->state_dir);
+    running->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (running->lock_fd < 0)
+        return pith_fail(err, -errno, "%s: %s", path, strerror(errno));
+    if (flock(running->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return pith_fail(err, -EBUSY, "another pithd works in %s",
+                         running->daemon.config->state_dir);
+    return 0;
+}
+
+static int start(struct running *running, struct pith_error *err)
+{
+    uint64_t period_ms = notify_watchdog_ms();
+    int rc = lock_state(running, err);
+
+    if (rc == 0)
+        rc = watch_signals(running, err);
+    if (rc == 0)
+        rc = open_parts(running, err);
+    if (rc < 0)
+        return rc;
+    if (period_ms)
+        (void) uv_timer_start(&running->watchdog, watchdog_due, period_ms, period_ms);
+    (void) malloc_trim(0); /* what the start needed and the daemon doesn't */
+    log_notice("started", "gateway=%s home=%s fleet=%s pipelines=%zu took_ms=%llu",
+               running->daemon.config->gateway, running->daemon.config->home.url,
+               running->daemon.config->fleet.given ? running->daemon.config->fleet.url : "home",
+               running->daemon.config->pipeline_count,
+               (unsigned long long) (pith_monotonic_ns() - running->daemon.started_ns) / 1000000);
+    notify("READY=1\nSTATUS=Serving");
+    return 0;
+}
+
+int daemon_run(const char *config_path, struct config *taken_config,
+               struct pith_plugins *taken_plugins, struct pith_error *err)
+{
+    struct running *running = calloc(1, sizeof *running);
+    uv_loop_t loop;
+    int rc = uv_loop_init(&loop);
+
+    if (!running || rc < 0) {
+        config_free(taken_config);
+        pith_plugins_free(taken_plugins);
+        free(running);
+        return pith_fail(err, running ? rc : -ENOMEM, "no event loop: %s",
+                         running ? uv_strerror(rc) : "out of memory");
+    }
+    (void) uv_loop_configure(&loop, UV_METRICS_IDLE_TIME);
+    running->daemon = (struct daemon){
+        .loop = &loop,
+        .config_path = config_path,
+        .config = taken_config,
+        .plugins = taken_plugins,
+        .started_ns = pith_monotonic_ns(),
+    };
+    running->lock_fd = -1;
+    init_handles(running);
+    rc = start(running, err);
+    if (rc < 0)
+        daemon_stop(&running->daemon);
+    (void) uv_run(&loop, UV_RUN_DEFAULT);
+    (void) uv_loop_close(&loop);
+    if (rc == 0)
+        log_notice("stopped", "gateway=%s", running->daemon.config->gateway);
+    config_free(running->daemon.config);
+    pith_plugins_free(running->daemon.plugins);
+    if (running->lock_fd >= 0)
+        close(running->lock_fd);
+    free(running);
+    return rc;
+}
+
+/* ---- what parts share ---- */
+
+const char *daemon_topic(const struct daemon *daemon, char *topic, size_t topic_bytes,
+                         const char *format, ...)
+{
+    va_list arguments;
+    int used = snprintf(topic, topic_bytes, "%s/gw/%s/", daemon->config->topic_root,
+                        daemon->config->gateway);
+
+    va_start(arguments, format);
+    if (used > 0 && (size_t) used < topic_bytes)
+        (void) vsnprintf(topic + used, topic_bytes - (size_t) used, format, arguments);
+    va_end(arguments);
+    return topic;
+}
+
+void daemon_event(struct daemon *daemon, const char *kind, json_t *taken)
+{
+    char topic[DAEMON_TOPIC_BYTES], when[25];
+    struct pith_error err = {0};
+    char *text = NULL;
+    int rc = 0;
+
+    if (taken) {
+        (void) json_object_set_new(taken, "v", json_integer(1));
+        (void) json_object_set_new(taken, "kind", json_string(kind));
+        (void) json_object_set_new(taken, "time",
+                                   json_string(pith_wall_text(pith_wall_ms(), when)));
+        text = pith_json_text(taken);
+    }
+    if (!text || !daemon->fleet)
+        rc = pith_fail(&err, -ENOMEM, "there is no memory, or no connection");
+    else
+        rc = mqtt_publish(daemon->fleet,
+                          &(struct mqtt_publication){
+                              .topic = daemon_topic(daemon, topic, sizeof topic, "event/%s", kind),
+                              .payload = text,
+                              .bytes = strlen(text),
+                              .qos = 1},
+                          &err);
+    if (rc < 0)
+        log_warn("event_lost", "kind=%s reason=\"%s\"", kind, pith_error_text(&err));
+    free(text);
+    json_decref(taken);
+}
