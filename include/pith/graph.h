@@ -173,6 +173,8 @@ PITH_PUBLIC void pith_node_remove_attribute(struct pith_graph *graph, uint32_t n
 PITH_PUBLIC struct pith_graph *pith_node_edit_graph(struct pith_graph *graph, uint32_t node, const char *attribute);
 /* -EEXIST where another value has that name. */
 PITH_PUBLIC int pith_value_set_name(struct pith_graph *graph, uint32_t value, const char *name) PITH_CHECKED;
+/* For a value that takes another's place and must keep its name: an output of the graph, say. */
+PITH_PUBLIC void pith_value_swap_names(struct pith_graph *graph, uint32_t a, uint32_t b);
 PITH_PUBLIC int pith_value_set_type(struct pith_graph *graph, uint32_t value, int32_t dtype,
                                     const struct pith_shape *shape) PITH_CHECKED;
 PITH_PUBLIC int pith_value_set_constant(struct pith_graph *graph, uint32_t value,

@@ -407,3 +407,20 @@ void graph_unindex_name(struct pith_graph *graph, uint32_t value)
     assert(graph->slots[at] == value + 1);
     graph->slots[at] = SLOT_GONE;
 }
+
+void pith_value_swap_names(struct pith_graph *graph, uint32_t a, uint32_t b)
+{
+    struct value *first = graph_value(graph, a);
+    struct value *second = graph_value(graph, b);
+    uint32_t first_slot = find_slot(graph, first->name, first->hash);
+    uint32_t second_slot = find_slot(graph, second->name, second->hash);
+    const char *name = first->name;
+    uint32_t hash = first->hash;
+
+    graph->slots[first_slot] = b + 1;
+    graph->slots[second_slot] = a + 1;
+    first->name = second->name;
+    first->hash = second->hash;
+    second->name = name;
+    second->hash = hash;
+}
