@@ -1,0 +1,102 @@
+# pithd starts, says what it is, reloads all or nothing, answers calls, and stops.
+. "$PITH_SOURCE/tests/integration/broker.sh"
+. "$PITH_SOURCE/tests/integration/pithd.sh"
+command -v python3 >/dev/null || skip_all "python3 is not installed"
+plan 17
+
+broker_start home </dev/null
+mosquitto_sub -p "$home_port" -t 'pith/#' -v >"$folder/seen" 2>/dev/null &
+children="$children $!"
+config_write "mqtt://127.0.0.1:$home_port" </dev/null
+"$pithd" --check --config "$folder/pithd.yaml" >"$folder/check" 2>&1
+ok $? "a config without faults passes --check" "$folder/check"
+pithd_start
+wait_for grep -q 'gw/gw-test/info' "$folder/seen"
+ok $? "it says what it is on gw/<gw>/info" "$folder/pithd.log"
+[ "$(retained "$home_port" pith/1/gw/gw-test/availability)" = online ]
+ok $? "availability is retained and online" "$folder/seen"
+
+"$pithd" --config "$folder/pithd.yaml" >"$folder/second" 2>&1
+[ $? -eq 1 ] && grep -q 'another pithd works in' "$folder/second"
+ok $? "a second one on the same state folder is refused" "$folder/second"
+[ "$(stat -c %a "$folder/run/control.sock")" = 660 ]
+ok $? "the control socket is open to user and group alone"
+call '{"method": "status"}' | grep -q '"ok":true.*"connected":true\|"connected":true.*"ok":true'
+ok $? "status tells that the link is up" "$folder/pithd.log"
+call '{"method": "statu"}' | grep -q '"code":"not_found","error":"there is no method \\"statu\\"; did you mean \\"status\\"?"'
+ok $? "an unknown method is refused with a suggestion"
+call '{"method": "status", "method": "plugins"}' | grep -q '"code":"invalid"'
+ok $? "a request with a key twice is refused"
+{ printf '{"method": "status"}\n\n{"method": "describe"}\n'; } >"$folder/lines"
+[ "$(python3 - "$folder/run/control.sock" "$folder/lines" <<'END'
+import socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.settimeout(20)
+    s.connect(sys.argv[1])
+    s.sendall(open(sys.argv[2], "rb").read())
+    got = b""
+    while got.count(b"\n") < 2:
+        got += s.recv(65536)
+    lines = got.split(b"\n")
+    print("uptime_ms" in lines[0].decode() and "methods" in lines[1].decode())
+END
+)" = True ]
+ok $? "two requests in one packet are answered in order"
+python3 - "$folder/run/control.sock" >"$folder/long" <<'END'
+import socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.settimeout(20)
+    s.connect(sys.argv[1])
+    try:
+        s.sendall(b"x" * 100000)
+    except OSError:
+        pass
+    got = b""
+    while True:
+        try:
+            part = s.recv(65536)
+        except OSError:
+            break
+        if not part:
+            break
+        got += part
+    print("closed")
+END
+grep -q closed "$folder/long" && call '{"method": "status"}' | grep -q '"ok":true'
+ok $? "a request without an end is cut off, and others are still served"
+
+# The other door.
+mosquitto_sub -V mqttv5 -p "$home_port" -t pith/1/answer/test -C 1 -W 20 >"$folder/answer" 2>/dev/null &
+listener=$!
+sleep 0.3
+mosquitto_pub -V mqttv5 -p "$home_port" -t pith/1/gw/gw-test/call/status -n -q 1 \
+    -D publish response-topic pith/1/answer/test -D publish correlation-data 42
+wait $listener
+grep -q '"gateway":"gw-test"' "$folder/answer"
+ok $? "a call over MQTT is answered on the response topic" "$folder/answer"
+mosquitto_sub -V mqttv5 -p "$home_port" -t pith/1/answer/test -C 1 -W 20 >"$folder/answer" 2>/dev/null &
+listener=$!
+sleep 0.3
+mosquitto_pub -V mqttv5 -p "$home_port" -t pith/1/gw/gw-test/call/reload -m '{}' -q 1 \
+    -D publish response-topic pith/1/answer/test
+wait $listener
+grep -q 'remote_changes: true' "$folder/answer"
+ok $? "what changes state is refused over MQTT unless the config allows it" "$folder/answer"
+
+# Reload: all or nothing.
+cp "$folder/pithd.yaml" "$folder/good.yaml"
+printf 'telemetri: {keep: 1d}\nlog: loud\n' >>"$folder/pithd.yaml"
+kill -HUP "$pithd_pid"
+wait_for logged 'event=reload_refused'
+ok $? "SIGHUP with a broken file keeps the old config" "$folder/pithd.log"
+logged 'config_fault.*pithd.yaml:8:1: .*did you mean .*telemetry' && logged 'config_fault.*pithd.yaml:9:6: '
+ok $? "each fault is logged with line and column" "$folder/pithd.log"
+wait_for grep -q 'event/reload-refused' "$folder/seen" && call '{"method": "status"}' | grep -q '"ok":true'
+ok $? "and it goes on serving" "$folder/pithd.log"
+{ cat "$folder/good.yaml"; echo "groups: [beta]"; } >"$folder/pithd.yaml"
+kill -HUP "$pithd_pid"
+wait_for grep -q 'gw-test/info.*"groups":\["beta"\]' "$folder/seen"
+ok $? "SIGHUP with a good file takes it" "$folder/pithd.log"
+
+pithd_stop && [ "$(retained "$home_port" pith/1/gw/gw-test/availability)" = offline ] && [ ! -e "$folder/run/control.sock" ]
+ok $? "SIGTERM says offline, removes the socket and ends with 0" "$folder/pithd.log"
