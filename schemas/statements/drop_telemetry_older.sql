@@ -1,0 +1,3 @@
+-- ?1: minutes older than it go, ?2: hours, ?3: days. Each a start_ms.
+DELETE FROM pipeline_telemetry
+WHERE (period = 'minute' AND start_ms < ?1) OR (period = 'hour' AND start_ms < ?2) OR (period = 'day' AND start_ms < ?3)
