@@ -5,7 +5,9 @@
 
 #include "daemon/control.h"
 #include "daemon/links.h"
+#include "daemon/meters.h"
 #include "daemon/notify.h"
+#include "daemon/telemetry.h"
 #include "libpith/base/clock.h"
 #include "libpith/base/file.h"
 #include "libpith/base/json.h"
@@ -76,6 +78,29 @@ static void close_links(struct daemon *daemon)
     links_close(daemon, part_closed);
 }
 
+static int open_meters(struct daemon *daemon, struct pith_error *err)
+{
+    return meters_open(&daemon->meters, daemon, err);
+}
+
+static void close_meters(struct daemon *daemon)
+{
+    meters_close(daemon->meters);
+    daemon->meters = NULL;
+    part_closed(daemon);
+}
+
+static int open_telemetry(struct daemon *daemon, struct pith_error *err)
+{
+    return telemetry_open(&daemon->telemetry, daemon, err);
+}
+
+static void close_telemetry(struct daemon *daemon)
+{
+    telemetry_close(daemon->telemetry, part_closed_user, daemon);
+    daemon->telemetry = NULL;
+}
+
 static int open_control(struct daemon *daemon, struct pith_error *err)
 {
     return control_open(&daemon->control, daemon, err);
@@ -95,7 +120,9 @@ static const struct part {
     void (*close)(struct daemon *daemon);
 } parts[] = {
     {"database", open_database, close_database},
+    {"meters", open_meters, close_meters},
     {"links", links_open, close_links},
+    {"telemetry", open_telemetry, close_telemetry},
     {"control", open_control, close_control},
 };
 #define PART_COUNT (sizeof parts / sizeof *parts)

@@ -22,6 +22,8 @@
 /* In order; a file's place in this list is its number less one. */
 static const char *const migrations[] = {
 #include "schemas/telemetry/001_deployments.sql.inc"
+    ,
+#include "schemas/telemetry/002_pipelines.sql.inc"
 };
 #define MIGRATION_COUNT ((int) (sizeof migrations / sizeof migrations[0]))
 
