@@ -6,5 +6,6 @@
 
 extern const struct pith_kernel pith_kernels_conv[];
 extern const struct pith_kernel pith_kernels_matmul[];
+extern const struct pith_kernel pith_kernels_quantize[];
 
 #endif

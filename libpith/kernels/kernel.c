@@ -16,6 +16,7 @@
 static const struct pith_kernel *const families[] = {
     pith_kernels_conv,
     pith_kernels_matmul,
+    pith_kernels_quantize,
     NULL,
 };
 

@@ -1,0 +1,311 @@
+/* Compiling one node: inference with constants folded so far, then a constant, integer kernels or
+ * float kernels. */
+#include "plugins/engines/native/plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpith/graph/operator.h"
+
+#define FOLD_MAX_BYTES                                                                             \
+    (INT64_C(64)                                                                                   \
+     << 20) /* a constant larger than that is cheaper to make in each run than to keep */
+
+const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint32_t node,
+                                           const char **out_why)
+{
+    const char *domain = pith_node_domain(graph, node);
+    int32_t types[4], output_type = PITH_DTYPE_NONE;
+
+    for (size_t i = 0; i < 4; i++) {
+        const uint32_t value = pith_node_input(graph, node, i);
+
+        types[i] = PITH_DTYPE_NONE;
+        if (value != PITH_NO_VALUE)
+            types[i] = pith_value_quantization(graph, value) ? PITH_FLOAT32
+                                                             : pith_value_dtype(graph, value);
+    }
+    if (pith_node_output_count(graph, node) > 0 &&
+        pith_node_output(graph, node, 0) != PITH_NO_VALUE) {
+        const uint32_t value = pith_node_output(graph, node, 0);
+
+        output_type =
+            pith_value_quantization(graph, value) ? PITH_FLOAT32 : pith_value_dtype(graph, value);
+    }
+    return pith_kernel_find(domain, pith_node_op(graph, node), pith_graph_opset(graph, domain),
+                            types, 4, output_type, false, out_why);
+}
+
+int plan_output_slot(struct plan *plan, uint32_t value, uint32_t *out)
+{
+    const struct pith_quantization *quantization = pith_value_quantization(plan->graph, value);
+    const bool stored = quantization && !plan->options.plain;
+    int rc = plan_add_slot(plan,
+                           quantization ? stored ? quantization->dtype : PITH_FLOAT32
+                                        : pith_value_dtype(plan->graph, value),
+                           pith_value_shape(plan->graph, value), out);
+
+    if (rc < 0)
+        return rc;
+    plan->slots[*out].quantization = quantization;
+    plan->slot_of_value[value] = *out;
+    return 0;
+}
+
+/* ---- constants ---- */
+
+/* Shape and Size need only their input's shape. */
+static bool input_decided(struct plan *plan, uint32_t node, uint32_t value)
+{
+    const char *op = pith_node_op(plan->graph, node);
+    const struct pith_shape *shape;
+
+    if (pith_value_constant(plan->graph, value))
+        return true;
+    shape = pith_value_shape(plan->graph, value);
+    return (strcmp(op, "Shape") == 0 || strcmp(op, "Size") == 0) && shape &&
+           pith_shape_known(shape);
+}
+
+static bool may_fold(struct plan *plan, uint32_t node, const struct pith_kernel *kernel)
+{
+    if (kernel->flags & (PITH_KERNEL_NOT_FOLDED | PITH_KERNEL_SIZES_OUTPUT))
+        return false;
+    for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+
+        if (value != PITH_NO_VALUE && !input_decided(plan, node, value))
+            return false;
+    }
+    for (size_t i = 0; i < pith_node_output_count(plan->graph, node); i++) {
+        const uint32_t value = pith_node_output(plan->graph, node, i);
+        const struct pith_shape *shape =
+            value == PITH_NO_VALUE ? NULL : pith_value_shape(plan->graph, value);
+        int64_t bytes;
+
+        if (value == PITH_NO_VALUE)
+            continue;
+        if (!shape || pith_value_quantization(plan->graph, value))
+            return false;
+        bytes = pith_tensor_bytes(pith_value_dtype(plan->graph, value), shape);
+        if (bytes < 0 || bytes > FOLD_MAX_BYTES)
+            return false;
+    }
+    return true;
+}
+
+static int fold_inputs(struct plan *plan, uint32_t node, struct plan_step *step,
+                       struct pith_error *err)
+{
+    for (size_t i = 0; i < step->step.input_count; i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+        uint32_t slot;
+        int rc;
+
+        if (value == PITH_NO_VALUE)
+            continue;
+        if (!pith_value_constant(plan->graph, value)) { /* of Shape: no data */
+            step->step.input[i].dtype = pith_value_dtype(plan->graph, value);
+            step->step.input[i].shape = *pith_value_shape(plan->graph, value);
+            continue;
+        }
+        rc = plan_plain_slot(plan, value, &slot, err);
+        if (rc < 0)
+            return rc;
+        step->step.input[i] = plan->slots[slot].tensor;
+    }
+    return 0;
+}
+
+static int fold_outputs(struct plan *plan, uint32_t node, struct plan_step *step,
+                        struct pith_error *err)
+{
+    for (size_t i = 0; i < step->step.output_count; i++) {
+        const uint32_t value = pith_node_output(plan->graph, node, i);
+        int rc;
+
+        if (value == PITH_NO_VALUE)
+            continue;
+        rc = pith_tensor_alloc(&step->step.output[i], pith_value_dtype(plan->graph, value),
+                               pith_value_shape(plan->graph, value), err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int fold_run(struct plan_step *step, struct pith_error *err)
+{
+    struct pith_step *s = &step->step;
+    int rc = pith_step_prepare(s, err);
+
+    if (rc < 0)
+        return rc;
+    if (s->view >= 0) {
+        memcpy(s->output[0].data, s->input[s->view].data, s->output[0].bytes);
+        return 0;
+    }
+    s->scratch = aligned_alloc(PLAN_ALIGNMENT, (s->scratch_bytes + PLAN_ALIGNMENT) /
+                                                   PLAN_ALIGNMENT * PLAN_ALIGNMENT);
+    rc = s->scratch ? s->kernel->run(s, err) : -ENOMEM;
+    free(s->scratch);
+    return rc;
+}
+
+/* Runs the node now, and makes its outputs constants. */
+static int fold(struct plan *plan, uint32_t node, const struct pith_kernel *kernel,
+                struct pith_error *err)
+{
+    struct plan_step *step;
+    int rc = plan_step_new(plan, pith_node_input_count(plan->graph, node),
+                           pith_node_output_count(plan->graph, node), &step);
+
+    if (rc < 0)
+        return rc;
+    step->step.kernel = kernel;
+    step->step.graph = plan->graph;
+    step->step.node = node;
+    step->step.name = pith_node_name(plan->graph, node);
+    step->step.opset = pith_graph_opset(plan->graph, pith_node_domain(plan->graph, node));
+    rc = fold_inputs(plan, node, step, err);
+    if (rc == 0)
+        rc = fold_outputs(plan, node, step, err);
+    if (rc == 0)
+        rc = fold_run(step, err);
+    for (size_t i = 0; i < step->step.output_count; i++) {
+        const uint32_t value = pith_node_output(plan->graph, node, i);
+
+        if (rc == 0 && value != PITH_NO_VALUE)
+            rc = pith_value_set_constant(plan->graph, value, &step->step.output[i]);
+        pith_tensor_free(&step->step.output[i]);
+    }
+    plan_step_free(step);
+    return rc;
+}
+
+/* ---- float kernels ---- */
+
+static int gather_inputs(struct plan *plan, uint32_t node, uint32_t *in, size_t count,
+                         struct pith_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+        int rc;
+
+        in[i] = PLAN_NO_SLOT;
+        rc = value == PITH_NO_VALUE ? 0 : plan_plain_slot(plan, value, &in[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* A slot for what the kernel gives: the value's own, or a float that is then brought onto the
+ * value's grid. */
+static int plain_output(struct plan *plan, uint32_t value, uint32_t *out)
+{
+    if (value == PITH_NO_VALUE) {
+        *out = PLAN_NO_SLOT;
+        return 0;
+    }
+    if (pith_value_quantization(plan->graph, value))
+        return plan_add_slot(plan, PITH_FLOAT32, pith_value_shape(plan->graph, value), out);
+    return plan_output_slot(plan, value, out);
+}
+
+static int finish_output(struct plan *plan, uint32_t value, uint32_t slot, struct pith_error *err)
+{
+    uint32_t stored;
+    int rc;
+
+    if (value == PITH_NO_VALUE || !pith_value_quantization(plan->graph, value))
+        return 0;
+    rc = plan_output_slot(plan, value, &stored);
+    return rc < 0 ? rc : integer_quantize(plan, slot, stored, err);
+}
+
+static int build_plain(struct plan *plan, uint32_t node, const struct pith_kernel *kernel,
+                       struct pith_error *err)
+{
+    const size_t in_count = pith_node_input_count(plan->graph, node),
+                 out_count = pith_node_output_count(plan->graph, node);
+    uint32_t *in = calloc(in_count + 3, sizeof *in), *out = calloc(out_count + 1, sizeof *out),
+             *values = calloc(out_count + 1, sizeof *values);
+    struct plan_call call = {kernel, node, in, out, in_count, out_count, PITH_ACTIVATION_NONE};
+    bool folded = false;
+    int rc = in && out && values ? gather_inputs(plan, node, in, in_count, err) : -ENOMEM;
+
+    for (size_t i = 0; i < out_count && rc == 0; i++)
+        values[i] = pith_node_output(plan->graph, node, i);
+    if (rc == 0 && out_count > 0 && values[0] != PITH_NO_VALUE &&
+        strcmp(pith_node_op(plan->graph, node), "Conv") == 0) {
+        rc = fuse_batch_norm(plan, node, &values[0], in, &folded);
+        if (folded)
+            call.in_count = 3;
+    }
+    if (rc == 0 && (kernel->flags & PITH_KERNEL_FUSES_ACTIVATION))
+        fuse_activation(plan, &values[0], &call.activation);
+    for (size_t i = 0; i < out_count && rc == 0; i++)
+        rc = plain_output(plan, values[i], &out[i]);
+    if (rc == 0)
+        rc = plan_add_step(plan, &call, err);
+    for (size_t i = 0; i < out_count && rc == 0; i++)
+        rc = finish_output(plan, values[i], out[i], err);
+    free(in);
+    free(out);
+    free(values);
+    return rc;
+}
+
+static int node_fail(const struct plan *plan, uint32_t node, int code, const char *why,
+                     struct pith_error *err)
+{
+    return pith_fail(err, code, "node %u \"%s\" (%s, opset %lld): %s", node,
+                     pith_node_name(plan->graph, node), pith_node_op(plan->graph, node),
+                     (long long) pith_graph_opset(plan->graph, pith_node_domain(plan->graph, node)),
+                     why);
+}
+
+/* What inference found before, with other shapes or fewer constants, must not get in the way. */
+static int forget_outputs(struct plan *plan, uint32_t node)
+{
+    for (size_t i = 0; i < pith_node_output_count(plan->graph, node); i++) {
+        const uint32_t value = pith_node_output(plan->graph, node, i);
+        int rc = value == PITH_NO_VALUE
+                     ? 0
+                     : pith_value_set_type(plan->graph, value, pith_value_dtype(plan->graph, value),
+                                           NULL);
+
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int plan_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    const struct pith_kernel *kernel;
+    const char *why = NULL;
+    int rc;
+
+    if (plan->absorbed[node])
+        return 0;
+    rc = forget_outputs(plan, node);
+    if (rc < 0)
+        return rc;
+    if (control_is(plan->graph, node))
+        return control_build(plan, node, err);
+    rc = pith_graph_infer_node(plan->graph, node, err);
+    if (rc < 0)
+        return rc;
+    kernel = plan_find_kernel(plan->graph, node, &why);
+    if (kernel && may_fold(plan, node, kernel))
+        return fold(plan, node, kernel, err);
+    rc = plan->options.plain ? 0 : integer_build_node(plan, node, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    if (!kernel)
+        return node_fail(plan, node, -ENOTSUP, why, err);
+    return build_plain(plan, node, kernel, err);
+}

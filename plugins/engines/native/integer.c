@@ -1,0 +1,436 @@
+/* Quantized values: stored as integers between steps, computed with integer kernels where there is
+ * one, else by way of floats. Whatever the way, a value equals what executing its Q and DQ
+ * literally gives, to one step of its scale. */
+#include "plugins/engines/native/plan.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_ACTIVATION PITH_ACTIVATION_NONE
+
+const struct pith_kernel *plan_own_kernel(const char *op, int32_t in_dtype, int32_t out_dtype)
+{
+    return pith_kernel_find("pith", op, 0, &in_dtype, 1, out_dtype, false, NULL);
+}
+
+static int own_step(struct plan *plan, const char *op, uint32_t in, uint32_t out,
+                    struct pith_error *err)
+{
+    const struct pith_kernel *kernel =
+        plan_own_kernel(op, plan->slots[in].tensor.dtype, plan->slots[out].tensor.dtype);
+
+    if (!kernel)
+        return pith_fail(err, -ENOTSUP, "no kernel between %s and %s",
+                         pith_dtype_name(plan->slots[in].tensor.dtype),
+                         pith_dtype_name(plan->slots[out].tensor.dtype));
+    return plan_add_step(
+        plan, &(struct plan_call){kernel, PITH_NO_NODE, &in, &out, 1, 1, NO_ACTIVATION}, err);
+}
+
+/* Runs a kernel of the engine's own now, from one constant into another. */
+static int dequantize_constant(struct plan *plan, uint32_t from, uint32_t to,
+                               struct pith_error *err)
+{
+    struct pith_tensor in[PITH_STEP_PORTS + 1] = {plan->slots[from].tensor},
+                                            out[PITH_STEP_PORTS + 1] = {plan->slots[to].tensor};
+    const struct pith_quantization *quantization[PITH_STEP_PORTS + 1] = {
+        plan->slots[from].quantization};
+    struct pith_step step = {.kernel = plan_own_kernel("Dequantize", in[0].dtype, PITH_FLOAT32),
+                             .input_count = 1,
+                             .output_count = 1,
+                             .input = in,
+                             .output = out,
+                             .name = "",
+                             .input_quantization = quantization,
+                             .output_quantization = quantization};
+    int rc;
+
+    if (!step.kernel)
+        return pith_fail(err, -ENOTSUP, "constants quantized to %s", pith_dtype_name(in[0].dtype));
+    rc = pith_step_prepare(&step, err);
+    if (rc == 0)
+        rc = step.kernel->run(&step, err);
+    pith_step_done(&step);
+    return rc;
+}
+
+int integer_dequantize(struct plan *plan, uint32_t slot, uint32_t *out, struct pith_error *err)
+{
+    uint32_t copy;
+    int rc;
+
+    *out = slot;
+    if (!plan->slots[slot].quantization || plan->slots[slot].tensor.dtype == PITH_FLOAT32)
+        return 0;
+    if (plan->slots[slot].float_slot == PLAN_NO_SLOT) {
+        const struct pith_shape shape = plan->slots[slot].tensor.shape;
+
+        if (plan->slots[slot].place == SLOT_CONSTANT) {
+            rc = plan_add_constant(plan, PITH_FLOAT32, &shape, &copy);
+            if (rc == 0)
+                rc = dequantize_constant(plan, slot, copy, err);
+        } else {
+            rc = plan_add_slot(plan, PITH_FLOAT32, &shape, &copy);
+            if (rc == 0)
+                rc = own_step(plan, "Dequantize", slot, copy, err);
+        }
+        if (rc < 0)
+            return rc;
+        plan->slots[slot].float_slot = copy;
+    }
+    *out = plan->slots[slot].float_slot;
+    return 0;
+}
+
+int integer_quantize(struct plan *plan, uint32_t float_slot, uint32_t stored_slot,
+                     struct pith_error *err)
+{
+    return own_step(plan,
+                    plan->slots[stored_slot].tensor.dtype == PITH_FLOAT32 ? "Round" : "Quantize",
+                    float_slot, stored_slot, err);
+}
+
+/* ---- which nodes ---- */
+
+static bool is_eight_bits(const struct pith_quantization *q)
+{
+    return q && q->count == 1 && q->block_size == 0 &&
+           (q->dtype == PITH_INT8 || q->dtype == PITH_UINT8);
+}
+
+static bool same_grid(const struct pith_quantization *a, const struct pith_quantization *b)
+{
+    return a->dtype == b->dtype && a->count == 1 && b->count == 1 && a->scale[0] == b->scale[0] &&
+           a->zero_point[0] == b->zero_point[0];
+}
+
+static bool named(const char *op, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(op, *list) == 0)
+            return true;
+    return false;
+}
+
+/* Move elements without computing: what goes in on a grid comes out on it. data_inputs: how many
+ * lead with data. */
+static bool moves(const char *op)
+{
+    static const char *const list[] = {"Reshape",   "Flatten", "Squeeze",       "Unsqueeze",
+                                       "Transpose", "Slice",   "Split",         "Gather",
+                                       "Tile",      "Expand",  "DepthToSpace",  "SpaceToDepth",
+                                       "Identity",  "MaxPool", "GlobalMaxPool", "Concat",
+                                       NULL};
+
+    return named(op, list);
+}
+
+/* Functions of one input; what else goes in is constant. */
+static bool maps(const char *op)
+{
+    static const char *const list[] = {
+        "Relu",        "LeakyRelu", "Clip",       "Sigmoid", "Tanh",
+        "HardSigmoid", "HardSwish", "Elu",        "Selu",    "Celu",
+        "Softplus",    "Softsign",  "Abs",        "Neg",     "Exp",
+        "Log",         "Sqrt",      "Reciprocal", "Erf",     "Gelu",
+        "Mish",        "Floor",     "Ceil",       "Round",   "ThresholdedRelu",
+        "Max",         "Min",       "Add",        "Sub",     "Mul",
+        "Div",         "Pow",       "PRelu",      NULL};
+
+    return named(op, list);
+}
+
+/* The stored slot of a quantized activation, or PLAN_NO_SLOT. */
+static uint32_t stored_input(struct plan *plan, uint32_t node, size_t index)
+{
+    const uint32_t value = pith_node_input(plan->graph, node, index);
+    const uint32_t slot = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
+
+    if (slot == PLAN_NO_SLOT || plan->slots[slot].place == SLOT_CONSTANT ||
+        !is_eight_bits(plan->slots[slot].quantization) ||
+        plan->slots[slot].tensor.dtype == PITH_FLOAT32)
+        return PLAN_NO_SLOT;
+    return slot;
+}
+
+/* An output on the given grid, where the value has no grid of its own. */
+static int grid_output(struct plan *plan, uint32_t value, const struct pith_quantization *grid,
+                       uint32_t *out)
+{
+    int rc = plan_add_slot(plan, grid->dtype, pith_value_shape(plan->graph, value), out);
+
+    if (rc == 0) {
+        plan->slots[*out].quantization = grid;
+        plan->slot_of_value[value] = *out;
+    }
+    return rc;
+}
+
+/* ---- moving ---- */
+
+static size_t data_inputs(const struct plan *plan, uint32_t node)
+{
+    return strcmp(pith_node_op(plan->graph, node), "Concat") == 0
+               ? pith_node_input_count(plan->graph, node)
+               : 1;
+}
+
+static bool moves_on_one_grid(struct plan *plan, uint32_t node,
+                              const struct pith_quantization *grid)
+{
+    for (size_t i = 0; i < data_inputs(plan, node); i++) {
+        const uint32_t slot = stored_input(plan, node, i);
+
+        if (slot == PLAN_NO_SLOT || !same_grid(plan->slots[slot].quantization, grid))
+            return false;
+    }
+    for (size_t i = 0; i < pith_node_output_count(plan->graph, node); i++) {
+        const uint32_t value = pith_node_output(plan->graph, node, i);
+        const struct pith_quantization *q =
+            value == PITH_NO_VALUE ? NULL : pith_value_quantization(plan->graph, value);
+
+        if (q && !same_grid(q, grid))
+            return false;
+    }
+    return true;
+}
+
+/* The element-moving kernel for the stored type, with the values as they lie. */
+static int build_move(struct plan *plan, uint32_t node, const struct pith_quantization *grid,
+                      struct pith_error *err)
+{
+    const size_t in_count = pith_node_input_count(plan->graph, node),
+                 out_count = pith_node_output_count(plan->graph, node);
+    const struct pith_kernel *kernel =
+        pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
+                         &grid->dtype, 1, grid->dtype, false, NULL);
+    uint32_t *in = calloc(in_count + 1, sizeof *in), *out = calloc(out_count + 1, sizeof *out);
+    int rc = in && out ? 0 : -ENOMEM;
+
+    if (rc == 0 && (!kernel || (strcmp(kernel->op, "MaxPool") == 0 && out_count > 1)))
+        goto done; /* 0: not one of ours */
+    for (size_t i = 0; i < in_count && rc == 0; i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+
+        in[i] = PLAN_NO_SLOT;
+        if (value != PITH_NO_VALUE)
+            rc = i < data_inputs(plan, node) ? plan_slot(plan, value, &in[i])
+                                             : plan_plain_slot(plan, value, &in[i], err);
+    }
+    for (size_t i = 0; i < out_count && rc == 0; i++) {
+        const uint32_t value = pith_node_output(plan->graph, node, i);
+
+        out[i] = PLAN_NO_SLOT;
+        if (value != PITH_NO_VALUE)
+            rc = grid_output(plan, value, grid, &out[i]);
+    }
+    if (rc == 0)
+        rc = plan_add_step(
+            plan, &(struct plan_call){kernel, node, in, out, in_count, out_count, NO_ACTIVATION},
+            err);
+    rc = rc < 0 ? rc : 1;
+done:
+    free(in);
+    free(out);
+    return rc;
+}
+
+/* ---- mapping by a table ---- */
+
+/* The other inputs are constants of one element. Returns the index of the activation, or SIZE_MAX.
+ */
+static size_t mapped_input(struct plan *plan, uint32_t node)
+{
+    size_t found = SIZE_MAX;
+
+    for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+        const struct pith_tensor *constant =
+            value == PITH_NO_VALUE ? NULL : pith_value_constant(plan->graph, value);
+
+        if (value == PITH_NO_VALUE || (constant && pith_shape_elements(&constant->shape) == 1))
+            continue;
+        if (found != SIZE_MAX || stored_input(plan, node, i) == PLAN_NO_SLOT)
+            return SIZE_MAX;
+        found = i;
+    }
+    return found;
+}
+
+/* Runs the node's float kernel over the 256 values that the input can have. */
+static int fill_table(struct plan *plan, uint32_t node, size_t index,
+                      const struct pith_quantization *from, const struct pith_quantization *to,
+                      uint8_t *table, struct pith_error *err)
+{
+    const struct pith_kernel *kernel = plan_find_kernel(plan->graph, node, NULL);
+    const int32_t least = from->dtype == PITH_INT8 ? -128 : 0;
+    float values[256], results[256];
+    struct plan_step *step;
+    int rc;
+
+    if (!kernel)
+        return -ENOTSUP;
+    rc = plan_step_new(plan, pith_node_input_count(plan->graph, node), 1, &step);
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < 256; i++)
+        values[i] = (float) (least + i - from->zero_point[0]) * from->scale[0];
+    for (size_t i = 0; i < step->step.input_count && rc == 0; i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+        uint32_t slot;
+
+        if (i == index) {
+            step->step.input[i] =
+                (struct pith_tensor){PITH_FLOAT32, {1, {256}}, values, sizeof values};
+        } else if (value != PITH_NO_VALUE) {
+            rc = plan_plain_slot(plan, value, &slot, err);
+            if (rc == 0) {
+                step->step.input[i] = plan->slots[slot].tensor;
+                if (step->step.input[i].shape.rank > 1)
+                    step->step.input[i].shape = (struct pith_shape){1, {1}};
+            }
+        }
+    }
+    step->step.output[0] = (struct pith_tensor){PITH_FLOAT32, {1, {256}}, results, sizeof results};
+    step->step.kernel = kernel;
+    step->step.graph = plan->graph;
+    step->step.node = node;
+    step->step.name = pith_node_name(plan->graph, node);
+    step->step.opset = pith_graph_opset(plan->graph, "");
+    if (rc == 0)
+        rc = pith_step_prepare(&step->step, err);
+    if (rc == 0 && step->step.scratch_bytes)
+        rc = -ENOTSUP;
+    if (rc == 0)
+        rc = kernel->run(&step->step, err);
+    plan_step_free(step);
+    for (int i = 0; i < 256 && rc == 0; i++) {
+        const int32_t low = to->dtype == PITH_INT8 ? -128 : 0;
+        const float q = nearbyintf(results[i] / to->scale[0]) + (float) to->zero_point[0];
+        const int32_t limited = !(q > (float) low)        ? low
+                                : q > (float) (low + 255) ? low + 255
+                                                          : (int32_t) q;
+
+        table[(uint8_t) (least + i)] = (uint8_t) limited;
+    }
+    return rc;
+}
+
+static int build_table(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    const size_t index = mapped_input(plan, node);
+    const uint32_t value = pith_node_output(plan->graph, node, 0);
+    const struct pith_quantization *to =
+        value == PITH_NO_VALUE ? NULL : pith_value_quantization(plan->graph, value);
+    uint32_t in[2], out;
+    int rc;
+
+    if (index == SIZE_MAX || !is_eight_bits(to))
+        return 0;
+    in[0] = stored_input(plan, node, index);
+    rc = plan_add_constant(plan, PITH_UINT8, &(struct pith_shape){1, {256}}, &in[1]);
+    if (rc == 0)
+        rc = fill_table(plan, node, index, plan->slots[in[0]].quantization, to,
+                        plan->slots[in[1]].tensor.data, err);
+    if (rc < 0)
+        return rc == -ENOTSUP || rc == -EAGAIN ? 0 : rc;
+    rc = plan_output_slot(plan, value, &out);
+    if (rc == 0)
+        rc = plan_add_step(plan,
+                           &(struct plan_call){
+                               plan_own_kernel("Table", plan->slots[in[0]].tensor.dtype, to->dtype),
+                               node, in, &out, 2, 1, NO_ACTIVATION},
+                           err);
+    return rc < 0 ? rc : 1;
+}
+
+/* ---- computing ---- */
+
+static bool find_integer_kernel(struct plan *plan, uint32_t node, uint32_t *in, size_t in_count,
+                                int32_t output_type, const struct pith_kernel **out)
+{
+    int32_t types[4] = {0};
+
+    for (size_t i = 0; i < in_count; i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+
+        in[i] = PLAN_NO_SLOT;
+        if (value == PITH_NO_VALUE)
+            continue;
+        if (plan_slot(plan, value, &in[i]) < 0)
+            return false;
+        if (i < 4)
+            types[i] = plan->slots[in[i]].tensor.dtype;
+    }
+    *out = pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
+                            types, in_count < 4 ? in_count : 4, output_type, true, NULL);
+    return *out != NULL;
+}
+
+static int build_integer(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    const size_t in_count = pith_node_input_count(plan->graph, node);
+    uint32_t value = pith_node_output(plan->graph, node, 0);
+    uint32_t *in = calloc(in_count + 1, sizeof *in), out;
+    struct plan_call call = {NULL, node, in, &out, in_count, 1, NO_ACTIVATION};
+    const struct pith_quantization *grid;
+    struct slot was;
+    int rc = 0;
+
+    if (!in)
+        return -ENOMEM;
+    if (pith_node_output_count(plan->graph, node) != 1 ||
+        stored_input(plan, node, 0) == PLAN_NO_SLOT)
+        goto done;
+    if (!find_integer_kernel(plan, node, in, in_count, PITH_DTYPE_NONE, &call.kernel))
+        goto done;
+    if (call.kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
+        fuse_activation(plan, &value, &call.activation);
+    grid = pith_value_quantization(plan->graph, value);
+    if (is_eight_bits(grid)) {
+        rc = plan_output_slot(plan, value, &out);
+        if (rc < 0)
+            goto done;
+        was = plan->slots[out];
+        rc = plan_add_step(plan, &call, err);
+        if (rc == 0) {
+            rc = 1;
+            goto done;
+        }
+        plan->slots[out] = was;
+        plan->slot_of_value[value] = PLAN_NO_SLOT;
+    }
+    /* In float after all, with what was taken in kept: the activation is fused there just as well.
+     */
+    rc = rc == 0 || rc == -ENOTSUP ? 0 : rc;
+    if (call.activation.set && rc == 0)
+        for (uint32_t v = pith_node_output(plan->graph, node, 0); v != value;) {
+            const uint32_t user = plan->user[v];
+
+            plan->absorbed[user] = false;
+            v = pith_node_output(plan->graph, user, 0);
+        }
+done:
+    free(in);
+    return rc;
+}
+
+int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    const char *op = pith_node_op(plan->graph, node);
+    const uint32_t first = stored_input(plan, node, 0);
+    int rc = 0;
+
+    if (pith_node_domain(plan->graph, node)[0] != 0)
+        return 0;
+    if (first != PLAN_NO_SLOT && moves(op) &&
+        moves_on_one_grid(plan, node, plan->slots[first].quantization))
+        rc = build_move(plan, node, plan->slots[first].quantization, err);
+    if (rc == 0 && maps(op))
+        rc = build_table(plan, node, err);
+    if (rc == 0)
+        rc = build_integer(plan, node, err);
+    return rc;
+}

@@ -1,0 +1,494 @@
+/* Making and freeing plans: slots, steps, and the walk over the graph's order. See plan.h. */
+#include "plugins/engines/native/plan.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int grow(void *table, size_t item_bytes, size_t count, size_t *capacity)
+{
+    void **items = table;
+    size_t more = *capacity ? *capacity * 2 : 32;
+    void *grown;
+
+    if (count < *capacity)
+        return 0;
+    grown = realloc(*items, more * item_bytes);
+    if (!grown)
+        return -ENOMEM;
+    *items = grown;
+    *capacity = more;
+    return 0;
+}
+
+void *plan_alloc(struct plan *plan, size_t bytes)
+{
+    const size_t size = (bytes + PLAN_ALIGNMENT) / PLAN_ALIGNMENT * PLAN_ALIGNMENT; /* never 0 */
+    void *block;
+
+    if (bytes > PITH_TENSOR_MAX_BYTES ||
+        grow(&plan->blocks, sizeof *plan->blocks, plan->block_count, &plan->block_capacity) < 0)
+        return NULL;
+    block = aligned_alloc(PLAN_ALIGNMENT, size);
+    if (!block)
+        return NULL;
+    memset(block, 0, size);
+    plan->blocks[plan->block_count++] = block;
+    return block;
+}
+
+/* ---- slots ---- */
+
+int plan_add_slot(struct plan *plan, int32_t dtype, const struct pith_shape *shape, uint32_t *out)
+{
+    size_t capacity = plan->slot_capacity;
+    struct slot *slot;
+
+    if (grow(&plan->slots, sizeof *plan->slots, plan->slot_count, &capacity) < 0)
+        return -ENOMEM;
+    plan->slot_capacity = (uint32_t) capacity;
+    slot = &plan->slots[plan->slot_count];
+    *slot = (struct slot){.root = plan->slot_count, .float_slot = PLAN_NO_SLOT};
+    slot->tensor.dtype = dtype;
+    slot->known = shape && pith_shape_known(shape);
+    if (shape)
+        slot->tensor.shape = *shape;
+    if (slot->known) {
+        const int64_t bytes = pith_tensor_bytes(dtype, shape);
+
+        if (bytes < 0)
+            return -EFBIG;
+        slot->tensor.bytes = (size_t) bytes;
+    }
+    *out = plan->slot_count++;
+    return 0;
+}
+
+int plan_add_constant(struct plan *plan, int32_t dtype, const struct pith_shape *shape,
+                      uint32_t *out)
+{
+    int rc = plan_add_slot(plan, dtype, shape, out);
+    struct slot *slot;
+
+    if (rc < 0)
+        return rc;
+    slot = &plan->slots[*out];
+    slot->place = SLOT_CONSTANT;
+    slot->tensor.data = plan_alloc(plan, slot->tensor.bytes);
+    plan->weight_bytes += slot->tensor.bytes;
+    return slot->tensor.data ? 0 : -ENOMEM;
+}
+
+/* Kernels read through pointers to elements; what lies unaligned in a file is copied. */
+static int constant_slot(struct plan *plan, uint32_t value, const struct pith_tensor *constant,
+                         uint32_t *out)
+{
+    int rc;
+
+    if (!pith_tensor_aligned(constant)) {
+        rc = plan_add_constant(plan, constant->dtype, &constant->shape, out);
+        if (rc == 0)
+            memcpy(plan->slots[*out].tensor.data, constant->data, constant->bytes);
+    } else {
+        rc = plan_add_slot(plan, constant->dtype, &constant->shape, out);
+        if (rc == 0) {
+            plan->slots[*out].place = SLOT_CONSTANT;
+            plan->slots[*out].tensor.data = constant->data;
+        }
+    }
+    if (rc == 0)
+        plan->slots[*out].quantization = pith_value_quantization(plan->graph, value);
+    return rc;
+}
+
+int plan_slot(struct plan *plan, uint32_t value, uint32_t *out)
+{
+    const struct pith_tensor *constant;
+    int rc;
+
+    if (plan->slot_of_value[value] == PLAN_NO_SLOT) {
+        constant = pith_value_constant(plan->graph, value);
+        if (!constant)
+            return -EINVAL;
+        rc = constant_slot(plan, value, constant, &plan->slot_of_value[value]);
+        if (rc < 0) {
+            plan->slot_of_value[value] = PLAN_NO_SLOT;
+            return rc;
+        }
+    }
+    *out = plan->slot_of_value[value];
+    return 0;
+}
+
+int plan_plain_slot(struct plan *plan, uint32_t value, uint32_t *out, struct pith_error *err)
+{
+    int rc = plan_slot(plan, value, out);
+
+    if (rc < 0)
+        return pith_fail(err, rc, "value \"%s\" is used before anything gives it",
+                         pith_value_name(plan->graph, value));
+    return integer_dequantize(plan, *out, out, err);
+}
+
+/* ---- steps ---- */
+
+int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct plan_step **out)
+{
+    const size_t ins = (in_count > PITH_STEP_PORTS ? in_count : PITH_STEP_PORTS) + 1,
+                 outs = (out_count > PITH_STEP_PORTS ? out_count : PITH_STEP_PORTS) + 1;
+    struct plan_step *step = calloc(1, sizeof *step);
+
+    (void) plan;
+    if (!step)
+        return -ENOMEM;
+    step->in = calloc(ins, sizeof *step->in);
+    step->out = calloc(outs, sizeof *step->out);
+    step->in_quantization = calloc(ins, sizeof *step->in_quantization);
+    step->out_quantization = calloc(outs, sizeof *step->out_quantization);
+    step->step.input = calloc(ins, sizeof *step->step.input);
+    step->step.output = calloc(outs, sizeof *step->step.output);
+    step->late_shapes = calloc(ins, sizeof *step->late_shapes);
+    if (!step->in || !step->out || !step->in_quantization || !step->out_quantization ||
+        !step->step.input || !step->step.output || !step->late_shapes) {
+        plan_step_free(step);
+        return -ENOMEM;
+    }
+    step->step.input_count = in_count;
+    step->step.output_count = out_count;
+    step->step.input_quantization = step->in_quantization;
+    step->step.output_quantization = step->out_quantization;
+    step->step.view = -1;
+    step->step.activation = PITH_ACTIVATION_NONE;
+    *out = step;
+    return 0;
+}
+
+void plan_step_free(struct plan_step *step)
+{
+    if (!step)
+        return;
+    control_free(step->control);
+    pith_step_done(&step->step);
+    free(step->in);
+    free(step->out);
+    free(step->in_quantization);
+    free(step->out_quantization);
+    free(step->step.input);
+    free(step->step.output);
+    free(step->late_shapes);
+    free(step);
+}
+
+int plan_push_step(struct plan *plan, struct plan_step *step)
+{
+    int rc = grow(&plan->steps, sizeof *plan->steps, plan->step_count, &plan->step_capacity);
+
+    if (rc < 0)
+        return rc;
+    plan->steps[plan->step_count++] = step;
+    plan->has_late = plan->has_late || step->late;
+    plan->weight_bytes += step->step.block_bytes;
+    return 0;
+}
+
+void plan_bind(struct plan *plan, struct plan_step *step)
+{
+    for (size_t i = 0; i < step->step.input_count; i++)
+        if (step->in[i] != PLAN_NO_SLOT)
+            step->step.input[i] = plan->slots[step->in[i]].tensor;
+    for (size_t i = 0; i < step->step.output_count; i++)
+        if (step->out[i] != PLAN_NO_SLOT)
+            step->step.output[i] = plan->slots[step->out[i]].tensor;
+}
+
+/* Whether all shapes are known that a kernel may rely on in prepare. */
+static bool shapes_known(const struct plan *plan, const struct plan_step *step)
+{
+    for (size_t i = 0; i < step->step.input_count; i++)
+        if (step->in[i] != PLAN_NO_SLOT && !plan->slots[step->in[i]].known)
+            return false;
+    for (size_t i = 0; i < step->step.output_count; i++)
+        if (step->out[i] != PLAN_NO_SLOT && !plan->slots[step->out[i]].known)
+            return false;
+    return true;
+}
+
+static void describe_call(struct plan *plan, const struct plan_call *call, struct plan_step *step)
+{
+    struct pith_step *s = &step->step;
+
+    s->kernel = call->kernel;
+    s->graph = plan->graph;
+    s->node = call->node;
+    s->activation = call->activation;
+    s->name = call->node == PITH_NO_NODE ? "" : pith_node_name(plan->graph, call->node);
+    s->opset = call->node == PITH_NO_NODE
+                   ? 0
+                   : pith_graph_opset(plan->graph, pith_node_domain(plan->graph, call->node));
+    step->kernel_name = call->kernel->name;
+    for (size_t i = 0; i < call->in_count; i++) {
+        step->in[i] = call->in[i];
+        if (call->in[i] != PLAN_NO_SLOT)
+            step->in_quantization[i] = plan->slots[call->in[i]].quantization;
+    }
+    for (size_t i = 0; i < call->out_count; i++) {
+        step->out[i] = call->out[i];
+        if (call->out[i] != PLAN_NO_SLOT)
+            step->out_quantization[i] = plan->slots[call->out[i]].quantization;
+    }
+}
+
+/* The outputs take their places: heap behind a late step, the memory of an input behind a view,
+ * else the arena. */
+static void place_outputs(struct plan *plan, struct plan_step *step)
+{
+    for (size_t i = 0; i < step->step.output_count; i++) {
+        struct slot *slot;
+
+        if (step->out[i] == PLAN_NO_SLOT)
+            continue;
+        slot = &plan->slots[step->out[i]];
+        slot->place = step->late ? SLOT_HEAP : SLOT_ARENA;
+        if (!step->late && step->step.view >= 0 && i == 0)
+            slot->root = plan->slots[step->in[step->step.view]].root;
+    }
+}
+
+int plan_add_step(struct plan *plan, const struct plan_call *call, struct pith_error *err)
+{
+    struct plan_step *step;
+    int rc = plan_step_new(plan, call->in_count, call->out_count, &step);
+
+    if (rc < 0)
+        return rc;
+    describe_call(plan, call, step);
+    plan_bind(plan, step);
+    step->late = (call->kernel->flags & PITH_KERNEL_SIZES_OUTPUT) || !shapes_known(plan, step);
+    if (!step->late) {
+        rc = pith_step_prepare(&step->step, err);
+        step->prepared = rc == 0;
+        if (rc == -EAGAIN) {
+            step->late = step->late_data = true;
+            rc = 0;
+        }
+    }
+    if (rc == 0 && step->step.scratch_bytes > plan->options.limit_bytes)
+        rc = pith_fail(err, -EFBIG,
+                       "%s \"%s\" needs %zu bytes of scratch, more than the engine's limit",
+                       call->kernel->op, step->step.name, step->step.scratch_bytes);
+    if (rc == 0 && !step->late && step->step.view >= 0) {
+        const struct slot *from = &plan->slots[step->in[step->step.view]];
+
+        /* what lies on the heap may move in each run, so a view of it is made in each run too */
+        if (plan->slots[from->root].place == SLOT_HEAP)
+            step->late = true;
+        step->kernel_name = "view";
+    }
+    if (rc == 0)
+        rc = plan_push_step(plan, step);
+    if (rc < 0) {
+        plan_step_free(step);
+        return rc;
+    }
+    place_outputs(plan, step);
+    return 0;
+}
+
+/* ---- the whole ---- */
+
+/* Who uses each value, where it is one alone; outputs and captures of sub-graphs count as further
+ * uses. */
+static int find_users(struct plan *plan)
+{
+    const uint32_t values = pith_graph_value_limit(plan->graph);
+    size_t count = 0;
+    const uint32_t *order = pith_graph_order(plan->graph, &count);
+
+    plan->user = malloc((values + (size_t) 1) * sizeof *plan->user);
+    plan->absorbed =
+        calloc(pith_graph_node_limit(plan->graph) + (size_t) 1, sizeof *plan->absorbed);
+    plan->slot_of_value = malloc((values + (size_t) 1) * sizeof *plan->slot_of_value);
+    if (!plan->user || !plan->absorbed || !plan->slot_of_value)
+        return -ENOMEM;
+    for (uint32_t v = 0; v < values; v++) {
+        plan->user[v] = PITH_NO_NODE;
+        plan->slot_of_value[v] = PLAN_NO_SLOT;
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < pith_node_input_count(plan->graph, order[i]); j++) {
+            const uint32_t value = pith_node_input(plan->graph, order[i], j);
+
+            if (value != PITH_NO_VALUE && pith_value_use_count(plan->graph, value) == 1)
+                plan->user[value] = order[i];
+        }
+    return 0;
+}
+
+static int add_input(struct plan *plan, uint32_t value, size_t index, int32_t dtype,
+                     const struct pith_shape *declared, struct pith_error *err)
+{
+    const struct pith_shape copy = *declared,
+                            *shape = &copy; /* it may be the value's own, which is set here */
+    const struct pith_quantization *quantization = pith_value_quantization(plan->graph, value);
+    uint32_t slot;
+    int rc = pith_value_set_type(plan->graph, value, dtype, shape);
+
+    if (rc == 0)
+        rc = plan_add_slot(plan, quantization ? PITH_FLOAT32 : dtype, shape, &slot);
+    if (rc < 0)
+        return pith_fail(err, rc, "input \"%s\" of the graph \"%s\" is too large",
+                         pith_value_name(plan->graph, value), plan->name);
+    plan->slots[slot].place = SLOT_INPUT;
+    plan->slots[slot].input = index;
+    plan->input_slots[index] = slot;
+    plan->slot_of_value[value] = slot;
+    if (quantization) { /* arrives as floats, and is rounded to its grid */
+        rc = plan_output_slot(plan, value, &plan->slot_of_value[value]);
+        if (rc == 0)
+            rc = integer_quantize(plan, slot, plan->slot_of_value[value], err);
+    }
+    return rc;
+}
+
+static int add_inputs(struct plan *plan, const struct pith_shape *input_shapes,
+                      struct pith_error *err)
+{
+    const size_t count = pith_graph_input_count(plan->graph);
+    uint32_t *values = calloc(count + 1, sizeof *values);
+    int rc = values ? 0 : -ENOMEM;
+
+    for (size_t i = 0; i < count && rc == 0; i++)
+        values[i] = pith_graph_input(plan->graph, i);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        const struct pith_shape *shape =
+            input_shapes ? &input_shapes[i] : pith_value_shape(plan->graph, values[i]);
+        char text[PITH_SHAPE_TEXT_BYTES];
+
+        if (!shape || !pith_shape_known(shape))
+            rc = pith_fail(err, -EINVAL, "the shape of input \"%s\" is %s: name all of it",
+                           pith_value_name(plan->graph, values[i]),
+                           shape ? pith_shape_text(shape, text, sizeof text) : "not known");
+        else
+            rc =
+                add_input(plan, values[i], i, pith_value_dtype(plan->graph, values[i]), shape, err);
+    }
+    free(values);
+    return rc;
+}
+
+static int add_captures(struct plan *plan, const struct pith_tensor *captures,
+                        struct pith_error *err)
+{
+    const size_t first = plan->input_count - plan->capture_count;
+    int rc = 0;
+
+    for (size_t i = 0; i < plan->capture_count && rc == 0; i++) {
+        uint32_t inner;
+
+        pith_graph_capture(plan->graph, i, &inner, &plan->capture_outer[i]);
+        if (captures[i].data) {
+            plan->input_slots[first + i] = PLAN_NO_SLOT;
+            rc = pith_value_set_constant(plan->graph, inner, &captures[i]);
+        } else {
+            rc = add_input(plan, inner, first + i, captures[i].dtype, &captures[i].shape, err);
+        }
+    }
+    return rc;
+}
+
+static int add_outputs(struct plan *plan, struct pith_error *err)
+{
+    plan->output_count = pith_graph_output_count(plan->graph);
+    plan->output_slots = calloc(plan->output_count + 1, sizeof *plan->output_slots);
+    if (!plan->output_slots)
+        return -ENOMEM;
+    for (size_t i = 0; i < plan->output_count; i++) {
+        int rc =
+            plan_plain_slot(plan, pith_graph_output(plan->graph, i), &plan->output_slots[i], err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int build(struct plan *plan, const struct pith_shape *input_shapes,
+                 const struct pith_tensor *captures, struct pith_error *err)
+{
+    size_t count = 0;
+    const uint32_t *order;
+    int rc = find_users(plan);
+
+    plan->capture_count = pith_graph_capture_count(plan->graph);
+    plan->input_count = pith_graph_input_count(plan->graph) + plan->capture_count;
+    plan->input_slots = calloc(plan->input_count + 1, sizeof *plan->input_slots);
+    plan->capture_outer = calloc(plan->capture_count + 1, sizeof *plan->capture_outer);
+    if (rc < 0 || !plan->input_slots || !plan->capture_outer)
+        return -ENOMEM;
+    rc = add_inputs(plan, input_shapes, err);
+    if (rc == 0)
+        rc = add_captures(plan, captures, err);
+    order = pith_graph_order(plan->graph, &count);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = plan_build_node(plan, order[i], err);
+    if (rc == 0)
+        rc = add_outputs(plan, err);
+    if (rc == 0)
+        rc = plan_lay_out(plan, err);
+    return rc;
+}
+
+int plan_new(struct plan **out, const struct pith_graph *graph,
+             const struct pith_shape *input_shapes, const struct pith_tensor *captures,
+             const struct plan_options *options, struct pith_error *err)
+{
+    struct plan *plan = calloc(1, sizeof *plan);
+    int rc;
+
+    if (!plan)
+        return pith_fail(err, -ENOMEM, "no memory for a plan");
+    plan->options = *options;
+    if (options->depth > PLAN_MAX_DEPTH) {
+        plan_free(plan);
+        return pith_fail(err, -ENOTSUP, "sub-graphs are nested more than %d deep", PLAN_MAX_DEPTH);
+    }
+    rc = pith_graph_clone(graph, &plan->graph, err);
+    if (rc == 0) {
+        plan->name = pith_graph_name(plan->graph);
+        rc = build(plan, input_shapes, captures, err);
+    }
+    if (rc < 0) {
+        plan_free(plan);
+        return rc == -ENOMEM ? pith_fail(err, rc, "no memory to compile the graph \"%s\"",
+                                         pith_graph_name(graph))
+                             : rc;
+    }
+    *out = plan;
+    return 0;
+}
+
+void plan_free(struct plan *plan)
+{
+    if (!plan)
+        return;
+    for (size_t i = 0; i < plan->step_count; i++)
+        plan_step_free(plan->steps[i]);
+    for (uint32_t i = 0; i < plan->slot_count; i++)
+        free(plan->slots[i].heap);
+    for (size_t i = 0; i < plan->block_count; i++)
+        free(plan->blocks[i]);
+    free(plan->blocks);
+    free(plan->steps);
+    free(plan->slots);
+    free(plan->slot_of_value);
+    free(plan->user);
+    free(plan->absorbed);
+    free(plan->input_slots);
+    free(plan->capture_outer);
+    free(plan->output_slots);
+    free(plan->fixups);
+    free(plan->arena);
+    pith_graph_free(plan->graph);
+    free(plan);
+}

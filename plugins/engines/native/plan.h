@@ -1,0 +1,167 @@
+/* A plan: a graph as a flat list of steps over slots of memory, everything decided. Private to the
+ * native engine.
+ *
+ * Slots are what steps read and write: one a value of the graph, and further ones for what the
+ * engine puts in between (a float copy of a quantized value, folded weights). A slot is a constant,
+ * an input of the plan, a piece of the arena, or heap memory where its size is only known in a run.
+ * A view or an in-place result shares its root's memory. A step whose shapes or parameters depend
+ * on data is `late`: it is inferred and prepared again in each run in which they changed.
+ * Sub-graphs (If, Loop, Scan) are plans of their own; what they capture are further inputs. */
+#ifndef PITH_NATIVE_PLAN_H
+#define PITH_NATIVE_PLAN_H
+
+#include "libpith/kernels/kernel.h"
+#include <pith/engine.h>
+
+#define PLAN_NO_SLOT   UINT32_MAX
+#define PLAN_ALIGNMENT 64
+#define PLAN_MAX_DEPTH 16 /* of sub-graphs in sub-graphs */
+
+enum slot_place { SLOT_NOWHERE, SLOT_CONSTANT, SLOT_INPUT, SLOT_ARENA, SLOT_HEAP };
+
+struct slot {
+    struct pith_tensor tensor;                    /* dtype and shape as stored */
+    bool known;                                   /* the shape is known before a run */
+    const struct pith_quantization *quantization; /* of stored integers; NULL: plain */
+    enum slot_place place;
+    uint32_t root;       /* the slot whose memory this one has; itself in most cases */
+    size_t input;        /* SLOT_INPUT: which */
+    uint32_t float_slot; /* dequantized copy, or PLAN_NO_SLOT */
+    size_t first, last;  /* steps that need the memory, for a root */
+    size_t offset;       /* SLOT_ARENA, for a root */
+    size_t heap_bytes;   /* SLOT_HEAP: capacity of `heap` */
+    void *heap;          /* own */
+};
+
+struct control; /* If, Loop, Scan: control.c */
+
+struct plan_step {
+    struct pith_step step;
+    uint32_t *in, *out; /* slots; PLAN_NO_SLOT where left out */
+    const struct pith_quantization **in_quantization, **out_quantization;
+    const char *kernel_name;
+    struct control *control; /* own; NULL for kernels */
+    bool late;
+    bool prepared;
+    struct pith_shape *late_shapes; /* a late step's inputs when it was prepared last */
+    bool late_data;                 /* its preparation read data, so it holds for one run only */
+    uint64_t run_count, time_ns;
+};
+
+struct plan_fixup { /* an operand that lies in an input of the plan */
+    struct pith_tensor *operand;
+    size_t input;
+};
+
+struct plan_options {
+    bool plain; /* quantized values are executed literally: float, rounded to the grid */
+    bool profile;
+    uint64_t limit_bytes; /* of arena and heap together */
+    unsigned depth;       /* of this plan among sub-graphs */
+};
+
+struct plan {
+    struct pith_graph *graph; /* own clone */
+    struct plan_options options;
+    const char *name;
+    struct slot *slots;
+    uint32_t slot_count, slot_capacity;
+    uint32_t *slot_of_value; /* a graph value's slot in stored form, or PLAN_NO_SLOT */
+    uint32_t *user;          /* a value's only user, or PITH_NO_NODE */
+    bool *absorbed;          /* a node that an earlier step does as well */
+    struct plan_step **steps;
+    size_t step_count, step_capacity;
+    size_t input_count; /* graph inputs, then captures */
+    uint32_t *input_slots;
+    uint32_t *capture_outer; /* value in the graph around, a capture */
+    size_t capture_count;
+    size_t output_count;
+    uint32_t *output_slots; /* plain form */
+    bool has_late;
+    struct plan_fixup *fixups;
+    size_t fixup_count;
+    uint8_t *arena; /* own; scratch lies behind the slots */
+    uint64_t arena_bytes, weight_bytes, heap_bytes;
+    size_t scratch_offset;
+    void **blocks; /* what plan_alloc gave */
+    size_t block_count, block_capacity;
+};
+
+/* ---- plan.c ---- */
+/* graph: cloned. input_shapes: as many as it has inputs. captures: tensors for what it captures, in
+ * its order: dtype and shape; data where constant. */
+int plan_new(struct plan **out, const struct pith_graph *graph,
+             const struct pith_shape *input_shapes, const struct pith_tensor *captures,
+             const struct plan_options *options, struct pith_error *err);
+void plan_free(struct plan *plan);
+void *plan_alloc(struct plan *plan,
+                 size_t bytes); /* zeroed, aligned, freed with the plan; NULL: no memory */
+int plan_add_slot(struct plan *plan, int32_t dtype, const struct pith_shape *shape, uint32_t *out);
+/* A constant of the plan's own memory, to be filled. */
+int plan_add_constant(struct plan *plan, int32_t dtype, const struct pith_shape *shape,
+                      uint32_t *out);
+/* The slot of a graph value; for a constant it is made here, with its data aligned. */
+int plan_slot(struct plan *plan, uint32_t value, uint32_t *out);
+/* The same in float32 where the value is quantized. */
+int plan_plain_slot(struct plan *plan, uint32_t value, uint32_t *out, struct pith_error *err);
+
+struct plan_call { /* a step to be */
+    const struct pith_kernel *kernel;
+    uint32_t node; /* PITH_NO_NODE: one of the engine's own */
+    const uint32_t *in, *out;
+    size_t in_count, out_count;
+    struct pith_activation activation;
+};
+/* Makes the step and prepares it as far as is possible now. -ENOTSUP: nothing was added. */
+int plan_add_step(struct plan *plan, const struct plan_call *call, struct pith_error *err);
+int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct plan_step **out);
+int plan_push_step(struct plan *plan, struct plan_step *step);
+/* Fills a step's operands from its slots. */
+void plan_bind(struct plan *plan, struct plan_step *step);
+void plan_step_free(struct plan_step *step);
+const struct pith_kernel *plan_own_kernel(const char *op, int32_t in_dtype, int32_t out_dtype);
+
+/* ---- build.c: node by node ---- */
+int plan_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
+const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint32_t node,
+                                           const char **out_why);
+/* Sets the outputs' types of a node that inference has left, and gives them slots. */
+int plan_output_slot(struct plan *plan, uint32_t value, uint32_t *out);
+
+/* ---- fuse.c: what a producer can do in passing ---- */
+/* Follows *value through operators that only it feeds and that an activation can stand for; marks
+ * them absorbed. */
+void fuse_activation(struct plan *plan, uint32_t *value, struct pith_activation *out);
+/* Conv with a constant weight and a BatchNormalization behind it: new weight and bias slots, and
+ * the value that it gives. */
+int fuse_batch_norm(struct plan *plan, uint32_t node, uint32_t *value, uint32_t in[3],
+                    bool *out_fused);
+
+/* ---- integer.c: quantized values ---- */
+/* 1: done with integer kernels; 0: not one for these, go on in float. */
+int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
+/* Steps between stored integers and floats. */
+int integer_dequantize(struct plan *plan, uint32_t slot, uint32_t *out, struct pith_error *err);
+int integer_quantize(struct plan *plan, uint32_t float_slot, uint32_t stored_slot,
+                     struct pith_error *err);
+
+/* ---- memory.c ---- */
+int plan_lay_out(struct plan *plan, struct pith_error *err);
+
+/* ---- run.c ---- */
+/* inputs: the graph's, then the captures. */
+int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_count,
+             struct pith_error *err);
+/* Gives a heap slot room and sets its tensor. */
+int plan_size_slot(struct plan *plan, uint32_t slot, const struct pith_shape *shape,
+                   struct pith_error *err);
+void plan_output(const struct plan *plan, size_t index, struct pith_tensor *out);
+
+/* ---- control.c ---- */
+bool control_is(const struct pith_graph *graph, uint32_t node);
+int control_build(struct plan *plan, uint32_t node, struct pith_error *err);
+int control_run(struct plan *plan, struct plan_step *step, struct pith_error *err);
+void control_free(struct control *control);
+uint64_t control_arena_bytes(const struct control *control);
+
+#endif
