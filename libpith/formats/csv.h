@@ -1,0 +1,27 @@
+/* Tables of numbers as text: a header row with names, commas between fields, quotes where a field
+ * needs them. Columns whose first field is no number (dates, names) are left out. */
+#ifndef PITH_FORMATS_CSV_H
+#define PITH_FORMATS_CSV_H
+
+#include <pith/tensor.h>
+
+#define PITH_CSV_MAX_COLUMNS 1024
+
+struct pith_csv {
+    struct pith_tensor numbers; /* float32 [rows, columns], own */
+    char **names;               /* of the columns that are kept, own */
+    size_t column_count;
+};
+
+/* path: a file of at most limit_bytes. -EBADMSG with line and column for a field that is no finite
+ * number in a column of numbers, a row with more or fewer fields than the header, an unclosed
+ * quote. */
+int pith_csv_read(struct pith_csv *out, const char *path, size_t limit_bytes,
+                  struct pith_error *err) PITH_CHECKED;
+int pith_csv_parse(struct pith_csv *out, const char *text, size_t bytes,
+                   struct pith_error *err) PITH_CHECKED;
+/* The column of that name, or -1. */
+int64_t pith_csv_column(const struct pith_csv *csv, const char *name);
+void pith_csv_done(struct pith_csv *csv);
+
+#endif
