@@ -63,6 +63,29 @@ static json_t *layer_facts(const struct report *report, const struct layer *laye
     return facts;
 }
 
+/* One word for what a graph became. */
+static const char *form_name(const struct plan *plan)
+{
+    size_t integers = plan_count(plan, LAYER_STATIC), weights = plan_count(plan, LAYER_WEIGHTS);
+    size_t halves = plan_count(plan, LAYER_FLOAT16);
+
+    if (halves > 0)
+        return integers + weights > 0 ? "mixed" : layer_form_names[LAYER_FLOAT16];
+    if (integers > 0)
+        return weights > 0 ? "int8, some weights-int8" : layer_form_names[LAYER_STATIC];
+    return weights > 0 ? layer_form_names[LAYER_WEIGHTS] : layer_form_names[LAYER_FLOAT];
+}
+
+/* What the variant is called after it: weights of 8 bits make it int8, whatever flows between. */
+static const char *variant_name(const struct plan *plan)
+{
+    if (plan_count(plan, LAYER_FLOAT16) > 0)
+        return plan_count(plan, LAYER_STATIC) + plan_count(plan, LAYER_WEIGHTS) > 0 ? "mixed"
+                                                                                    : "float16";
+    return plan_count(plan, LAYER_STATIC) + plan_count(plan, LAYER_WEIGHTS) > 0 ? "int8"
+                                                                                : "float32";
+}
+
 char *report_text(const struct report *report)
 {
     const struct plan *plan = report->plan;
@@ -77,7 +100,8 @@ char *report_text(const struct report *report)
             forms, layer_form_names[form],
             json_integer((json_int_t) plan_count(plan, (enum layer_form) form)));
     object = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "technique", "quantize", "activations",
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "technique", "quantize", "form",
+        form_name(plan), "variant_name", variant_name(plan), "activations",
         report->calibrated ? report->activations : "float32", "samples",
         (json_int_t) report->samples, "check_samples", (json_int_t) report->check_samples,
         "folded_batch_norms", (json_int_t) report->folded, "output_error_ratio",

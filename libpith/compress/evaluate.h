@@ -1,0 +1,60 @@
+/* Running a chain over recorded samples: what it decides, how often that is right, and how far it is from what another
+ * chain decides on the same samples. */
+#ifndef PITH_COMPRESS_EVALUATE_H
+#define PITH_COMPRESS_EVALUATE_H
+
+#include "libpith/pipeline/chain.h"
+
+struct pith_dataset {
+    struct pith_tensor x;  /* own; [samples, ...] */
+    struct pith_tensor y;  /* own; [samples], integer; there only where labelled */
+    uint64_t count;
+    bool labelled;
+};
+/* y_path: NULL where there are no labels. */
+int pith_dataset_open(struct pith_dataset *out, const char *x_path, const char *y_path,
+                      struct pith_error *err) PITH_CHECKED;
+void pith_dataset_close(struct pith_dataset *dataset);
+/* Whether its samples are what the model's first stage takes: [rows, ...row] each, or one row each. */
+int pith_dataset_check(const struct pith_dataset *dataset, const struct pith_manifest *manifest,
+                       struct pith_error *err) PITH_CHECKED;
+/* Sample `index` as rows of the manifest's input: a view. */
+void pith_dataset_rows(const struct pith_dataset *dataset, const struct pith_manifest *manifest, uint64_t index,
+                       struct pith_tensor *out);
+
+/* What a chain decided, sample by sample. With a decide stage: the set of labels that fired during the sample. Without:
+ * the label of the greatest score of the last result. */
+struct pith_outcomes {
+    uint64_t *decisions;    /* own; a sample: bits of labels fired, or 1 + the label; 0: none */
+    uint64_t *right;        /* own; 1 where it agrees with the sample's label; there only where labelled */
+    uint64_t count;
+    float *trace;           /* own; scores of all results in order, up to a bound: what error ratios compare */
+    size_t trace_count, trace_capacity;
+    uint64_t *latencies_ns; /* own; of results, up to a bound */
+    size_t latency_count, latency_capacity;
+    uint64_t results;
+    uint64_t cpu_ns;        /* sum over results */
+    bool labelled;
+};
+void pith_outcomes_done(struct pith_outcomes *outcomes);
+/* Runs sample `index` from a fresh state and appends its outcome. */
+int pith_evaluate_sample(struct pith_chain *chain, const struct pith_manifest *manifest,
+                         const struct pith_dataset *dataset, uint64_t index, struct pith_outcomes *outcomes,
+                         struct pith_error *err) PITH_CHECKED;
+
+struct pith_comparison {
+    uint64_t samples;
+    bool labelled;
+    uint64_t right_a, right_b;
+    double accuracy_low_a, accuracy_high_a, accuracy_low_b, accuracy_high_b; /* Wilson, 95 % */
+    uint64_t same;          /* decisions */
+    uint64_t only_a, only_b; /* right in only one of them */
+    double mcnemar_p;
+    double error_ratio;     /* rms(b - a) / deviation of a, over all scores; NAN where there are none */
+};
+/* a: the original. Both have the same samples. */
+void pith_outcomes_compare(const struct pith_outcomes *a, const struct pith_outcomes *b, struct pith_comparison *out);
+/* Sorts the latencies. Microseconds; NAN without results. */
+void pith_outcomes_latency(struct pith_outcomes *outcomes, double *out_p50_us, double *out_p95_us, double *out_cpu_us);
+
+#endif

@@ -1,0 +1,356 @@
+/* Forms of a graph: what the recipe's techniques make of it, coarse to fine. A technique that has
+ * an option `finer` offers the ladder itself; the last rung is the original. */
+#include "libpith/compress/job_parts.h"
+
+#include "libpith/base/clock.h"
+#include "libpith/base/file.h"
+#include "libpith/base/json.h"
+#include "libpith/formats/onnx.h"
+#include <pith/technique.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Where the step's technique keeps its ladder; -1: it has none. */
+static int finer_option(const struct pith_recipe_step *step)
+{
+    for (int i = 0; step->technique->options && step->technique->options[i].name; i++)
+        if (!strcmp(step->technique->options[i].name, "finer") &&
+            step->technique->options[i].type == PITH_OPTION_INT)
+            return i;
+    return -1;
+}
+
+size_t job_count_levels(const struct job *job)
+{
+    size_t rungs = 1;
+
+    if (!job->settings.compress || job->recipe->step_count == 0)
+        return 1;
+    for (size_t i = 0; i < job->recipe->step_count; i++) {
+        const struct pith_recipe_step *step = &job->recipe->steps[i];
+        int at = finer_option(step);
+
+        if (at >= 0 && (size_t) step->technique->options[at].maximum -
+                               (size_t) step->options.values[at].integer + 1 >
+                           rungs)
+            rungs = (size_t) step->technique->options[at].maximum -
+                    (size_t) step->options.values[at].integer + 1;
+    }
+    return rungs + 1;
+}
+
+/* The step's options with `finer` raised by level. *out: malloc'ed, its strings are the recipe's.
+ */
+static int raise_options(const struct pith_recipe_step *step, size_t level,
+                         struct pith_option_value **out)
+{
+    size_t count = 0;
+    int at = finer_option(step);
+
+    while (step->technique->options && step->technique->options[count].name)
+        count++;
+    *out = calloc(count + 1, sizeof **out);
+    if (!*out)
+        return -ENOMEM;
+    if (count > 0)
+        memcpy(*out, step->options.values, count * sizeof **out);
+    if (at >= 0) {
+        struct pith_option_value *finer = &(*out)[at];
+        double raised = (double) finer->integer + (double) level;
+
+        finer->number = raised < step->technique->options[at].maximum
+                            ? raised
+                            : step->technique->options[at].maximum;
+        finer->integer = (int64_t) finer->number;
+    }
+    return 0;
+}
+
+/* Sentence on what is missing, or NULL. */
+static const char *missing_need(const struct job_graph *graph, const struct pith_technique_ops *ops,
+                                const struct pith_option_value *options)
+{
+    uint32_t needs = ops->needs ? ops->needs(options) : 0;
+
+    if ((needs & PITH_NEEDS_CALIBRATION) && !graph->calibrated)
+        return "it needs calibration samples, and none came with the model";
+    if (needs & (PITH_NEEDS_TRAINING | PITH_NEEDS_TEACHER | PITH_NEEDS_LABELS))
+        return "it needs training, which this machine's jobs don't offer";
+    return NULL;
+}
+
+struct applying { /* for progress of a technique under way */
+    struct job *job;
+    const char *text;
+};
+
+static void say_technique(void *user, double done_ratio)
+{
+    const struct applying *applying = user;
+    const struct job *job = applying->job;
+
+    if (job->options->progress)
+        job->options->progress(job->options->user, job->state,
+                               job->done_from + (job->done_to - job->done_from) * done_ratio,
+                               applying->text);
+}
+
+static int technique_cancelled(void *user)
+{
+    const struct job *job = ((const struct applying *) user)->job;
+
+    return job->options->cancelled ? job->options->cancelled(job->options->user) : 0;
+}
+
+static int apply_step(struct job *job, size_t graph_index, const struct pith_recipe_step *step,
+                      size_t level, const struct pith_graph *from, struct pith_graph **out,
+                      char **report, struct pith_error *err)
+{
+    const struct pith_technique_ops *ops = step->technique->ops;
+    struct job_graph *graph = &job->graphs[graph_index];
+    struct applying applying = {.job = job, .text = step->technique->name};
+    struct pith_technique_host host = {
+        .engine = graph->engine->ops,
+        .engine_options = graph->engine->options.values,
+        .threads = (uint32_t) job->settings.threads,
+        .samples = graph->calibrated ? &graph->samples : NULL,
+        .user = &applying,
+        .progress = say_technique,
+        .cancelled = technique_cancelled,
+    };
+    struct pith_technique_job work = {.size_bytes = sizeof work,
+                                      .host = &host.host,
+                                      .seed = (uint64_t) job->settings.seed,
+                                      .accuracy_drop_points = job->budget.accuracy_drop_points};
+    struct pith_option_value *options = NULL;
+    int rc = raise_options(step, level, &options);
+
+    if (rc < 0)
+        return rc;
+    const char *missing = missing_need(graph, ops, options);
+
+    pith_technique_host_init(&host);
+    work.options = options;
+    rc = missing ? pith_fail(err, -ENODATA, "%s: %s", step->technique->name, missing)
+                 : ops->apply(&work, from, out, report, err);
+    free(options);
+    return rc;
+}
+
+/* What made the file, in the file: the recipe, and the original's digest. */
+static int stamp(const struct job *job, const struct job_graph *graph, struct pith_graph *made)
+{
+    json_t *recipe = pith_recipe_json(job->recipe);
+    char *text = recipe ? pith_json_text(recipe) : NULL;
+    int rc = text ? pith_graph_set_metadata(made, "pith.recipe", text) : -ENOMEM;
+
+    if (rc == 0)
+        rc = pith_graph_set_metadata(made, "pith.parent_sha256", graph->sha256);
+    free(text);
+    json_decref(recipe);
+    return rc;
+}
+
+static int save_step(const struct job *job, size_t graph_index, size_t step, size_t level,
+                     struct pith_graph *made, const char *report, json_t *record,
+                     struct pith_error *err)
+{
+    const struct job_graph *graph = &job->graphs[graph_index];
+    const char *technique = job->recipe->steps[step].technique->name;
+    char folder[PATH_MAX], file[PATH_MAX], path[PATH_MAX], finer[32] = "";
+    struct pith_facts facts;
+    struct pith_buffer raw = {0};
+    size_t bytes = 0;
+    int rc;
+
+    if (level > 0)
+        (void) snprintf(finer, sizeof finer, ".finer%zu", level);
+    job_path(job, folder, "step/%zu-%s", step + 1, technique);
+    (void) snprintf(file, sizeof file, "step/%zu-%s/%s%s.onnx.zst", step + 1, technique,
+                    graph->name, finer);
+    job_path(job, path, "%s", file);
+    rc = pith_mkdirs(folder, 0750, err);
+    if (rc == 0)
+        rc = stamp(job, graph, made);
+    if (rc == 0)
+        rc = pith_onnx_save(made, path, &bytes, err);
+    if (rc == 0)
+        rc = pith_onnx_write(made, &raw, err);
+    if (rc == 0) {
+        struct stat status;
+
+        bytes = stat(path, &status) == 0 ? (size_t) status.st_size : bytes;
+        pith_facts_init(&facts);
+        pith_facts_of_graph(&facts, made, bytes, raw.bytes);
+        (void) json_object_set_new(record, "file", json_string(file));
+        (void) json_object_set_new(record, "facts", pith_facts_json(&facts));
+        (void) json_object_set_new(record, "report",
+                                   report ? json_loads(report, 0, NULL) : json_null());
+    }
+    pith_buffer_done(&raw);
+    return rc;
+}
+
+/* All steps of the recipe, each from what the one before made. */
+static int apply_recipe(struct job *job, size_t graph_index, size_t level, json_t *record,
+                        struct pith_error *err)
+{
+    struct pith_graph *made = NULL;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < job->recipe->step_count; i++) {
+        const struct pith_graph *from = made ? made : job->graphs[graph_index].original;
+        struct pith_graph *next = NULL;
+        char *report = NULL;
+
+        rc = apply_step(job, graph_index, &job->recipe->steps[i], level, from, &next, &report, err);
+        if (rc == 0)
+            rc = save_step(job, graph_index, i, level, next, report, record, err);
+        free(report);
+        pith_graph_free(made);
+        made = next;
+    }
+    pith_graph_free(made);
+    return rc;
+}
+
+/* A form that is no smaller is not worth its rounding. */
+static const char *refusal_of_form(const struct job_graph *graph, const json_t *record)
+{
+    struct pith_facts facts;
+
+    pith_facts_read(&facts, json_object_get(record, "facts"));
+    return facts.bytes < graph->facts.bytes ? NULL : "it is not smaller than the original";
+}
+
+/* Faults of one form are no faults of the job: the next finer one is tried. */
+static bool is_fault_of_form(int rc)
+{
+    return rc < 0 && rc != -ECANCELED && rc != -ENOMEM && rc != -ENOSPC && rc != -EIO &&
+           rc != -EROFS && rc != -EDQUOT;
+}
+
+static int make(struct job *job, size_t graph_index, size_t level, const char *key, json_t **out,
+                struct pith_error *err)
+{
+    json_t *record = json_object();
+    struct pith_error why = {0};
+    const char *refusal = NULL;
+    int rc = apply_recipe(job, graph_index, level, record, &why);
+
+    if (rc < 0 && !is_fault_of_form(rc)) {
+        json_decref(record);
+        return pith_fail(err, rc, "%s", pith_error_text(&why));
+    }
+    why.code = rc;
+    if (rc < 0)
+        refusal = pith_error_text(&why);
+    else
+        refusal = refusal_of_form(&job->graphs[graph_index], record);
+    (void) json_object_set_new(record, "ok", json_boolean(!refusal));
+    (void) json_object_set_new(record, "reason", refusal ? json_string(refusal) : json_null());
+    rc = job_record(job, key, record, err);
+    if (rc < 0) {
+        json_decref(record);
+        return rc;
+    }
+    *out = record;
+    return 0;
+}
+
+/* What was written is what is read back, run and judged from here on. */
+static int load_form(struct job *job, struct job_form *form, struct pith_error *err)
+{
+    char path[PATH_MAX];
+    int rc;
+
+    job_path(job, path, "%s", json_string_value(json_object_get(form->record, "file")));
+    rc = pith_onnx_open(&form->graph, path, (size_t) job->settings.graph_max_bytes, err);
+    if (rc == 0)
+        rc = job_pick_engine(job, form->graph, &form->engine, err);
+    return rc;
+}
+
+int job_make_form(struct job *job, size_t graph_index, size_t level, bool *out_usable,
+                  struct pith_error *err)
+{
+    struct job_form *form = &job->graphs[graph_index].forms[level];
+    char key[PITH_NAME_BYTES + 40];
+    int rc = 0;
+
+    *out_usable = true;
+    if (level + 1 == job->level_count)
+        return 0; /* the original */
+    (void) snprintf(key, sizeof key, "form-%s-%zu", job->graphs[graph_index].name, level);
+    if (!form->record)
+        rc = job_recall(job, key, &form->record, err);
+    if (rc == 0 && !form->record)
+        rc = make(job, graph_index, level, key, &form->record, err);
+    if (rc < 0)
+        return rc;
+    *out_usable = json_is_true(json_object_get(form->record, "ok"));
+    if (*out_usable && !form->graph) {
+        struct pith_error why = {0};
+
+        rc = load_form(job, form, &why);
+        if (rc < 0 && !is_fault_of_form(rc))
+            return pith_fail(err, rc, "%s", pith_error_text(&why));
+        if (rc < 0) { /* no engine runs it, or it doesn't read back: this form is out, whenever we
+                         look */
+            why.code = rc;
+            (void) json_object_set_new(form->record, "ok", json_false());
+            (void) json_object_set_new(form->record, "reason", json_string(pith_error_text(&why)));
+            pith_graph_free(form->graph);
+            form->graph = NULL;
+            *out_usable = false;
+        }
+    }
+    return 0;
+}
+
+const struct pith_graph *job_form_graph(const struct job *job, size_t graph_index, size_t level)
+{
+    const struct job_graph *graph = &job->graphs[graph_index];
+
+    return level + 1 >= job->level_count || !graph->forms[level].graph ? graph->original
+                                                                       : graph->forms[level].graph;
+}
+
+void job_form_facts(const struct job *job, size_t graph_index, size_t level, struct pith_facts *out)
+{
+    const struct job_graph *graph = &job->graphs[graph_index];
+
+    if (level + 1 >= job->level_count || !graph->forms[level].record)
+        *out = graph->facts;
+    else
+        pith_facts_read(out, json_object_get(graph->forms[level].record, "facts"));
+}
+
+int job_open_chain(struct job *job, const size_t *levels, const struct job_engine *const *engines,
+                   struct pith_chain **out, struct pith_error *err)
+{
+    const struct pith_graph *graphs[PITH_MANIFEST_MAX_GRAPHS];
+    const struct pith_engine_ops *ops[PITH_MANIFEST_MAX_GRAPHS];
+    const struct pith_option_value *values[PITH_MANIFEST_MAX_GRAPHS];
+    struct pith_chain_options options = {
+        .engines = ops, .graph_options = values, .threads = (uint32_t) job->settings.threads};
+
+    for (size_t i = 0; i < job->graph_count; i++) {
+        const struct job_graph *graph = &job->graphs[i];
+        size_t level = levels ? levels[i] : job->level_count;
+        bool original = !levels || level + 1 >= job->level_count || !graph->forms[level].graph;
+        const struct job_engine *engine = engines    ? engines[i]
+                                          : original ? graph->engine
+                                                     : graph->forms[level].engine;
+
+        graphs[i] = original ? graph->original : graph->forms[level].graph;
+        ops[i] = engine->ops;
+        values[i] = engine->options.values;
+    }
+    options.engine = ops[0];
+    options.engine_options = values[0];
+    return pith_chain_open(out, job->manifest, graphs, &options, err);
+}

@@ -1,0 +1,117 @@
+/* Inside a compression job: what its files share. Each outcome that took work is a small JSON file under step/, written
+ * whole; a job that goes on finds it there and does not do the work again, and walks the same path to the same bytes. */
+#ifndef PITH_COMPRESS_JOB_PARTS_H
+#define PITH_COMPRESS_JOB_PARTS_H
+
+#include "libpith/compress/evaluate.h"
+#include "libpith/compress/host.h"
+#include "libpith/compress/job.h"
+#include "libpith/compress/measure.h"
+#include "libpith/compress/recipe.h"
+
+#include <limits.h>
+
+#define JOB_MAX_ENGINES 16
+
+struct job_engine {
+    const struct pith_plugin *plugin;
+    const struct pith_engine_ops *ops;
+    struct pith_options options; /* all defaults */
+};
+
+struct job_form { /* one graph, as far down the ladder as `level` says; level 0 is as the recipe asks */
+    struct pith_graph *graph; /* own; NULL: not loaded */
+    const struct job_engine *engine; /* that runs it in the search */
+    json_t *record;           /* own; what was written of it: ok, reason, file, bytes, raw_bytes, form, reports */
+};
+
+struct job_graph {
+    const char *name;             /* the manifest's */
+    struct pith_graph *original;  /* own */
+    char file[PATH_MAX];          /* of the original, in the folder */
+    char sha256[PITH_SHA256_HEX + 1]; /* of that file */
+    struct pith_facts facts;      /* of the original */
+    struct pith_samples samples;  /* inputs for calibration; from the chain where data came, else noise for timing */
+    bool calibrated;              /* samples are real */
+    struct job_form *forms;       /* own; one a level, of job.level_count */
+    const struct job_engine *engine; /* that vetting, calibration and the search run it with: always the same */
+    size_t level;                 /* of the candidate that was kept */
+};
+
+struct job_settings { /* job.json */
+    json_t *json;         /* own */
+    json_t *recipe, *default_recipe, *budget; /* borrowed; NULL: not there */
+    const char *recipe_path;
+    bool compress;
+    int64_t seed, threads, deadline_ms, graph_max_bytes, activation_max_bytes;
+    int64_t calibration_samples, evaluation_samples, latency_runs;
+    double cpu_power_mw;  /* 0: unknown */
+};
+
+struct job {
+    const struct pith_job_options *options;
+    struct job_settings settings;
+    struct pith_manifest *manifest;
+    struct pith_recipe *recipe;    /* NULL until read */
+    struct pith_budget budget;     /* recipe's, manifest's, job.json's: the later wins */
+    struct job_engine engines[JOB_MAX_ENGINES];
+    size_t engine_count;
+    struct job_graph *graphs;      /* as the manifest's */
+    size_t graph_count;
+    size_t level_count;            /* forms a graph may take; the last one is the original */
+    struct pith_dataset calibration, data; /* data: what is evaluated; count 0 where there is none */
+    const char *data_name;         /* "validation", "calibration" or "none" */
+    struct pith_outcomes baseline; /* of the original on data; made when first needed */
+    uint64_t started_ns;
+    json_t *steps;                 /* for the result */
+    bool given_up;                 /* the deadline or the evaluations ran out */
+    bool rejected;                 /* the model as delivered is at fault */
+    const char *state;             /* what progress says now */
+    double done_from, done_to;     /* share of the whole job that the step under way covers */
+};
+
+/* ---- the folder ---- */
+void job_path(const struct job *job, char path[PATH_MAX], const char *format, ...) PITH_PRINTF(3, 4);
+bool job_file_exists(const char *path);
+/* step/<key>.json. *out: a new reference, or NULL where there is none yet. */
+int job_recall(const struct job *job, const char *key, json_t **out, struct pith_error *err) PITH_CHECKED;
+int job_record(const struct job *job, const char *key, const json_t *record, struct pith_error *err) PITH_CHECKED;
+int job_settings_read(struct job *job, struct pith_error *err) PITH_CHECKED;
+/* Manifest, recipe, budget, engines, data. */
+int job_inputs_read(struct job *job, struct pith_error *err) PITH_CHECKED;
+
+/* ---- running ---- */
+void job_say(struct job *job, const char *state, double from, double to, const char *text);
+int job_check_cancelled(struct job *job, struct pith_error *err) PITH_CHECKED;
+bool job_deadline_passed(const struct job *job);
+/* A step of the result. before, after: NULL where unknown. */
+void job_add_step(struct job *job, const char *name, const char *text, const struct pith_facts *before,
+                  const struct pith_facts *after, uint64_t started_ns);
+/* The engine that runs a graph, by name first "native", then in the order found. -ENOTSUP with each engine's reason. */
+int job_pick_engine(const struct job *job, const struct pith_graph *graph, const struct job_engine **out,
+                    struct pith_error *err) PITH_CHECKED;
+
+/* ---- steps ---- */
+/* Reads, checks, sizes and first runs of all originals. Sets job->rejected where the model is at fault. */
+int job_vet(struct job *job, struct pith_error *err) PITH_CHECKED;
+int job_calibrate(struct job *job, struct pith_error *err) PITH_CHECKED;
+/* Forms a graph may take, the original included. */
+size_t job_count_levels(const struct job *job);
+/* Makes form `level` of a graph, or finds it made. *out_usable: false where there is no such form (the record says why). */
+int job_make_form(struct job *job, size_t graph, size_t level, bool *out_usable, struct pith_error *err) PITH_CHECKED;
+const struct pith_graph *job_form_graph(const struct job *job, size_t graph, size_t level);
+/* Sizes of a form, from its record. */
+void job_form_facts(const struct job *job, size_t graph, size_t level, struct pith_facts *out);
+/* Chooses each graph's level so that the budget is kept with the fewest bytes found. */
+int job_search(struct job *job, struct pith_error *err) PITH_CHECKED;
+/* Opens a chain over one form a graph. engines: one a graph. */
+int job_open_chain(struct job *job, const size_t *levels, const struct job_engine *const *engines,
+                   struct pith_chain **out, struct pith_error *err) PITH_CHECKED;
+bool job_budget_allows(const struct job *job, const struct pith_comparison *comparison);
+json_t *job_comparison_json(const struct pith_comparison *comparison);
+void job_comparison_read(struct pith_comparison *out, const json_t *object);
+/* Writes variant/, measures it beside the original, writes result.json. */
+int job_finish(struct job *job, struct pith_error *err) PITH_CHECKED;
+int job_write_refusal(struct job *job, const char *reason, struct pith_error *err) PITH_CHECKED;
+
+#endif

@@ -1,0 +1,334 @@
+/* The budget: start with the coarsest forms, and while the chain decides too differently, let the
+ * graph go finer that helps most. Bounded in evaluations and time; the original always remains as
+ * an answer. */
+#include "libpith/compress/job_parts.h"
+
+#include "libpith/base/clock.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct candidate {
+    size_t levels[PITH_MANIFEST_MAX_GRAPHS];
+    struct pith_comparison comparison;
+    struct pith_facts facts; /* of the whole chain */
+};
+
+/* ---- evaluating ---- */
+
+json_t *job_comparison_json(const struct pith_comparison *comparison)
+{
+    return json_pack(
+        "{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "samples", (json_int_t) comparison->samples,
+        "labelled", comparison->labelled, "right_original", (json_int_t) comparison->right_a,
+        "right_variant", (json_int_t) comparison->right_b, "same", (json_int_t) comparison->same,
+        "only_original", (json_int_t) comparison->only_a, "only_variant",
+        (json_int_t) comparison->only_b, "error_ratio",
+        isfinite(comparison->error_ratio) ? json_real(comparison->error_ratio) : json_null());
+}
+
+void job_comparison_read(struct pith_comparison *out, const json_t *object)
+{
+    const json_t *error = json_object_get(object, "error_ratio");
+
+    *out = (struct pith_comparison){
+        .samples = (uint64_t) json_integer_value(json_object_get(object, "samples")),
+        .labelled = json_is_true(json_object_get(object, "labelled")),
+        .right_a = (uint64_t) json_integer_value(json_object_get(object, "right_original")),
+        .right_b = (uint64_t) json_integer_value(json_object_get(object, "right_variant")),
+        .same = (uint64_t) json_integer_value(json_object_get(object, "same")),
+        .only_a = (uint64_t) json_integer_value(json_object_get(object, "only_original")),
+        .only_b = (uint64_t) json_integer_value(json_object_get(object, "only_variant")),
+        .error_ratio = json_is_number(error) ? json_number_value(error) : NAN,
+    };
+}
+
+static const struct pith_dataset *evaluation_data(const struct job *job)
+{
+    return job->data.count > 0 ? &job->data : &job->calibration;
+}
+
+static int run_chain(struct job *job, const size_t *levels, struct pith_outcomes *outcomes,
+                     const char *text, struct pith_error *err)
+{
+    const struct pith_dataset *data = evaluation_data(job);
+    struct pith_chain *chain = NULL;
+    int rc = job_open_chain(job, levels, NULL, &chain, err);
+
+    for (uint64_t i = 0; rc == 0 && i < data->count; i++) {
+        rc = job_check_cancelled(job, err);
+        if (rc == 0)
+            rc = pith_evaluate_sample(chain, job->manifest, data, i, outcomes, err);
+        if (job->options->progress)
+            job->options->progress(job->options->user, job->state,
+                                   job->done_from + (job->done_to - job->done_from) *
+                                                        (double) (i + 1) / (double) data->count,
+                                   text);
+    }
+    pith_chain_close(chain);
+    return rc;
+}
+
+static void key_of(const struct job *job, const size_t *levels, char *key, size_t key_bytes)
+{
+    size_t used = (size_t) snprintf(key, key_bytes, "evaluation");
+
+    for (size_t i = 0; i < job->graph_count && used < key_bytes; i++)
+        used += (size_t) snprintf(key + used, key_bytes - used, "-%zu", levels[i]);
+}
+
+static int evaluate_fresh(struct job *job, struct candidate *candidate, struct pith_error *err)
+{
+    struct pith_outcomes outcomes = {0};
+    struct pith_error why = {0};
+    int rc = 0;
+
+    if (job->baseline.count == 0)
+        rc = run_chain(job, NULL, &job->baseline, "running the original", err);
+    if (rc < 0)
+        return rc;
+    rc = run_chain(job, candidate->levels, &outcomes, "running a compressed form", &why);
+    if (rc == 0) {
+        pith_outcomes_compare(&job->baseline, &outcomes, &candidate->comparison);
+    } else if (rc == -EBADMSG || rc == -EINVAL || rc == -ENOTSUP) {
+        /* It can't be run to the end: as different as can be, and so the search goes on to finer
+         * forms. */
+        candidate->comparison = (struct pith_comparison){.samples = job->baseline.count,
+                                                         .labelled = job->baseline.labelled,
+                                                         .error_ratio = HUGE_VAL};
+        rc = 0;
+    } else {
+        rc = pith_fail(err, rc, "%s", pith_error_text(&why));
+    }
+    pith_outcomes_done(&outcomes);
+    return rc;
+}
+
+static void sum_facts(const struct job *job, const size_t *levels, struct pith_facts *out)
+{
+    job_form_facts(job, 0, levels[0], out);
+    for (size_t i = 1; i < job->graph_count; i++) {
+        struct pith_facts part;
+
+        job_form_facts(job, i, levels[i], &part);
+        pith_facts_sum(out, &part);
+    }
+}
+
+static void take_comparison(struct pith_facts *facts, const struct pith_comparison *comparison)
+{
+    if (comparison->samples == 0)
+        return;
+    facts->fidelity_ratio = (double) comparison->same / (double) comparison->samples;
+    facts->error_ratio = comparison->error_ratio;
+    if (comparison->labelled)
+        facts->accuracy_ratio = (double) comparison->right_b / (double) comparison->samples;
+}
+
+static int evaluate(struct job *job, struct candidate *candidate, struct pith_error *err)
+{
+    char key[16 + 4 * PITH_MANIFEST_MAX_GRAPHS];
+    json_t *record = NULL;
+    int rc;
+
+    sum_facts(job, candidate->levels, &candidate->facts);
+    if (evaluation_data(job)->count == 0)
+        return 0;
+    key_of(job, candidate->levels, key, sizeof key);
+    rc = job_recall(job, key, &record, err);
+    if (rc == 0 && record) {
+        job_comparison_read(&candidate->comparison, record);
+    } else if (rc == 0) {
+        rc = evaluate_fresh(job, candidate, err);
+        record = rc == 0 ? job_comparison_json(&candidate->comparison) : NULL;
+        if (rc == 0)
+            rc = record ? job_record(job, key, record, err) : -ENOMEM;
+    }
+    json_decref(record);
+    if (rc == 0)
+        take_comparison(&candidate->facts, &candidate->comparison);
+    return rc;
+}
+
+/* ---- judging ---- */
+
+/* Points of accuracy lost; without labels, of fidelity. */
+static double drop_points(const struct pith_comparison *comparison)
+{
+    double samples = (double) comparison->samples;
+
+    if (comparison->samples == 0)
+        return 0;
+    if (comparison->labelled)
+        return 100 * ((double) comparison->right_a - (double) comparison->right_b) / samples;
+    return 100 * (samples - (double) comparison->same) / samples;
+}
+
+bool job_budget_allows(const struct job *job, const struct pith_comparison *comparison)
+{
+    double fidelity =
+        comparison->samples > 0 ? (double) comparison->same / (double) comparison->samples : 1;
+
+    if (comparison->samples > 0 && comparison->error_ratio == HUGE_VAL)
+        return false;
+    if (job->budget.accuracy_drop_points >= 0 &&
+        drop_points(comparison) > job->budget.accuracy_drop_points + 1e-9)
+        return false;
+    return fidelity >= job->manifest->min_fidelity_ratio - 1e-9;
+}
+
+/* Whether a is the better way on from here: what is allowed, then fewer bytes among those; else
+ * nearer to allowed. */
+static bool better(const struct job *job, const struct candidate *a, const struct candidate *b)
+{
+    bool a_allowed = job_budget_allows(job, &a->comparison),
+         b_allowed = job_budget_allows(job, &b->comparison);
+
+    if (a_allowed != b_allowed)
+        return a_allowed;
+    if (a_allowed)
+        return a->facts.bytes < b->facts.bytes;
+    if (a->comparison.same != b->comparison.same)
+        return a->comparison.same > b->comparison.same;
+    return a->comparison.error_ratio < b->comparison.error_ratio;
+}
+
+/* ---- searching ---- */
+
+/* The next form of a graph at or past `level` that exists; the original always does. */
+static int usable_level(struct job *job, size_t graph, size_t *level, struct pith_error *err)
+{
+    bool usable = false;
+    int rc = 0;
+
+    while (rc == 0) {
+        rc = job_check_cancelled(job, err);
+        if (rc == 0)
+            rc = job_make_form(job, graph, *level, &usable, err);
+        if (usable)
+            break;
+        ++*level;
+    }
+    return rc;
+}
+
+static int coarsest(struct job *job, struct candidate *out, struct pith_error *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < job->graph_count; i++) {
+        char text[PITH_NAME_BYTES + 32];
+        double share = 0.35 / (double) job->graph_count;
+
+        (void) snprintf(text, sizeof text, "compressing %s", job->graphs[i].name);
+        job_say(job, "compressing", 0.15 + share * (double) i, 0.15 + share * (double) (i + 1),
+                text);
+        out->levels[i] = 0;
+        rc = usable_level(job, i, &out->levels[i], err);
+    }
+    return rc;
+}
+
+static void add_finer_step(struct job *job, const struct candidate *from,
+                           const struct candidate *to, size_t graph, uint64_t started_ns)
+{
+    const json_t *record = to->levels[graph] + 1 < job->level_count
+                               ? job->graphs[graph].forms[to->levels[graph]].record
+                               : NULL;
+    const char *form =
+        json_string_value(json_object_get(json_object_get(record, "report"), "form"));
+    char text[PITH_NAME_BYTES + 64];
+
+    (void) snprintf(text, sizeof text, "%s kept finer: %s", job->graphs[graph].name,
+                    form     ? form
+                    : record ? "finer"
+                             : "original");
+    job_add_step(job, "finer", text, &from->facts, &to->facts, started_ns);
+}
+
+/* One round: each graph that can go finer is tried alone, and the best step is taken. *out_moved:
+ * false where there is none left to take. */
+static int go_finer(struct job *job, struct candidate *at, int64_t *evaluations, bool *out_moved,
+                    struct pith_error *err)
+{
+    struct candidate best = {0};
+    size_t best_graph = SIZE_MAX;
+    uint64_t started_ns = pith_monotonic_ns();
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i<job->graph_count && * evaluations> 0; i++) {
+        struct candidate tried = *at;
+
+        if (at->levels[i] + 1 >= job->level_count)
+            continue;
+        if (job_deadline_passed(job))
+            break;
+        tried.levels[i]++;
+        rc = usable_level(job, i, &tried.levels[i], err);
+        if (rc == 0)
+            rc = evaluate(job, &tried, err);
+        --*evaluations;
+        if (rc == 0 && (best_graph == SIZE_MAX || better(job, &tried, &best))) {
+            best = tried;
+            best_graph = i;
+        }
+    }
+    *out_moved = rc == 0 && best_graph != SIZE_MAX;
+    if (!*out_moved)
+        return rc;
+    add_finer_step(job, at, &best, best_graph, started_ns);
+    *at = best;
+    return 0;
+}
+
+static void add_recipe_steps(struct job *job, const struct candidate *candidate,
+                             uint64_t started_ns)
+{
+    struct pith_facts before;
+    char text[160];
+    size_t originals[PITH_MANIFEST_MAX_GRAPHS];
+
+    for (size_t i = 0; i < job->graph_count; i++)
+        originals[i] = job->level_count - 1;
+    sum_facts(job, originals, &before);
+    for (size_t i = 0; i < job->recipe->step_count; i++) {
+        (void) snprintf(text, sizeof text, "%s over %zu graph%s",
+                        job->recipe->steps[i].technique->name, job->graph_count,
+                        job->graph_count == 1 ? "" : "s");
+        /* Sizes between two techniques are in their records; what counts is where the recipe began
+         * and ended. */
+        job_add_step(job, job->recipe->steps[i].technique->name, text, i == 0 ? &before : NULL,
+                     i + 1 == job->recipe->step_count ? &candidate->facts : NULL, started_ns);
+    }
+}
+
+int job_search(struct job *job, struct pith_error *err)
+{
+    int64_t evaluations = job->budget.evaluations;
+    uint64_t started_ns = pith_monotonic_ns();
+    struct candidate at = {0};
+    bool moved = true;
+    int rc = coarsest(job, &at, err);
+
+    if (rc == 0) {
+        job_say(job, "evaluating", 0.5, 0.7, "running both over the samples");
+        rc = evaluate(job, &at, err);
+        evaluations--;
+    }
+    if (rc == 0)
+        add_recipe_steps(job, &at, started_ns);
+    while (rc == 0 && moved && !job_budget_allows(job, &at.comparison)) {
+        job->given_up = evaluations <= 0 || job_deadline_passed(job);
+        if (job->given_up)
+            break;
+        rc = go_finer(job, &at, &evaluations, &moved, err);
+    }
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < job->graph_count; i++)
+        job->graphs[i].level =
+            job_budget_allows(job, &at.comparison) ? at.levels[i] : job->level_count - 1;
+    return 0;
+}
