@@ -1,0 +1,122 @@
+/* Softmax, LogSoftmax and Hardmax. From opset 13 on along one axis; before, over all dimensions from `axis` on. */
+#include "libpith/kernels/families.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+struct softmax {
+    int64_t outer, count, inner; /* x as (outer, count, inner), normalized along count */
+};
+
+static int softmax_prepare(struct pith_step *step, struct pith_error *err)
+{
+    const struct pith_shape *x = &step->input[0].shape;
+    const bool one_axis = step->opset >= 13;
+    struct softmax *s = pith_step_alloc(step, sizeof *s);
+    const int64_t axis_given = pith_node_int(step->graph, step->node, "axis", one_axis ? -1 : 1);
+    uint32_t axis = 0;
+    int rc;
+
+    if (!s)
+        return -ENOMEM;
+    if (!one_axis && axis_given == (int64_t) x->rank) {
+        axis = x->rank; /* nothing behind it: each element alone */
+    } else if (x->rank > 0) {
+        rc = pith_step_axis(step, axis_given, x->rank, &axis, err);
+        if (rc < 0)
+            return rc;
+    }
+    s->outer = pith_dims_product(x, 0, axis);
+    s->count = axis == x->rank ? 1 : one_axis ? x->dim[axis] : pith_dims_product(x, axis, x->rank);
+    s->inner = axis < x->rank && one_axis ? pith_dims_product(x, axis + 1, x->rank) : 1;
+    step->in_place = 1;
+    step->params = s;
+    return 0;
+}
+
+static float greatest(const float *x, int64_t count, int64_t stride)
+{
+    float best = -INFINITY;
+
+    for (int64_t i = 0; i < count; i++)
+        best = x[i * stride] > best ? x[i * stride] : best;
+    return best;
+}
+
+static void softmax_line(const float *x, float *y, int64_t count, int64_t stride)
+{
+    const float best = greatest(x, count, stride);
+    float sum = 0.0F;
+
+    for (int64_t i = 0; i < count; i++) {
+        y[i * stride] = expf(x[i * stride] - best);
+        sum += y[i * stride];
+    }
+    for (int64_t i = 0; i < count; i++)
+        y[i * stride] /= sum;
+}
+
+static void log_softmax_line(const float *x, float *y, int64_t count, int64_t stride)
+{
+    const float best = greatest(x, count, stride);
+    float sum = 0.0F;
+
+    for (int64_t i = 0; i < count; i++)
+        sum += expf(x[i * stride] - best);
+    sum = logf(sum);
+    for (int64_t i = 0; i < count; i++)
+        y[i * stride] = x[i * stride] - best - sum;
+}
+
+static void hardmax_line(const float *x, float *y, int64_t count, int64_t stride)
+{
+    int64_t best = 0;
+
+    for (int64_t i = 1; i < count; i++)
+        best = x[i * stride] > x[best * stride] ? i : best;
+    for (int64_t i = 0; i < count; i++)
+        y[i * stride] = i == best ? 1.0F : 0.0F;
+}
+
+typedef void line_function(const float *x, float *y, int64_t count, int64_t stride);
+
+static void each_line(struct pith_step *step, line_function *line)
+{
+    const struct softmax *s = step->params;
+
+    for (int64_t o = 0; o < s->outer; o++)
+        for (int64_t i = 0; i < s->inner; i++) {
+            const int64_t at = o * s->count * s->inner + i;
+
+            line((const float *) step->input[0].data + at, (float *) step->output[0].data + at, s->count, s->inner);
+        }
+}
+
+static int softmax_run(struct pith_step *step, struct pith_error *err)
+{
+    (void) err;
+    each_line(step, softmax_line);
+    return 0;
+}
+
+static int log_softmax_run(struct pith_step *step, struct pith_error *err)
+{
+    (void) err;
+    each_line(step, log_softmax_line);
+    return 0;
+}
+
+static int hardmax_run(struct pith_step *step, struct pith_error *err)
+{
+    (void) err;
+    each_line(step, hardmax_line);
+    return 0;
+}
+
+const struct pith_kernel pith_kernels_softmax[] = {
+    {.op = "Softmax", .name = "softmax_f32", .types = {PITH_BIT(FLOAT32)}, .prepare = softmax_prepare, .run = softmax_run},
+    {.op = "LogSoftmax", .name = "log_softmax_f32", .types = {PITH_BIT(FLOAT32)}, .prepare = softmax_prepare, .run = log_softmax_run},
+    {.op = "Hardmax", .name = "hardmax_f32", .types = {PITH_BIT(FLOAT32)}, .prepare = softmax_prepare, .run = hardmax_run},
+    {0},
+};
