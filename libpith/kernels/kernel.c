@@ -17,6 +17,9 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_conv,
     pith_kernels_matmul,
     pith_kernels_quantize,
+    pith_kernels_normalize,
+    pith_kernels_softmax,
+    pith_kernels_pool,
     NULL,
 };
 

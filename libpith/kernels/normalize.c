@@ -1,6 +1,7 @@
-/* Normalizations: BatchNormalization (inference and training form), InstanceNormalization, GroupNormalization,
- * LayerNormalization, LRN, LpNormalization, MeanVarianceNormalization. Means and variances are summed in double, which costs
- * little next to reading the data and keeps long rows exact. */
+/* Normalizations: BatchNormalization (inference and training form), InstanceNormalization,
+ * GroupNormalization, LayerNormalization, LRN, LpNormalization, MeanVarianceNormalization. Means
+ * and variances are summed in double, which costs little next to reading the data and keeps long
+ * rows exact. */
 #include "libpith/kernels/families.h"
 
 #include <errno.h>
@@ -12,10 +13,12 @@ static bool taken(const struct pith_step *step, size_t output)
     return output < step->output_count && step->output[output].dtype != PITH_DTYPE_NONE;
 }
 
-static int need_channels(struct pith_step *step, size_t input, int64_t channels, struct pith_error *err)
+static int need_channels(struct pith_step *step, size_t input, int64_t channels,
+                         struct pith_error *err)
 {
     if (!pith_step_has(step, input) || pith_shape_elements(&step->input[input].shape) != channels)
-        return pith_step_fail(step, err, -EINVAL, "input %zu needs %lld entries", input, (long long) channels);
+        return pith_step_fail(step, err, -EINVAL, "input %zu needs %lld entries", input,
+                              (long long) channels);
     return 0;
 }
 
@@ -64,13 +67,15 @@ static int batch_norm_prepare(struct pith_step *step, struct pith_error *err)
             rc = pith_step_fail(step, err, -EINVAL, "output %zu has one entry a channel", i);
     for (size_t i = 1; i < step->output_count && rc == 0 && !bn->training; i++)
         if (taken(step, i))
-            rc = pith_step_fail(step, err, -ENOTSUP, "running statistics are an output of training_mode only");
+            rc = pith_step_fail(step, err, -ENOTSUP,
+                                "running statistics are an output of training_mode only");
     step->in_place = bn->training ? 0 : 1;
     step->params = bn;
     return rc;
 }
 
-static void channel_moments(const struct pith_step *step, const struct batch_norm *bn, int64_t c, double *mean, double *variance)
+static void channel_moments(const struct pith_step *step, const struct batch_norm *bn, int64_t c,
+                            double *mean, double *variance)
 {
     const float *x = step->input[0].data;
     const double count = (double) (bn->batch * bn->plane);
@@ -113,7 +118,8 @@ static int batch_norm_run(struct pith_step *step, struct pith_error *err)
         }
         factor = (double) scale[c] / sqrt(v + (double) bn->epsilon);
         for (int64_t n = 0; n < bn->batch; n++) {
-            const float *x = (const float *) step->input[0].data + (n * bn->channels + c) * bn->plane;
+            const float *x =
+                (const float *) step->input[0].data + (n * bn->channels + c) * bn->plane;
             float *y = (float *) step->output[0].data + (n * bn->channels + c) * bn->plane;
             const float by = (float) factor, plus = (float) ((double) bias[c] - m * factor);
 
@@ -129,9 +135,10 @@ static int batch_norm_run(struct pith_step *step, struct pith_error *err)
 struct rows {
     int64_t count, length; /* rows, elements of each */
     float epsilon;
-    int64_t channels, groups, plane;  /* Group, Instance: scale and bias are per channel (per group before opset 21) */
+    int64_t channels, groups,
+        plane; /* Group, Instance: scale and bias are per channel (per group before opset 21) */
     bool per_group;
-    int64_t scale_count, bias_count;  /* Layer: over the row, repeating */
+    int64_t scale_count, bias_count; /* Layer: over the row, repeating */
 };
 
 static int group_prepare(struct pith_step *step, struct pith_error *err)
@@ -148,8 +155,8 @@ static int group_prepare(struct pith_step *step, struct pith_error *err)
     r->channels = x->dim[1];
     r->groups = instance ? r->channels : pith_node_int(step->graph, step->node, "num_groups", 0);
     if (r->channels && (r->groups < 1 || r->channels % r->groups != 0))
-        return pith_step_fail(step, err, -EINVAL, "%lld channels in %lld groups", (long long) r->channels,
-                              (long long) r->groups);
+        return pith_step_fail(step, err, -EINVAL, "%lld channels in %lld groups",
+                              (long long) r->channels, (long long) r->groups);
     r->plane = pith_dims_product(x, 2, x->rank);
     r->count = x->dim[0] * r->groups;
     r->length = r->groups ? r->channels / r->groups * r->plane : 0;
@@ -198,7 +205,8 @@ static int layer_prepare(struct pith_step *step, struct pith_error *err)
 
     if (!r)
         return -ENOMEM;
-    rc = pith_step_axis(step, pith_node_int(step->graph, step->node, "axis", -1), x->rank, &axis, err);
+    rc = pith_step_axis(step, pith_node_int(step->graph, step->node, "axis", -1), x->rank, &axis,
+                        err);
     if (rc < 0)
         return rc;
     r->count = pith_dims_product(x, 0, axis);
@@ -206,9 +214,12 @@ static int layer_prepare(struct pith_step *step, struct pith_error *err)
     r->epsilon = pith_node_float(step->graph, step->node, "epsilon", 1e-5F);
     r->scale_count = pith_shape_elements(&step->input[1].shape);
     r->bias_count = pith_step_has(step, 2) ? pith_shape_elements(&step->input[2].shape) : 1;
-    if (r->scale_count < 1 || r->bias_count < 1 || r->length % r->scale_count != 0 || r->length % r->bias_count != 0)
-        return r->length == 0 ? 0 : pith_step_fail(step, err, -EINVAL, "scale and bias must repeat over %lld elements",
-                                                   (long long) r->length);
+    if (r->scale_count < 1 || r->bias_count < 1 || r->length % r->scale_count != 0 ||
+        r->length % r->bias_count != 0)
+        return r->length == 0 ? 0
+                              : pith_step_fail(step, err, -EINVAL,
+                                               "scale and bias must repeat over %lld elements",
+                                               (long long) r->length);
     for (size_t i = 1; i < 3; i++)
         if (taken(step, i) && pith_shape_elements(&step->output[i].shape) != r->count)
             return pith_step_fail(step, err, -EINVAL, "output %zu has one entry a row", i);
@@ -219,7 +230,8 @@ static int layer_prepare(struct pith_step *step, struct pith_error *err)
 static int layer_run(struct pith_step *step, struct pith_error *err)
 {
     const struct rows *r = step->params;
-    const float *scale = step->input[1].data, *bias = pith_step_has(step, 2) ? step->input[2].data : NULL;
+    const float *scale = step->input[1].data,
+                *bias = pith_step_has(step, 2) ? step->input[2].data : NULL;
 
     (void) err;
     for (int64_t row = 0; row < r->count; row++) {
@@ -230,7 +242,8 @@ static int layer_run(struct pith_step *step, struct pith_error *err)
         moments(x, r->length, &mean, &variance);
         factor = 1.0 / sqrt(variance + (double) r->epsilon);
         for (int64_t i = 0; i < r->length; i++)
-            y[i] = (float) (((double) x[i] - mean) * factor) * scale[i % r->scale_count] + (bias ? bias[i % r->bias_count] : 0.0F);
+            y[i] = (float) (((double) x[i] - mean) * factor) * scale[i % r->scale_count] +
+                   (bias ? bias[i % r->bias_count] : 0.0F);
         if (taken(step, 1))
             ((float *) step->output[1].data)[row] = (float) mean;
         if (taken(step, 2))
@@ -256,7 +269,8 @@ static int lrn_prepare(struct pith_step *step, struct pith_error *err)
         return -ENOMEM;
     l->size = pith_node_int(step->graph, step->node, "size", 0);
     if (x->rank < 2 || l->size < 1 || l->size > INT32_MAX)
-        return pith_step_fail(step, err, -EINVAL, "size %lld on rank %u", (long long) l->size, x->rank);
+        return pith_step_fail(step, err, -EINVAL, "size %lld on rank %u", (long long) l->size,
+                              x->rank);
     l->batch = x->dim[0];
     l->channels = x->dim[1];
     l->plane = pith_dims_product(x, 2, x->rank);
@@ -287,7 +301,8 @@ static int lrn_run(struct pith_step *step, struct pith_error *err)
 
                 for (int64_t k = from; k <= to; k++)
                     squares += x[k * l->plane + i] * x[k * l->plane + i];
-                y[c * l->plane + i] = x[c * l->plane + i] / powf(l->bias + l->alpha / (float) l->size * squares, l->beta);
+                y[c * l->plane + i] = x[c * l->plane + i] /
+                                      powf(l->bias + l->alpha / (float) l->size * squares, l->beta);
             }
         }
     }
@@ -309,7 +324,8 @@ static int lp_prepare(struct pith_step *step, struct pith_error *err)
 
     if (!l)
         return -ENOMEM;
-    rc = pith_step_axis(step, pith_node_int(step->graph, step->node, "axis", -1), x->rank, &axis, err);
+    rc = pith_step_axis(step, pith_node_int(step->graph, step->node, "axis", -1), x->rank, &axis,
+                        err);
     if (rc < 0)
         return rc;
     l->p = pith_node_int(step->graph, step->node, "p", 2);
@@ -335,7 +351,8 @@ static int lp_run(struct pith_step *step, struct pith_error *err)
             double sum = 0.0;
 
             for (int64_t k = 0; k < l->count; k++)
-                sum += l->p == 1 ? fabs((double) x[k * l->inner]) : (double) x[k * l->inner] * (double) x[k * l->inner];
+                sum += l->p == 1 ? fabs((double) x[k * l->inner])
+                                 : (double) x[k * l->inner] * (double) x[k * l->inner];
             sum = l->p == 1 ? sum : sqrt(sum);
             for (int64_t k = 0; k < l->count; k++)
                 y[k * l->inner] = sum > 0.0 ? (float) ((double) x[k * l->inner] / sum) : 0.0F;
@@ -426,15 +443,42 @@ static int mvn_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-#define F32 {PITH_BIT(FLOAT32), PITH_BIT(FLOAT32), PITH_BIT(FLOAT32)}
+#define F32                                                                                        \
+    {                                                                                              \
+        PITH_BIT(FLOAT32), PITH_BIT(FLOAT32), PITH_BIT(FLOAT32)                                    \
+    }
 
 const struct pith_kernel pith_kernels_normalize[] = {
-    {.op = "BatchNormalization", .name = "batch_norm_f32", .types = F32, .prepare = batch_norm_prepare, .run = batch_norm_run},
-    {.op = "InstanceNormalization", .name = "instance_norm_f32", .types = F32, .prepare = group_prepare, .run = group_run},
-    {.op = "GroupNormalization", .name = "group_norm_f32", .types = F32, .prepare = group_prepare, .run = group_run},
-    {.op = "LayerNormalization", .name = "layer_norm_f32", .types = F32, .prepare = layer_prepare, .run = layer_run},
+    {.op = "BatchNormalization",
+     .name = "batch_norm_f32",
+     .types = F32,
+     .prepare = batch_norm_prepare,
+     .run = batch_norm_run},
+    {.op = "InstanceNormalization",
+     .name = "instance_norm_f32",
+     .types = F32,
+     .prepare = group_prepare,
+     .run = group_run},
+    {.op = "GroupNormalization",
+     .name = "group_norm_f32",
+     .types = F32,
+     .prepare = group_prepare,
+     .run = group_run},
+    {.op = "LayerNormalization",
+     .name = "layer_norm_f32",
+     .types = F32,
+     .prepare = layer_prepare,
+     .run = layer_run},
     {.op = "LRN", .name = "lrn_f32", .types = F32, .prepare = lrn_prepare, .run = lrn_run},
-    {.op = "LpNormalization", .name = "lp_norm_f32", .types = F32, .prepare = lp_prepare, .run = lp_run},
-    {.op = "MeanVarianceNormalization", .name = "mean_variance_norm_f32", .types = F32, .prepare = mvn_prepare, .run = mvn_run},
+    {.op = "LpNormalization",
+     .name = "lp_norm_f32",
+     .types = F32,
+     .prepare = lp_prepare,
+     .run = lp_run},
+    {.op = "MeanVarianceNormalization",
+     .name = "mean_variance_norm_f32",
+     .types = F32,
+     .prepare = mvn_prepare,
+     .run = mvn_run},
     {0},
 };

@@ -1,5 +1,6 @@
-/* Pooling: MaxPool (with indices), AveragePool, LpPool over windows, and their Global forms over whole planes.
- * Windows are clipped to the input, so padding costs nothing; max and moving forms also work on stored 8-bit integers. */
+/* Pooling: MaxPool (with indices), AveragePool, LpPool over windows, and their Global forms over
+ * whole planes. Windows are clipped to the input, so padding costs nothing; max and moving forms
+ * also work on stored 8-bit integers. */
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/sliding.h"
 
@@ -9,9 +10,9 @@
 struct pool {
     struct pith_sliding window;
     int64_t planes;
-    bool include_pad;     /* AveragePool: padding counts as zeros */
-    bool column_major;    /* MaxPool: how indices count */
-    int64_t p;            /* LpPool */
+    bool include_pad;  /* AveragePool: padding counts as zeros */
+    bool column_major; /* MaxPool: how indices count */
+    int64_t p;         /* LpPool */
 };
 
 struct span { /* the part of a window that lies inside the input */
@@ -61,64 +62,71 @@ static void span_of(const struct pith_sliding *w, int64_t out, struct span *span
     span_along(w, 0, out / (w->out[2] * w->out[1]), span);
 }
 
-static int64_t index_in(const struct pith_sliding *w, const struct span *s, int64_t kz, int64_t ky, int64_t kx)
+static int64_t index_in(const struct pith_sliding *w, const struct span *s, int64_t kz, int64_t ky,
+                        int64_t kx)
 {
-    return ((s->at[0] + kz * w->dilation[0]) * w->in[1] + s->at[1] + ky * w->dilation[1]) * w->in[2] + s->at[2] +
-           kx * w->dilation[2];
+    return ((s->at[0] + kz * w->dilation[0]) * w->in[1] + s->at[1] + ky * w->dilation[1]) *
+               w->in[2] +
+           s->at[2] + kx * w->dilation[2];
 }
 
-#define EACH_TAP(s)                                                                                                    \
-    for (int64_t kz = (s)->from[0]; kz < (s)->to[0]; kz++)                                                             \
-        for (int64_t ky = (s)->from[1]; ky < (s)->to[1]; ky++)                                                         \
+#define EACH_TAP(s)                                                                                \
+    for (int64_t kz = (s)->from[0]; kz < (s)->to[0]; kz++)                                         \
+        for (int64_t ky = (s)->from[1]; ky < (s)->to[1]; ky++)                                     \
             for (int64_t kx = (s)->from[2]; kx < (s)->to[2]; kx++)
 
 /* ---- max ---- */
 
 static int64_t as_column_major(const struct pith_sliding *w, int64_t index)
 {
-    const int64_t x = index % w->in[2], y = index / w->in[2] % w->in[1], z = index / (w->in[2] * w->in[1]);
+    const int64_t x = index % w->in[2], y = index / w->in[2] % w->in[1],
+                  z = index / (w->in[2] * w->in[1]);
 
     return z + (y + x * w->in[1]) * w->in[0];
 }
 
 /* NaN wins, as in the reference: anything that is not smaller than the best so far. */
-#define MAX_POOL(name, type, lowest)                                                                                   \
-    static void name##_plane(const struct pool *pool, const type *x, type *y, int64_t *indices, int64_t base)          \
-    {                                                                                                                  \
-        const struct pith_sliding *w = &pool->window;                                                                  \
-                                                                                                                       \
-        for (int64_t out = 0; out < w->out_plane; out++) {                                                             \
-            struct span s;                                                                                             \
-            type best = (lowest);                                                                                      \
-            int64_t at = -1;                                                                                           \
-                                                                                                                       \
-            span_of(w, out, &s);                                                                                       \
-            EACH_TAP(&s)                                                                                               \
-            {                                                                                                          \
-                const int64_t i = index_in(w, &s, kz, ky, kx);                                                         \
-                                                                                                                       \
-                if (at < 0 || !(x[i] <= best)) {                                                                       \
-                    best = x[i];                                                                                       \
-                    at = i;                                                                                            \
-                }                                                                                                      \
-            }                                                                                                          \
-            y[out] = best;                                                                                             \
-            if (indices)                                                                                               \
-                indices[out] = base + (at < 0 ? 0 : pool->column_major ? as_column_major(w, at) : at);                 \
-        }                                                                                                              \
-    }                                                                                                                  \
-    static int name(struct pith_step *step, struct pith_error *err)                                                    \
-    {                                                                                                                  \
-        const struct pool *pool = step->params;                                                                        \
-        const bool indexed = step->output_count > 1 && step->output[1].dtype != PITH_DTYPE_NONE;                       \
-                                                                                                                       \
-        (void) err;                                                                                                    \
-        for (int64_t p = 0; p < pool->planes; p++)                                                                     \
-            name##_plane(pool, (const type *) step->input[0].data + p * pool->window.in_plane,                         \
-                         (type *) step->output[0].data + p * pool->window.out_plane,                                   \
-                         indexed ? (int64_t *) step->output[1].data + p * pool->window.out_plane : NULL,               \
-                         p * pool->window.in_plane);                                                                   \
-        return 0;                                                                                                      \
+#define MAX_POOL(name, type, lowest)                                                               \
+    static void name##_plane(const struct pool *pool, const type *x, type *y, int64_t *indices,    \
+                             int64_t base)                                                         \
+    {                                                                                              \
+        const struct pith_sliding *w = &pool->window;                                              \
+                                                                                                   \
+        for (int64_t out = 0; out < w->out_plane; out++) {                                         \
+            struct span s;                                                                         \
+            type best = (lowest);                                                                  \
+            int64_t at = -1;                                                                       \
+                                                                                                   \
+            span_of(w, out, &s);                                                                   \
+            EACH_TAP(&s)                                                                           \
+            {                                                                                      \
+                const int64_t i = index_in(w, &s, kz, ky, kx);                                     \
+                                                                                                   \
+                if (at < 0 || !(x[i] <= best)) {                                                   \
+                    best = x[i];                                                                   \
+                    at = i;                                                                        \
+                }                                                                                  \
+            }                                                                                      \
+            y[out] = best;                                                                         \
+            if (indices)                                                                           \
+                indices[out] = base + (at < 0               ? 0                                    \
+                                       : pool->column_major ? as_column_major(w, at)               \
+                                                            : at);                                 \
+        }                                                                                          \
+    }                                                                                              \
+    static int name(struct pith_step *step, struct pith_error *err)                                \
+    {                                                                                              \
+        const struct pool *pool = step->params;                                                    \
+        const bool indexed = step->output_count > 1 && step->output[1].dtype != PITH_DTYPE_NONE;   \
+                                                                                                   \
+        (void) err;                                                                                \
+        for (int64_t p = 0; p < pool->planes; p++)                                                 \
+            name##_plane(pool, (const type *) step->input[0].data + p * pool->window.in_plane,     \
+                         (type *) step->output[0].data + p * pool->window.out_plane,               \
+                         indexed ? (int64_t *) step->output[1].data + p * pool->window.out_plane   \
+                                 : NULL,                                                           \
+                         p * pool->window.in_plane);                                               \
+        return 0;                                                                                  \
     }
 
 MAX_POOL(max_pool_f32, float, -INFINITY)
@@ -127,23 +135,6 @@ MAX_POOL(max_pool_s8, int8_t, INT8_MIN)
 MAX_POOL(max_pool_u8, uint8_t, 0)
 
 /* ---- average and Lp ---- */
-
-/* Positions that count where padding does: those inside input and padding, not those past it that ceil_mode adds. */
-static int64_t padded_count(const struct pith_sliding *w, const struct span *s)
-{
-    int64_t count = 1;
-
-    for (int d = 0; d < PITH_SLIDING_DIMS; d++) {
-        const int64_t end = w->in[d] + w->pad_end[d];
-        const int64_t last = s->at[d] + (w->kernel[d] - 1) * w->dilation[d];
-        int64_t taps = w->kernel[d];
-
-        if (last >= end)
-            taps = end > s->at[d] ? (end - s->at[d] + w->dilation[d] - 1) / w->dilation[d] : 0;
-        count *= taps;
-    }
-    return count;
-}
 
 static int average_pool_f32(struct pith_step *step, struct pith_error *err)
 {
@@ -165,8 +156,9 @@ static int average_pool_f32(struct pith_step *step, struct pith_error *err)
             sum += x[index_in(w, &s, kz, ky, kx)];
             for (int d = 0; d < PITH_SLIDING_DIMS; d++)
                 count *= s.to[d] - s.from[d];
-            if (pool->include_pad)
-                count = padded_count(w, &s);
+            if (pool->include_pad) /* all of the window, as the standard's reference has it, also
+                                      past what is padded */
+                count = w->taps;
             y[out] = count > 0 ? sum / (float) count : 0.0F;
         }
     }
@@ -223,7 +215,8 @@ static int global_prepare(struct pith_step *step, struct pith_error *err)
     if (!global)
         return -ENOMEM;
     if (x->rank < 2)
-        return pith_step_fail(step, err, -EINVAL, "global pooling wants [N,C,spatial...], and has rank %u", x->rank);
+        return pith_step_fail(step, err, -EINVAL,
+                              "global pooling wants [N,C,spatial...], and has rank %u", x->rank);
     global->planes = x->dim[0] * x->dim[1];
     global->plane = pith_dims_product(x, 2, x->rank);
     global->p = pith_node_int(step->graph, step->node, "p", 2);
@@ -267,21 +260,21 @@ static int global_lp_f32(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-#define GLOBAL_MAX(name, type, lowest)                                                                                 \
-    static int name(struct pith_step *step, struct pith_error *err)                                                    \
-    {                                                                                                                  \
-        const struct global *global = step->params;                                                                    \
-                                                                                                                       \
-        (void) err;                                                                                                    \
-        for (int64_t p = 0; p < global->planes; p++) {                                                                 \
-            const type *x = (const type *) step->input[0].data + p * global->plane;                                    \
-            type best = (lowest);                                                                                      \
-                                                                                                                       \
-            for (int64_t i = 0; i < global->plane; i++)                                                                \
-                best = x[i] <= best ? best : x[i];                                                                     \
-            ((type *) step->output[0].data)[p] = best;                                                                 \
-        }                                                                                                              \
-        return 0;                                                                                                      \
+#define GLOBAL_MAX(name, type, lowest)                                                             \
+    static int name(struct pith_step *step, struct pith_error *err)                                \
+    {                                                                                              \
+        const struct global *global = step->params;                                                \
+                                                                                                   \
+        (void) err;                                                                                \
+        for (int64_t p = 0; p < global->planes; p++) {                                             \
+            const type *x = (const type *) step->input[0].data + p * global->plane;                \
+            type best = (lowest);                                                                  \
+                                                                                                   \
+            for (int64_t i = 0; i < global->plane; i++)                                            \
+                best = x[i] <= best ? best : x[i];                                                 \
+            ((type *) step->output[0].data)[p] = best;                                             \
+        }                                                                                          \
+        return 0;                                                                                  \
     }
 
 GLOBAL_MAX(global_max_f32, float, -INFINITY)
@@ -290,48 +283,145 @@ GLOBAL_MAX(global_max_u8, uint8_t, 0)
 
 /* ---- MaxUnpool ---- */
 
+struct unpool {
+    struct pith_shape pooled; /* the tensor that the indices count in */
+};
+
 static int max_unpool_prepare(struct pith_step *step, struct pith_error *err)
 {
-    if (!pith_shape_equal(&step->input[0].shape, &step->input[1].shape))
+    const struct pith_shape *x = &step->input[0].shape, *y = &step->output[0].shape;
+    struct unpool *unpool = pith_step_alloc(step, sizeof *unpool);
+    struct pith_sliding w;
+    int rc;
+
+    if (!unpool)
+        return -ENOMEM;
+    if (!pith_shape_equal(x, &step->input[1].shape))
         return pith_step_fail(step, err, -EINVAL, "values and indices must have one shape");
-    if (step->input[0].shape.rank < 2 || step->output[0].shape.rank != step->input[0].shape.rank)
-        return pith_step_fail(step, err, -EINVAL, "the output must have the input's rank, 2 or more");
+    rc = pith_sliding_read(step, y, x, NULL, &w, err);
+    if (rc < 0)
+        return rc;
+    unpool->pooled = *y;
+    for (uint32_t i = 0; i < w.spatial;
+         i++) { /* an output_shape may be larger than what was pooled */
+        const uint32_t d = PITH_SLIDING_DIMS - w.spatial + i;
+
+        unpool->pooled.dim[i + 2] =
+            (w.out[d] - 1) * w.stride[d] + w.kernel[d] - w.pad[d] - w.pad_end[d];
+        if (unpool->pooled.dim[i + 2] < 1)
+            return pith_step_fail(step, err, -EINVAL, "dimension %u was pooled from nothing",
+                                  i + 2);
+    }
+    step->params = unpool;
     return 0;
 }
 
-/* Indices count in the tensor that the pooling had; with an output_shape that is larger, row by row in this one. */
+/* The place in `to` of an element that has index `i` in `from`; -1 where it lies outside. */
+static int64_t reindex(const struct pith_shape *from, const struct pith_shape *to, int64_t i)
+{
+    int64_t at = 0, factor = 1;
+
+    if (i < 0)
+        return -1;
+    for (uint32_t d = from->rank; d-- > 0;) {
+        const int64_t along = i % from->dim[d];
+
+        if (along >= to->dim[d])
+            return -1;
+        at += along * factor;
+        factor *= to->dim[d];
+        i /= from->dim[d];
+    }
+    return i == 0 ? at : -1;
+}
+
 static int max_unpool_f32(struct pith_step *step, struct pith_error *err)
 {
+    const struct unpool *unpool = step->params;
     const float *x = step->input[0].data;
     const int64_t *indices = step->input[1].data;
     float *y = step->output[0].data;
-    const int64_t count = pith_shape_elements(&step->input[0].shape), total = pith_shape_elements(&step->output[0].shape);
+    const int64_t count = pith_shape_elements(&step->input[0].shape),
+                  total = pith_shape_elements(&step->output[0].shape);
 
     for (int64_t i = 0; i < total; i++)
         y[i] = 0.0F;
     for (int64_t i = 0; i < count; i++) {
-        if (indices[i] < 0 || indices[i] >= total)
-            return pith_step_fail(step, err, -EINVAL, "index %lld is outside of %lld elements", (long long) indices[i],
-                                  (long long) total);
-        y[indices[i]] = x[i];
+        const int64_t at = reindex(&unpool->pooled, &step->output[0].shape, indices[i]);
+
+        if (at < 0)
+            return pith_step_fail(step, err, -EINVAL, "index %lld is outside of what was pooled",
+                                  (long long) indices[i]);
+        y[at] = x[i];
     }
     return 0;
 }
 
-#define F32 {PITH_BIT(FLOAT32)}
+#define F32                                                                                        \
+    {                                                                                              \
+        PITH_BIT(FLOAT32)                                                                          \
+    }
 
 const struct pith_kernel pith_kernels_pool[] = {
-    {.op = "MaxPool", .name = "max_pool_f32", .types = F32, .prepare = pool_prepare, .run = max_pool_f32},
-    {.op = "MaxPool", .name = "max_pool_f64", .types = {PITH_BIT(FLOAT64)}, .prepare = pool_prepare, .run = max_pool_f64},
-    {.op = "MaxPool", .name = "max_pool_s8", .types = {PITH_BIT(INT8)}, .prepare = pool_prepare, .run = max_pool_s8},
-    {.op = "MaxPool", .name = "max_pool_u8", .types = {PITH_BIT(UINT8)}, .prepare = pool_prepare, .run = max_pool_u8},
-    {.op = "AveragePool", .name = "average_pool_f32", .types = F32, .prepare = pool_prepare, .run = average_pool_f32},
-    {.op = "LpPool", .name = "lp_pool_f32", .types = F32, .prepare = pool_prepare, .run = lp_pool_f32},
-    {.op = "GlobalAveragePool", .name = "global_average_f32", .types = F32, .prepare = global_prepare, .run = global_average_f32},
-    {.op = "GlobalLpPool", .name = "global_lp_f32", .types = F32, .prepare = global_prepare, .run = global_lp_f32},
-    {.op = "GlobalMaxPool", .name = "global_max_f32", .types = F32, .prepare = global_prepare, .run = global_max_f32},
-    {.op = "GlobalMaxPool", .name = "global_max_s8", .types = {PITH_BIT(INT8)}, .prepare = global_prepare, .run = global_max_s8},
-    {.op = "GlobalMaxPool", .name = "global_max_u8", .types = {PITH_BIT(UINT8)}, .prepare = global_prepare, .run = global_max_u8},
-    {.op = "MaxUnpool", .name = "max_unpool_f32", .types = {PITH_BIT(FLOAT32), PITH_BIT(INT64)}, .prepare = max_unpool_prepare, .run = max_unpool_f32},
+    {.op = "MaxPool",
+     .name = "max_pool_f32",
+     .types = F32,
+     .prepare = pool_prepare,
+     .run = max_pool_f32},
+    {.op = "MaxPool",
+     .name = "max_pool_f64",
+     .types = {PITH_BIT(FLOAT64)},
+     .prepare = pool_prepare,
+     .run = max_pool_f64},
+    {.op = "MaxPool",
+     .name = "max_pool_s8",
+     .types = {PITH_BIT(INT8)},
+     .prepare = pool_prepare,
+     .run = max_pool_s8},
+    {.op = "MaxPool",
+     .name = "max_pool_u8",
+     .types = {PITH_BIT(UINT8)},
+     .prepare = pool_prepare,
+     .run = max_pool_u8},
+    {.op = "AveragePool",
+     .name = "average_pool_f32",
+     .types = F32,
+     .prepare = pool_prepare,
+     .run = average_pool_f32},
+    {.op = "LpPool",
+     .name = "lp_pool_f32",
+     .types = F32,
+     .prepare = pool_prepare,
+     .run = lp_pool_f32},
+    {.op = "GlobalAveragePool",
+     .name = "global_average_f32",
+     .types = F32,
+     .prepare = global_prepare,
+     .run = global_average_f32},
+    {.op = "GlobalLpPool",
+     .name = "global_lp_f32",
+     .types = F32,
+     .prepare = global_prepare,
+     .run = global_lp_f32},
+    {.op = "GlobalMaxPool",
+     .name = "global_max_f32",
+     .types = F32,
+     .prepare = global_prepare,
+     .run = global_max_f32},
+    {.op = "GlobalMaxPool",
+     .name = "global_max_s8",
+     .types = {PITH_BIT(INT8)},
+     .prepare = global_prepare,
+     .run = global_max_s8},
+    {.op = "GlobalMaxPool",
+     .name = "global_max_u8",
+     .types = {PITH_BIT(UINT8)},
+     .prepare = global_prepare,
+     .run = global_max_u8},
+    {.op = "MaxUnpool",
+     .name = "max_unpool_f32",
+     .types = {PITH_BIT(FLOAT32), PITH_BIT(INT64)},
+     .prepare = max_unpool_prepare,
+     .run = max_unpool_f32},
     {0},
 };

@@ -1,4 +1,5 @@
-/* Softmax, LogSoftmax and Hardmax. From opset 13 on along one axis; before, over all dimensions from `axis` on. */
+/* Softmax, LogSoftmax and Hardmax. From opset 13 on along one axis; before, over all dimensions
+ * from `axis` on. */
 #include "libpith/kernels/families.h"
 
 #include <errno.h>
@@ -89,7 +90,8 @@ static void each_line(struct pith_step *step, line_function *line)
         for (int64_t i = 0; i < s->inner; i++) {
             const int64_t at = o * s->count * s->inner + i;
 
-            line((const float *) step->input[0].data + at, (float *) step->output[0].data + at, s->count, s->inner);
+            line((const float *) step->input[0].data + at, (float *) step->output[0].data + at,
+                 s->count, s->inner);
         }
 }
 
@@ -115,8 +117,20 @@ static int hardmax_run(struct pith_step *step, struct pith_error *err)
 }
 
 const struct pith_kernel pith_kernels_softmax[] = {
-    {.op = "Softmax", .name = "softmax_f32", .types = {PITH_BIT(FLOAT32)}, .prepare = softmax_prepare, .run = softmax_run},
-    {.op = "LogSoftmax", .name = "log_softmax_f32", .types = {PITH_BIT(FLOAT32)}, .prepare = softmax_prepare, .run = log_softmax_run},
-    {.op = "Hardmax", .name = "hardmax_f32", .types = {PITH_BIT(FLOAT32)}, .prepare = softmax_prepare, .run = hardmax_run},
+    {.op = "Softmax",
+     .name = "softmax_f32",
+     .types = {PITH_BIT(FLOAT32)},
+     .prepare = softmax_prepare,
+     .run = softmax_run},
+    {.op = "LogSoftmax",
+     .name = "log_softmax_f32",
+     .types = {PITH_BIT(FLOAT32)},
+     .prepare = softmax_prepare,
+     .run = log_softmax_run},
+    {.op = "Hardmax",
+     .name = "hardmax_f32",
+     .types = {PITH_BIT(FLOAT32)},
+     .prepare = softmax_prepare,
+     .run = hardmax_run},
     {0},
 };
