@@ -152,6 +152,10 @@ PITH_PUBLIC int pith_graph_add_input(struct pith_graph *graph, uint32_t value) P
 PITH_PUBLIC int pith_graph_add_output(struct pith_graph *graph, uint32_t value) PITH_CHECKED;
 PITH_PUBLIC void pith_graph_set_output(struct pith_graph *graph, size_t index, uint32_t value);
 PITH_PUBLIC int pith_node_set_input(struct pith_graph *graph, uint32_t node, size_t index, uint32_t value) PITH_CHECKED;
+/* index: of an output that the node has. -EEXIST where value has a producer, a constant or is an input. */
+PITH_PUBLIC int pith_node_set_output(struct pith_graph *graph, uint32_t node, size_t index, uint32_t value) PITH_CHECKED;
+/* Another operator on the same inputs and outputs. */
+PITH_PUBLIC int pith_node_set_op(struct pith_graph *graph, uint32_t node, const char *op) PITH_CHECKED;
 PITH_PUBLIC int pith_node_set_int(struct pith_graph *graph, uint32_t node, const char *attribute,
                                   int64_t value) PITH_CHECKED;
 PITH_PUBLIC int pith_node_set_float(struct pith_graph *graph, uint32_t node, const char *attribute,

@@ -96,9 +96,8 @@ int proto_next_varint(struct proto *list, uint64_t *out)
     return rc < 0 ? rc : 1;
 }
 
-void proto_put_varint(struct pith_buffer *out, uint64_t value)
+static size_t make_varint(uint8_t bytes[VARINT_BYTES], uint64_t value)
 {
-    uint8_t bytes[VARINT_BYTES];
     size_t count = 0;
 
     do {
@@ -108,18 +107,25 @@ void proto_put_varint(struct pith_buffer *out, uint64_t value)
             bytes[count] |= 0x80;
         count++;
     } while (value);
-    pith_buffer_append(out, bytes, count);
+    return count;
 }
 
-static void put_key(struct pith_buffer *out, uint32_t number, enum proto_wire wire)
+static void put_varint(struct pith_buffer *out, uint64_t value)
 {
-    proto_put_varint(out, (uint64_t) number << 3 | (uint64_t) wire);
+    uint8_t bytes[VARINT_BYTES];
+
+    pith_buffer_append(out, bytes, make_varint(bytes, value));
+}
+
+static uint64_t key_of(uint32_t number, enum proto_wire wire)
+{
+    return (uint64_t) number << 3 | (uint64_t) wire;
 }
 
 void proto_put_int(struct pith_buffer *out, uint32_t number, int64_t value)
 {
-    put_key(out, number, PROTO_VARINT);
-    proto_put_varint(out, (uint64_t) value);
+    put_varint(out, key_of(number, PROTO_VARINT));
+    put_varint(out, (uint64_t) value);
 }
 
 void proto_put_float(struct pith_buffer *out, uint32_t number, float value)
@@ -130,14 +136,14 @@ void proto_put_float(struct pith_buffer *out, uint32_t number, float value)
     memcpy(&bits, &value, sizeof bits);
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (uint8_t) (bits >> (8 * i));
-    put_key(out, number, PROTO_FIXED32);
+    put_varint(out, key_of(number, PROTO_FIXED32));
     pith_buffer_append(out, bytes, sizeof bytes);
 }
 
 void proto_put_bytes(struct pith_buffer *out, uint32_t number, const void *data, size_t bytes)
 {
-    put_key(out, number, PROTO_BYTES);
-    proto_put_varint(out, bytes);
+    put_varint(out, key_of(number, PROTO_BYTES));
+    put_varint(out, bytes);
     if (bytes)
         pith_buffer_append(out, data, bytes);
 }
@@ -147,10 +153,25 @@ void proto_put_text(struct pith_buffer *out, uint32_t number, const char *text)
     proto_put_bytes(out, number, text, strlen(text));
 }
 
-void proto_put_message(struct pith_buffer *out, uint32_t number, struct pith_buffer *message)
+size_t proto_begin(const struct pith_buffer *out)
 {
-    if (message->failed)
-        out->failed = true;
-    proto_put_bytes(out, number, message->data, message->bytes);
-    message->bytes = 0;
+    return out->bytes;
+}
+
+void proto_end(struct pith_buffer *out, uint32_t number, size_t begun)
+{
+    uint8_t head[2 * VARINT_BYTES];
+    size_t length;
+    size_t head_bytes;
+
+    if (out->failed)
+        return;
+    length = out->bytes - begun;
+    head_bytes = make_varint(head, key_of(number, PROTO_BYTES));
+    head_bytes += make_varint(head + head_bytes, length);
+    pith_buffer_append(out, head, head_bytes); /* makes the room */
+    if (out->failed)
+        return;
+    memmove(out->data + begun + head_bytes, out->data + begun, length);
+    memcpy(out->data + begun, head, head_bytes);
 }

@@ -32,13 +32,14 @@ int proto_next(struct proto *message, struct proto_field *field);
 /* The next varint of a packed list: 1, 0 at its end, -EBADMSG. */
 int proto_next_varint(struct proto *list, uint64_t *out);
 
-/* Writing. A message inside a message is written to a buffer of its own first. */
+/* Writing. */
 void proto_put_int(struct pith_buffer *out, uint32_t number, int64_t value);
 void proto_put_float(struct pith_buffer *out, uint32_t number, float value);
 void proto_put_bytes(struct pith_buffer *out, uint32_t number, const void *data, size_t bytes);
 void proto_put_text(struct pith_buffer *out, uint32_t number, const char *text);
-/* Empties `message`, which keeps its memory for the next; a failure of it becomes one of `out`. */
-void proto_put_message(struct pith_buffer *out, uint32_t number, struct pith_buffer *message);
-void proto_put_varint(struct pith_buffer *out, uint64_t value);
+/* A message inside a message: what is written between the two calls. Its length goes before it when it is known, by moving
+ * it a few bytes: cheaper than a buffer a level, which would hold the weights twice. */
+size_t proto_begin(const struct pith_buffer *out);
+void proto_end(struct pith_buffer *out, uint32_t number, size_t begun);
 
 #endif

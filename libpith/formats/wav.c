@@ -5,9 +5,10 @@
 #include <string.h>
 
 #define FORMAT_PCM        1
-#define FORMAT_EXTENSIBLE 0xfffe     /* what the samples are then stands further on */
-#define UNKNOWN_LENGTH    0x7ffff000 /* from here on: a recorder that couldn't go back to fill it in \
-                                      */
+#define FORMAT_EXTENSIBLE 0xfffe /* what the samples are then stands further on */
+#define UNKNOWN_LENGTH                                                                             \
+    0x7ffff000 /* from here on: a recorder that couldn't go back to fill it in                     \
+                */
 #define MOST_CHANNELS 64
 
 static uint32_t u16(const uint8_t *at)

@@ -204,6 +204,36 @@ int pith_node_set_input(struct pith_graph *graph, uint32_t node, size_t index, u
     return 0;
 }
 
+int pith_node_set_output(struct pith_graph *graph, uint32_t node, size_t index, uint32_t value)
+{
+    struct node *of = graph_node(graph, node);
+
+    assert(index < of->output_count);
+    if (value != PITH_NO_VALUE) {
+        struct value *made = graph_value(graph, value);
+
+        if (made->producer != PITH_NO_NODE || made->constant.backing || made->is_input ||
+            made->is_captured)
+            return -EEXIST;
+        made->producer = node;
+    }
+    if (of->outputs[index] != PITH_NO_VALUE)
+        graph->values[of->outputs[index]]->producer = PITH_NO_NODE;
+    of->outputs[index] = value;
+    graph_changed(graph);
+    return 0;
+}
+
+int pith_node_set_op(struct pith_graph *graph, uint32_t node, const char *op)
+{
+    char *copy = arena_text(&graph->arena, op);
+
+    if (!copy)
+        return -ENOMEM;
+    graph_node(graph, node)->op = copy;
+    return 0;
+}
+
 int node_each_dependency(const struct pith_graph *graph, uint32_t node, dependency_visit *visit,
                          void *user)
 {

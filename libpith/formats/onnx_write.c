@@ -1,0 +1,433 @@
+/* Graph -> ModelProto. A clone is brought into the form that a file needs (an opset that has what
+ * it uses, quantization as nodes, names that are unique through all sub-graphs), then written field
+ * by field. */
+#include "libpith/formats/onnx.h"
+
+#include "libpith/base/file.h"
+#include "libpith/formats/onnx_fields.h"
+#include "libpith/formats/onnx_quantization.h"
+#include "libpith/formats/onnx_upgrade.h"
+#include "libpith/formats/protobuf.h"
+#include "libpith/graph/graph_internal.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LEAST_OPSET           10 /* the first with QuantizeLinear */
+#define OPSET_PER_AXIS        13
+#define OPSET_SMALL_OR_BLOCKS 21
+#define LARGEST_MODEL         ((size_t) INT32_MAX) /* of protocol buffers */
+
+/* ---- what the file needs ---- */
+
+static bool is_new_type(int32_t dtype)
+{
+    return dtype == PITH_INT4 || dtype == PITH_UINT4 || dtype == PITH_INT16 || dtype == PITH_UINT16;
+}
+
+static int64_t opset_of_value(const struct pith_graph *graph, uint32_t value)
+{
+    const struct pith_quantization *q = pith_value_quantization(graph, value);
+    const struct pith_tensor *constant = pith_value_constant(graph, value);
+
+    if (constant && (constant->dtype == PITH_INT4 || constant->dtype == PITH_UINT4))
+        return OPSET_SMALL_OR_BLOCKS;
+    if (!q)
+        return 0;
+    if (q->block_size || is_new_type(q->dtype))
+        return OPSET_SMALL_OR_BLOCKS;
+    return q->count > 1 ? OPSET_PER_AXIS : LEAST_OPSET;
+}
+
+static int64_t needed_opset(const struct pith_graph *graph)
+{
+    int64_t needed = 0;
+
+    for (uint32_t i = 0; i < pith_graph_value_limit(graph); i++) {
+        int64_t opset = opset_of_value(graph, i);
+
+        if (opset > needed && pith_value_use_count(graph, i) > 0)
+            needed = opset;
+    }
+    for (uint32_t i = 0; i < pith_graph_node_limit(graph); i++)
+        for (size_t k = 0; k < pith_node_attribute_count(graph, i); k++) {
+            const struct pith_graph *inside =
+                pith_node_graph(graph, i, pith_node_attribute_name(graph, i, k));
+            int64_t opset = inside ? needed_opset(inside) : 0;
+
+            if (opset > needed)
+                needed = opset;
+        }
+    return needed;
+}
+
+/* The IR version that came with the opset. */
+static int64_t ir_version_of(int64_t opset)
+{
+    if (opset >= 21)
+        return 10;
+    if (opset >= 19)
+        return 9;
+    return opset >= 15 ? 8 : 7;
+}
+
+/* ---- the form of a file ---- */
+
+static bool name_is_around(const struct pith_graph *graph, const char *name)
+{
+    for (; graph; graph = graph->around)
+        if (pith_graph_find_value(graph, name) != PITH_NO_VALUE)
+            return true;
+    return false;
+}
+
+/* A name that hides one of the graph around is right in a graph here, and not in a file. */
+static int rename_hiding(struct pith_graph *graph)
+{
+    uint32_t count = pith_graph_value_limit(graph);
+    unsigned long next = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const char *name = pith_value_name(graph, i);
+        char fresh[64];
+        int rc;
+
+        if (pith_value_is_captured(graph, i) || !name_is_around(graph->around, name))
+            continue;
+        do
+            (void) snprintf(fresh, sizeof fresh, "pith_inner_%lu", next++);
+        while (name_is_around(graph, fresh));
+        rc = pith_value_set_name(graph, i, fresh);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* A sub-graph can't hand out a value of the graph around, nor a value twice; a copy of it can. */
+static int copy_outputs(struct pith_graph *graph)
+{
+    for (size_t i = 0; i < pith_graph_output_count(graph); i++) {
+        uint32_t value = pith_graph_output(graph, i);
+        bool again = false;
+        uint32_t copy;
+        int rc;
+
+        for (size_t k = 0; k < i; k++)
+            again = again || pith_graph_output(graph, k) == value;
+        if (!again && !pith_value_is_captured(graph, value))
+            continue;
+        rc = pith_graph_add_value(graph, NULL, pith_value_dtype(graph, value),
+                                  pith_value_shape(graph, value), &copy, NULL);
+        if (rc == 0)
+            rc = pith_graph_add_node(graph, "", "Identity", NULL, &value, 1, &copy, 1, NULL, NULL);
+        if (rc < 0)
+            return rc;
+        pith_graph_set_output(graph, i, copy);
+    }
+    return 0;
+}
+
+static int prepare_sub_graphs(struct pith_graph *graph)
+{
+    for (uint32_t i = 0; i < pith_graph_node_limit(graph); i++)
+        for (size_t k = 0; k < pith_node_attribute_count(graph, i); k++) {
+            struct pith_graph *inside =
+                pith_node_edit_graph(graph, i, pith_node_attribute_name(graph, i, k));
+            int rc = inside ? copy_outputs(inside) : 0;
+
+            if (rc == 0 && inside)
+                rc = rename_hiding(inside);
+            if (rc == 0 && inside)
+                rc = prepare_sub_graphs(inside);
+            if (rc < 0)
+                return rc;
+        }
+    return 0;
+}
+
+static int prepare(struct pith_graph *graph, struct pith_error *err)
+{
+    int64_t needed = needed_opset(graph);
+    int rc = 0;
+
+    if (needed > pith_graph_opset(graph, ""))
+        rc = onnx_upgrade(graph, needed, err);
+    if (rc == 0)
+        rc = onnx_unfold_quantization(graph, err);
+    if (rc < 0)
+        return rc;
+    rc = prepare_sub_graphs(graph);
+    return rc < 0 ? pith_fail(err, rc, "no memory to write the model") : 0;
+}
+
+/* ---- tensors and types ---- */
+
+static void write_tensor(struct pith_buffer *out, uint32_t number, const char *name,
+                         const struct pith_tensor *tensor)
+{
+    size_t begun = proto_begin(out);
+
+    for (uint32_t i = 0; i < tensor->shape.rank; i++)
+        proto_put_int(out, TENSOR_DIMS, tensor->shape.dim[i]);
+    proto_put_int(out, TENSOR_DATA_TYPE, tensor->dtype);
+    if (name)
+        proto_put_text(out, TENSOR_NAME, name);
+    proto_put_bytes(out, TENSOR_RAW_DATA, tensor->data, tensor->bytes);
+    proto_end(out, number, begun);
+}
+
+static void write_shape(struct pith_buffer *out, const struct pith_shape *shape)
+{
+    size_t begun = proto_begin(out);
+
+    for (uint32_t i = 0; i < shape->rank; i++) {
+        size_t dim = proto_begin(out);
+
+        if (shape->dim[i] >= 0)
+            proto_put_int(out, DIM_VALUE, shape->dim[i]);
+        proto_end(out, SHAPE_DIM, dim);
+    }
+    proto_end(out, TENSOR_TYPE_SHAPE, begun);
+}
+
+/* The name that the value has in the file: that of the graph around where it was captured there. */
+static const char *written_name(const struct pith_graph *graph, uint32_t value)
+{
+    while (pith_value_is_captured(graph, value) && graph->around) {
+        uint32_t outer = PITH_NO_VALUE;
+
+        for (size_t i = 0; i < graph->capture_count; i++)
+            if (graph->captures[i].inner == value)
+                outer = graph->captures[i].outer;
+        value = outer;
+        graph = graph->around;
+    }
+    return pith_value_name(graph, value);
+}
+
+static void write_value_info(struct pith_buffer *out, uint32_t number,
+                             const struct pith_graph *graph, uint32_t value)
+{
+    const struct pith_shape *shape = pith_value_shape(graph, value);
+    int32_t dtype = pith_value_dtype(graph, value);
+    size_t begun = proto_begin(out);
+
+    proto_put_text(out, VALUE_INFO_NAME, written_name(graph, value));
+    if (dtype != PITH_DTYPE_NONE) { /* which bodies of loops may leave open */
+        size_t type = proto_begin(out);
+        size_t tensor = proto_begin(out);
+
+        proto_put_int(out, TENSOR_TYPE_ELEMENT, dtype);
+        if (shape)
+            write_shape(out, shape);
+        proto_end(out, TYPE_TENSOR, tensor);
+        proto_end(out, VALUE_INFO_TYPE, type);
+    }
+    proto_end(out, number, begun);
+}
+
+/* ---- nodes ---- */
+
+static void write_graph(struct pith_buffer *out, uint32_t number, const struct pith_graph *graph);
+
+static void write_attribute_value(struct pith_buffer *out, const struct attribute *attribute)
+{
+    switch (attribute->kind) {
+    case PITH_ATTRIBUTE_FLOAT:
+        proto_put_float(out, ATTRIBUTE_F, attribute->number);
+        break;
+    case PITH_ATTRIBUTE_INT:
+        proto_put_int(out, ATTRIBUTE_I, attribute->integer);
+        break;
+    case PITH_ATTRIBUTE_STRING:
+        proto_put_text(out, ATTRIBUTE_S, attribute->text);
+        break;
+    case PITH_ATTRIBUTE_TENSOR:
+        write_tensor(out, ATTRIBUTE_T, NULL, &attribute->tensor->tensor);
+        break;
+    case PITH_ATTRIBUTE_GRAPH:
+        write_graph(out, ATTRIBUTE_G, attribute->graph);
+        break;
+    case PITH_ATTRIBUTE_FLOATS:
+        for (size_t i = 0; i < attribute->count; i++)
+            proto_put_float(out, ATTRIBUTE_FLOATS, attribute->numbers[i]);
+        break;
+    case PITH_ATTRIBUTE_INTS:
+        for (size_t i = 0; i < attribute->count; i++)
+            proto_put_int(out, ATTRIBUTE_INTS, attribute->integers[i]);
+        break;
+    case PITH_ATTRIBUTE_STRINGS:
+        for (size_t i = 0; i < attribute->count; i++)
+            proto_put_text(out, ATTRIBUTE_STRINGS, attribute->texts[i]);
+        break;
+    case PITH_ATTRIBUTE_NONE:
+        break;
+    }
+}
+
+static void write_attribute(struct pith_buffer *out, const struct attribute *attribute)
+{
+    size_t begun = proto_begin(out);
+
+    proto_put_text(out, ATTRIBUTE_NAME, attribute->name);
+    write_attribute_value(out, attribute);
+    proto_put_int(out, ATTRIBUTE_TYPE, attribute->kind);
+    proto_end(out, NODE_ATTRIBUTE, begun);
+}
+
+static void write_node_values(struct pith_buffer *out, uint32_t number,
+                              const struct pith_graph *graph, const uint32_t *values, size_t count)
+{
+    while (count && values[count - 1] == PITH_NO_VALUE) /* omitted at the end: left out */
+        count--;
+    for (size_t i = 0; i < count; i++)
+        proto_put_text(out, number,
+                       values[i] == PITH_NO_VALUE ? "" : written_name(graph, values[i]));
+}
+
+static void write_node(struct pith_buffer *out, const struct pith_graph *graph, uint32_t number)
+{
+    const struct node *node = graph_node(graph, number);
+    size_t begun = proto_begin(out);
+
+    write_node_values(out, NODE_INPUT, graph, node->inputs, node->input_count);
+    write_node_values(out, NODE_OUTPUT, graph, node->outputs, node->output_count);
+    if (node->name[0])
+        proto_put_text(out, NODE_NAME, node->name);
+    proto_put_text(out, NODE_OP_TYPE, node->op);
+    for (size_t i = 0; i < node->attribute_count; i++)
+        write_attribute(out, &node->attributes[i]);
+    if (node->domain[0])
+        proto_put_text(out, NODE_DOMAIN, node->domain);
+    proto_end(out, GRAPH_NODE, begun);
+}
+
+/* A constant that is an output of its graph: no runtime takes an initializer there in a sub-graph.
+ */
+static void write_constant_node(struct pith_buffer *out, const struct pith_graph *graph,
+                                uint32_t value)
+{
+    size_t begun = proto_begin(out);
+    size_t attribute;
+
+    proto_put_text(out, NODE_OUTPUT, pith_value_name(graph, value));
+    proto_put_text(out, NODE_OP_TYPE, "Constant");
+    attribute = proto_begin(out);
+    proto_put_text(out, ATTRIBUTE_NAME, "value");
+    write_tensor(out, ATTRIBUTE_T, NULL, pith_value_constant(graph, value));
+    proto_put_int(out, ATTRIBUTE_TYPE, PITH_ATTRIBUTE_TENSOR);
+    proto_end(out, NODE_ATTRIBUTE, attribute);
+    proto_end(out, GRAPH_NODE, begun);
+}
+
+/* ---- the graph and the model ---- */
+
+static void write_graph(struct pith_buffer *out, uint32_t number, const struct pith_graph *graph)
+{
+    size_t begun = proto_begin(out);
+    size_t count;
+    const uint32_t *order = pith_graph_order(graph, &count);
+
+    for (uint32_t i = 0; i < pith_graph_value_limit(graph); i++)
+        if (pith_value_constant(graph, i) && pith_value_is_output(graph, i))
+            write_constant_node(out, graph, i);
+    for (size_t i = 0; i < count; i++)
+        write_node(out, graph, order[i]);
+    proto_put_text(out, GRAPH_NAME, pith_graph_name(graph)[0] ? pith_graph_name(graph) : "graph");
+    for (uint32_t i = 0; i < pith_graph_value_limit(graph); i++)
+        if (pith_value_constant(graph, i) && !pith_value_is_output(graph, i) &&
+            pith_value_use_count(graph, i) > 0)
+            write_tensor(out, GRAPH_INITIALIZER, pith_value_name(graph, i),
+                         pith_value_constant(graph, i));
+    for (size_t i = 0; i < pith_graph_input_count(graph); i++)
+        write_value_info(out, GRAPH_INPUT, graph, pith_graph_input(graph, i));
+    for (size_t i = 0; i < pith_graph_output_count(graph); i++)
+        write_value_info(out, GRAPH_OUTPUT, graph, pith_graph_output(graph, i));
+    proto_end(out, number, begun);
+}
+
+static void write_model(struct pith_buffer *out, const struct pith_graph *graph)
+{
+    proto_put_int(out, MODEL_IR_VERSION, ir_version_of(pith_graph_opset(graph, "")));
+    proto_put_text(out, MODEL_PRODUCER_NAME, "pith");
+    write_graph(out, MODEL_GRAPH, graph);
+    for (size_t i = 0; i < graph->opset_count; i++) {
+        size_t begun = proto_begin(out);
+
+        proto_put_text(out, OPSET_DOMAIN, graph->opsets[i].domain);
+        proto_put_int(out, OPSET_VERSION, graph->opsets[i].version);
+        proto_end(out, MODEL_OPSET_IMPORT, begun);
+    }
+    for (size_t i = 0; i < graph->metadata_count; i++) {
+        size_t begun = proto_begin(out);
+
+        proto_put_text(out, ENTRY_KEY, graph->metadata[i].key);
+        proto_put_text(out, ENTRY_VALUE, graph->metadata[i].text);
+        proto_end(out, MODEL_METADATA_PROPS, begun);
+    }
+}
+
+static int check_inputs(const struct pith_graph *graph, struct pith_error *err)
+{
+    for (size_t i = 0; i < pith_graph_input_count(graph); i++)
+        if (pith_value_dtype(graph, pith_graph_input(graph, i)) == PITH_DTYPE_NONE)
+            return pith_fail(err, -EINVAL, "input \"%s\" has no type, so no file can hold it",
+                             pith_value_name(graph, pith_graph_input(graph, i)));
+    return 0;
+}
+
+int pith_onnx_write(const struct pith_graph *graph, struct pith_buffer *out, struct pith_error *err)
+{
+    size_t before = out->bytes;
+    struct pith_graph *clone = NULL;
+    int rc = check_inputs(graph, err);
+
+    if (rc == 0)
+        rc = pith_graph_clone(graph, &clone, err);
+    if (rc == 0)
+        rc = prepare(clone, err);
+    if (rc == 0)
+        rc = pith_graph_validate(clone, err);
+    if (rc == 0) {
+        write_model(out, clone);
+        if (out->failed)
+            rc = pith_fail(err, -ENOMEM, "no memory to write the model");
+        else if (out->bytes - before > LARGEST_MODEL)
+            rc = pith_fail(err, -EFBIG, "the model takes %zu bytes, and a file of ONNX at most %zu",
+                           out->bytes - before, LARGEST_MODEL);
+    }
+    pith_graph_free(clone);
+    if (rc < 0 && out->data)
+        out->bytes = before;
+    return rc;
+}
+
+static bool is_compressed(const char *path)
+{
+    size_t length = strlen(path);
+
+    return length > 4 && !strcmp(path + length - 4, ".zst");
+}
+
+int pith_onnx_save(const struct pith_graph *graph, const char *path, size_t *out_bytes,
+                   struct pith_error *err)
+{
+    struct pith_buffer plain = {0};
+    struct pith_buffer packed = {0};
+    const struct pith_buffer *file = is_compressed(path) ? &packed : &plain;
+    int rc = pith_onnx_write(graph, &plain, err);
+
+    if (rc == 0 && is_compressed(path))
+        rc = pith_zstd_compress(plain.data, plain.bytes, PITH_ZSTD_LEVEL, &packed, err);
+    if (rc < 0)
+        rc = pith_fail_in(err, rc, "%s", path);
+    else
+        rc = pith_file_write(path, file->data, file->bytes, 0644, err);
+    if (rc == 0 && out_bytes)
+        *out_bytes = file->bytes;
+    pith_buffer_done(&packed);
+    pith_buffer_done(&plain);
+    return rc;
+}
