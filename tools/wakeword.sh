@@ -220,3 +220,31 @@ listen() {
     listener=$!
     sleep 0.5 # mosquitto_sub does not say when it has subscribed
 }
+
+# wait_for_feedback DATABASE COUNT: until so many labels have been counted; 60 s at most. Asking for telemetry writes the
+# running minute first.
+wait_for_feedback() {
+    local tries=60 counted=0
+    until [ "${counted:-0}" -ge "$2" ]; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || { echo "Only $counted of $2 labels were counted."; return 1; }
+        sleep 1
+        pith telemetry --json >/dev/null 2>&1
+        counted=$(sqlite3 -readonly "$1" "SELECT coalesce(sum(labelled_count), 0) FROM pipeline_telemetry WHERE period = 'day'")
+    done
+}
+
+# side_by_side DATABASE: the model as delivered and as compressed, on the same stream.
+side_by_side() {
+    sqlite3 -readonly -box "$1" "
+SELECT CASE d.variant WHEN 'original' THEN 'as delivered' ELSE 'compressed (' || d.variant || ')' END AS model,
+       printf('%.1f %%', 100 * p.accuracy_ratio)  AS accuracy,
+       p.correct_count || ' of ' || p.labelled_count AS right,
+       d.variant_bytes                            AS 'bytes at rest',
+       printf('%.2f', 1.0 * d.variant_bytes / d.original_bytes) AS ratio,
+       printf('%.2f ms', p.p50_us / 1000.0)       AS 'p50 latency',
+       coalesce(printf('%.2f mJ', p.energy_uj_each / 1000.0), 'unknown') AS 'energy, each',
+       coalesce(p.energy_source, '')              AS 'known how'
+FROM pipeline_summary p JOIN deployment_outcomes d ON d.model = p.model AND d.version = p.version AND d.is_active
+ORDER BY p.pipeline DESC" | sed 's/^/  /'
+}
