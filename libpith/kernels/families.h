@@ -11,4 +11,15 @@ extern const struct pith_kernel pith_kernels_quantize[];
 extern const struct pith_kernel pith_kernels_pool[];
 extern const struct pith_kernel pith_kernels_softmax[];
 extern const struct pith_kernel pith_kernels_normalize[];
+/* by element, by strides, by index */
+extern const struct pith_kernel pith_kernels_unary[];
+extern const struct pith_kernel pith_kernels_binary[];
+extern const struct pith_kernel pith_kernels_cast[];
+extern const struct pith_kernel pith_kernels_copy[];
+extern const struct pith_kernel pith_kernels_shape[];
+extern const struct pith_kernel pith_kernels_pad[];
+extern const struct pith_kernel pith_kernels_gather[];
+extern const struct pith_kernel pith_kernels_scatter[];
+extern const struct pith_kernel pith_kernels_reduce[];
+
 #endif

@@ -20,6 +20,15 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_normalize,
     pith_kernels_softmax,
     pith_kernels_pool,
+    pith_kernels_unary,
+    pith_kernels_binary,
+    pith_kernels_cast,
+    pith_kernels_copy,
+    pith_kernels_shape,
+    pith_kernels_pad,
+    pith_kernels_gather,
+    pith_kernels_scatter,
+    pith_kernels_reduce,
     NULL,
 };
 

@@ -130,9 +130,11 @@ static enum case_outcome run_session(const struct pith_engine_ops *engine,
     struct pith_tensor outputs[CASE_MAX_PORTS] = {{0}};
     struct pith_error err = {0};
 
-    if (engine->run(session, inputs->item, inputs->count, outputs, wanted->count, &err) < 0) {
+    int rc = engine->run(session, inputs->item, inputs->count, outputs, wanted->count, &err);
+
+    if (rc < 0) {
         (void) snprintf(why, why_bytes, "run: %s", pith_error_text(&err));
-        return CASE_FAILED;
+        return rc == -ENOTSUP ? CASE_UNSUPPORTED : CASE_FAILED;
     }
     for (size_t i = 0; i < wanted->count; i++) {
         char what[256];

@@ -1,0 +1,329 @@
+/* Operators of one input, element by element. Each has a loop in float32 and one in float64, from
+ * one expression; float16 and bfloat16 are computed in float32. Those that integers take have loops
+ * for them. */
+#include "libpith/kernels/families.h"
+#include "libpith/kernels/numbers.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tgmath.h>
+
+typedef void unary_loop(const void *from, void *to, int64_t n, const double *p);
+
+struct unary {
+    unary_loop *loop;
+    int64_t count;
+    int32_t dtype;
+    bool through_f32;
+    double p[4]; /* attributes, in the operator's order */
+};
+
+/* x is the element, a and b the first attributes, T the type. */
+#define UNARY(name, expression)                                                                    \
+    static void name##_f32(const void *from, void *to, int64_t n, const double *p)                 \
+    {                                                                                              \
+        typedef float T;                                                                           \
+        const T *in = from;                                                                        \
+        T *out = to;                                                                               \
+        const T a = (T) p[0], b = (T) p[1];                                                        \
+        (void) a, (void) b;                                                                        \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const T x = in[i];                                                                     \
+            out[i] = (T) (expression);                                                             \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_f64(const void *from, void *to, int64_t n, const double *p)                 \
+    {                                                                                              \
+        typedef double T;                                                                          \
+        const T *in = from;                                                                        \
+        T *out = to;                                                                               \
+        const T a = (T) p[0], b = (T) p[1];                                                        \
+        (void) a, (void) b;                                                                        \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const T x = in[i];                                                                     \
+            out[i] = (T) (expression);                                                             \
+        }                                                                                          \
+    }
+
+UNARY(abs, fabs(x))
+UNARY(acos, acos(x))
+UNARY(acosh, acosh(x))
+UNARY(asin, asin(x))
+UNARY(asinh, asinh(x))
+UNARY(atan, atan(x))
+UNARY(atanh, atanh(x))
+UNARY(ceil, ceil(x))
+UNARY(celu, x > 0 ? x : a * expm1(x / a))
+UNARY(cos, cos(x))
+UNARY(cosh, cosh(x))
+UNARY(elu, x < 0 ? a * expm1(x) : x)
+UNARY(erf, erf(x))
+UNARY(exp, exp(x))
+UNARY(floor, floor(x))
+UNARY(gelu, (T) 0.5 * x * (1 + erf(x * (T) M_SQRT1_2)))
+/* sqrt(2 / pi) */
+UNARY(gelu_tanh, (T) 0.5 * x * (1 + tanh((T) 0.7978845608028654 * (x + (T) 0.044715 * x * x * x))))
+UNARY(hard_sigmoid, fmax((T) 0, fmin((T) 1, a *x + b)))
+UNARY(hard_swish, x *fmax((T) 0, fmin((T) 1, x / 6 + (T) 0.5)))
+UNARY(leaky_relu, x < 0 ? a * x : x)
+UNARY(log, log(x))
+/* ln(1 + e^x) without overflow: max(x, 0) + ln(1 + e^-|x|) */
+UNARY(mish, x *tanh(fmax(x, (T) 0) + log1p(exp(-fabs(x)))))
+UNARY(neg, -x)
+UNARY(reciprocal, 1 / x)
+UNARY(relu, x < 0 ? 0 : x)
+UNARY(round, rint(x)) /* half to even, the default rounding */
+UNARY(selu, b *(x < 0 ? a * expm1(x) : x))
+/* a is the bias, b the threshold lambd */
+UNARY(shrink, x<-b ? x + a : x> b ? x - a : 0)
+UNARY(sigmoid, 1 / (1 + exp(-x)))
+UNARY(sign, isnan(x) ? x : (T) ((x > 0) - (x < 0)))
+UNARY(sin, sin(x))
+UNARY(sinh, sinh(x))
+UNARY(softplus, fmax(x, (T) 0) + log1p(exp(-fabs(x))))
+UNARY(softsign, x / (1 + fabs(x)))
+UNARY(sqrt, sqrt(x))
+UNARY(tan, tan(x))
+UNARY(tanh, tanh(x))
+UNARY(thresholded_relu, x > a ? x : 0)
+
+/* Integers: u is the element widened without its sign's meaning, so that nothing overflows. */
+#define UNARY_INT(name, type, expression)                                                          \
+    static void name##_##type(const void *from, void *to, int64_t n, const double *p)              \
+    {                                                                                              \
+        const type *in = from;                                                                     \
+        type *out = to;                                                                            \
+        (void) p;                                                                                  \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const type x = in[i];                                                                  \
+            const uint64_t u = (uint64_t) x;                                                       \
+            (void) u;                                                                              \
+            out[i] = (type) (expression);                                                          \
+        }                                                                                          \
+    }
+#define UNARY_SIGNED(name, expression)                                                             \
+    UNARY_INT(name, int8_t, expression)                                                            \
+    UNARY_INT(name, int16_t, expression)                                                           \
+    UNARY_INT(name, int32_t, expression)                                                           \
+    UNARY_INT(name, int64_t, expression)
+#define UNARY_UNSIGNED(name, expression)                                                           \
+    UNARY_INT(name, uint8_t, expression)                                                           \
+    UNARY_INT(name, uint16_t, expression)                                                          \
+    UNARY_INT(name, uint32_t, expression)                                                          \
+    UNARY_INT(name, uint64_t, expression)
+
+UNARY_SIGNED(abs, x < 0 ? 0 - u : u)
+UNARY_SIGNED(neg, 0 - u)
+UNARY_SIGNED(relu, x < 0 ? 0 : x)
+UNARY_SIGNED(sign, (x > 0) - (x < 0))
+UNARY_SIGNED(not, ~u)
+UNARY_UNSIGNED(same, x)
+UNARY_UNSIGNED(sign, x > 0)
+UNARY_UNSIGNED(not, ~u)
+
+static void logical_not(const void *from, void *to, int64_t n, const double *p)
+{
+    const uint8_t *in = from;
+    uint8_t *out = to;
+
+    (void) p;
+    for (int64_t i = 0; i < n; i++)
+        out[i] = !in[i];
+}
+
+struct unary_op {
+    const char *op;
+    unary_loop *f32, *f64;
+    unary_loop *i8, *i16, *i32, *i64, *u8, *u16, *u32, *u64;
+    struct {
+        const char *name;
+        double otherwise;
+    } attribute[2];
+};
+
+#define REAL(name) .f32 = name##_f32, .f64 = name##_f64
+#define SIGNED(name)                                                                               \
+    .i8 = name##_int8_t, .i16 = name##_int16_t, .i32 = name##_int32_t, .i64 = name##_int64_t
+#define UNSIGNED(name)                                                                             \
+    .u8 = name##_uint8_t, .u16 = name##_uint16_t, .u32 = name##_uint32_t, .u64 = name##_uint64_t
+
+static const struct unary_op ops[] = {
+    {"Abs", REAL(abs), SIGNED(abs), UNSIGNED(same)},
+    {"Acos", REAL(acos)},
+    {"Acosh", REAL(acosh)},
+    {"Asin", REAL(asin)},
+    {"Asinh", REAL(asinh)},
+    {"Atan", REAL(atan)},
+    {"Atanh", REAL(atanh)},
+    {"BitwiseNot", SIGNED(not ), UNSIGNED(not )},
+    {"Ceil", REAL(ceil)},
+    {"Celu", REAL(celu), .attribute = {{"alpha", 1}}},
+    {"Cos", REAL(cos)},
+    {"Cosh", REAL(cosh)},
+    {"Elu", REAL(elu), .attribute = {{"alpha", 1}}},
+    {"Erf", REAL(erf)},
+    {"Exp", REAL(exp)},
+    {"Floor", REAL(floor)},
+    {"Gelu", REAL(gelu)},
+    {"HardSigmoid", REAL(hard_sigmoid), .attribute = {{"alpha", 0.2}, {"beta", 0.5}}},
+    {"HardSwish", REAL(hard_swish)},
+    {"LeakyRelu", REAL(leaky_relu), .attribute = {{"alpha", 0.01}}},
+    {"Log", REAL(log)},
+    {"Mish", REAL(mish)},
+    {"Neg", REAL(neg), SIGNED(neg)},
+    {"Not", .u8 = logical_not},
+    {"Reciprocal", REAL(reciprocal)},
+    {"Relu", REAL(relu), SIGNED(relu), UNSIGNED(same)},
+    {"Round", REAL(round)},
+    {"Selu", REAL(selu),
+     .attribute = {{"alpha", 1.67326319217681884765625}, {"gamma", 1.05070102214813232421875}}},
+    {"Shrink", REAL(shrink), .attribute = {{"bias", 0}, {"lambd", 0.5}}},
+    {"Sigmoid", REAL(sigmoid)},
+    {"Sign", REAL(sign), SIGNED(sign), UNSIGNED(sign)},
+    {"Sin", REAL(sin)},
+    {"Sinh", REAL(sinh)},
+    {"Softplus", REAL(softplus)},
+    {"Softsign", REAL(softsign)},
+    {"Sqrt", REAL(sqrt)},
+    {"Tan", REAL(tan)},
+    {"Tanh", REAL(tanh)},
+    {"ThresholdedRelu", REAL(thresholded_relu), .attribute = {{"alpha", 1}}},
+};
+
+static unary_loop *pick_loop(const struct unary_op *op, int32_t dtype)
+{
+    switch (dtype) {
+    case PITH_FLOAT32:
+    case PITH_FLOAT16:
+    case PITH_BFLOAT16:
+        return op->f32;
+    case PITH_FLOAT64:
+        return op->f64;
+    case PITH_INT8:
+        return op->i8;
+    case PITH_INT16:
+        return op->i16;
+    case PITH_INT32:
+        return op->i32;
+    case PITH_INT64:
+        return op->i64;
+    case PITH_UINT8:
+    case PITH_BOOL:
+        return op->u8;
+    case PITH_UINT16:
+        return op->u16;
+    case PITH_UINT32:
+        return op->u32;
+    case PITH_UINT64:
+        return op->u64;
+    default:
+        return NULL;
+    }
+}
+
+static int unary_prepare(struct pith_step *step, struct pith_error *err)
+{
+    struct unary *u = pith_step_alloc(step, sizeof *u);
+    const struct unary_op *op = NULL;
+
+    if (!u)
+        return -ENOMEM;
+    for (size_t i = 0; i < sizeof ops / sizeof *ops && !op; i++)
+        if (strcmp(ops[i].op, step->kernel->op) == 0)
+            op = &ops[i];
+    u->dtype = step->input[0].dtype;
+    u->count = pith_shape_elements(&step->input[0].shape);
+    u->through_f32 = numbers_in(NUMBERS_HALF, u->dtype);
+    if (op)
+        u->loop = pick_loop(op, u->dtype);
+    if (op && op->f32 == gelu_f32 && u->loop &&
+        strcmp(pith_node_string(step->graph, step->node, "approximate", "none"), "tanh") == 0)
+        u->loop = u->dtype == PITH_FLOAT64 ? gelu_tanh_f64 : gelu_tanh_f32;
+    if (!u->loop)
+        return pith_step_fail(step, err, -ENOTSUP, "no loop for %s", pith_dtype_name(u->dtype));
+    if (!pith_shape_equal(&step->input[0].shape, &step->output[0].shape) ||
+        step->output[0].dtype != u->dtype)
+        return pith_step_fail(step, err, -EINVAL, "its output must be like its input");
+    for (size_t i = 0; i < 2; i++)
+        if (op->attribute[i].name)
+            u->p[i] = pith_node_has(step->graph, step->node, op->attribute[i].name)
+                          ? pith_node_float(step->graph, step->node, op->attribute[i].name, 0)
+                          : op->attribute[i].otherwise;
+    step->in_place = 1;
+    step->params = u;
+    return 0;
+}
+
+static int unary_run(struct pith_step *step, struct pith_error *err)
+{
+    const struct unary *u = step->params;
+    const char *from = step->input[0].data;
+    char *to = step->output[0].data;
+    float chunk[NUMBERS_CHUNK];
+
+    (void) err;
+    if (!u->through_f32) {
+        u->loop(from, to, u->count, u->p);
+        return 0;
+    }
+    for (int64_t done = 0; done < u->count; done += NUMBERS_CHUNK) {
+        int64_t n = u->count - done < NUMBERS_CHUNK ? u->count - done : NUMBERS_CHUNK;
+
+        numbers_load_f32(u->dtype, from + 2 * done, 1, chunk, n);
+        u->loop(chunk, chunk, n, u->p);
+        numbers_store_f32(u->dtype, to + 2 * done, chunk, n);
+    }
+    return 0;
+}
+
+#define ENTRY(operator, t)                                                                         \
+    {                                                                                              \
+        .op = operator, .name = "unary", .types = {t}, .prepare = unary_prepare, .run = unary_run  \
+    }
+#define REAL_TYPES   (PITH_FLOATS | PITH_BIT(BFLOAT16))
+#define NUMBER_TYPES (REAL_TYPES | PITH_INTS)
+
+const struct pith_kernel pith_kernels_unary[] = {
+    ENTRY("Abs", NUMBER_TYPES),
+    ENTRY("Acos", REAL_TYPES),
+    ENTRY("Acosh", REAL_TYPES),
+    ENTRY("Asin", REAL_TYPES),
+    ENTRY("Asinh", REAL_TYPES),
+    ENTRY("Atan", REAL_TYPES),
+    ENTRY("Atanh", REAL_TYPES),
+    ENTRY("BitwiseNot", PITH_INTS),
+    ENTRY("Ceil", REAL_TYPES),
+    ENTRY("Celu", REAL_TYPES),
+    ENTRY("Cos", REAL_TYPES),
+    ENTRY("Cosh", REAL_TYPES),
+    ENTRY("Elu", REAL_TYPES),
+    ENTRY("Erf", REAL_TYPES),
+    ENTRY("Exp", REAL_TYPES),
+    ENTRY("Floor", REAL_TYPES),
+    ENTRY("Gelu", REAL_TYPES),
+    ENTRY("HardSigmoid", REAL_TYPES),
+    ENTRY("HardSwish", REAL_TYPES),
+    ENTRY("LeakyRelu", REAL_TYPES),
+    ENTRY("Log", REAL_TYPES),
+    ENTRY("Mish", REAL_TYPES),
+    ENTRY("Neg", REAL_TYPES | PITH_SIGNED_INTS),
+    ENTRY("Not", PITH_BIT(BOOL)),
+    ENTRY("Reciprocal", REAL_TYPES),
+    ENTRY("Relu", NUMBER_TYPES),
+    ENTRY("Round", REAL_TYPES),
+    ENTRY("Selu", REAL_TYPES),
+    ENTRY("Shrink", REAL_TYPES),
+    ENTRY("Sigmoid", REAL_TYPES),
+    ENTRY("Sign", NUMBER_TYPES),
+    ENTRY("Sin", REAL_TYPES),
+    ENTRY("Sinh", REAL_TYPES),
+    ENTRY("Softplus", REAL_TYPES),
+    ENTRY("Softsign", REAL_TYPES),
+    ENTRY("Sqrt", REAL_TYPES),
+    ENTRY("Tan", REAL_TYPES),
+    ENTRY("Tanh", REAL_TYPES),
+    ENTRY("ThresholdedRelu", REAL_TYPES),
+    {0},
+};
