@@ -7,6 +7,7 @@
 #include "daemon/links.h"
 #include "daemon/meters.h"
 #include "daemon/notify.h"
+#include "daemon/pipelines.h"
 #include "daemon/telemetry.h"
 #include "libpith/base/clock.h"
 #include "libpith/base/file.h"
@@ -101,6 +102,17 @@ static void close_telemetry(struct daemon *daemon)
     daemon->telemetry = NULL;
 }
 
+static int open_pipelines(struct daemon *daemon, struct pith_error *err)
+{
+    return pipelines_open(&daemon->pipelines, daemon, err);
+}
+
+static void close_pipelines(struct daemon *daemon)
+{
+    pipelines_close(daemon->pipelines, part_closed_user, daemon);
+    daemon->pipelines = NULL;
+}
+
 static int open_control(struct daemon *daemon, struct pith_error *err)
 {
     return control_open(&daemon->control, daemon, err);
@@ -123,6 +135,7 @@ static const struct part {
     {"meters", open_meters, close_meters},
     {"links", links_open, close_links},
     {"telemetry", open_telemetry, close_telemetry},
+    {"pipelines", open_pipelines, close_pipelines},
     {"control", open_control, close_control},
 };
 #define PART_COUNT (sizeof parts / sizeof *parts)
@@ -227,8 +240,14 @@ static int swap_config(struct daemon *daemon, struct config *config, struct pith
     int rc = check_unchanged(daemon->config, config, err);
 
     if (rc == 0)
+        rc = pipelines_check(config, err);
+    if (rc == 0)
         rc = links_reload(daemon, config, err);
-    return rc;
+    if (rc < 0)
+        return rc;
+    meters_reload(daemon->meters, config);
+    pipelines_reload(daemon->pipelines, config);
+    return 0;
 }
 
 static void log_faults(char *faults)

@@ -117,6 +117,19 @@ int meters_open(struct meters **out, struct daemon *daemon, struct pith_error *e
     return 0;
 }
 
+void meters_reload(struct meters *meters, const struct config *config)
+{
+    for (size_t i = 0; i < meters->count; i++) {
+        struct opened *opened = &meters->opened[i];
+        if (opened->options.values)
+            continue; /* its own */
+        opened->values = NULL;
+        for (size_t k = 0; k < config->meter_count && !opened->values; k++)
+            if (config->meters[k].plugin == opened->plugin)
+                opened->values = config->meters[k].options.values;
+    }
+}
+
 void meters_close(struct meters *meters)
 {
     if (!meters)
@@ -218,7 +231,7 @@ struct thread_meter *thread_meter_open(const struct meters *meters)
     struct thread_meter *meter;
     struct pith_error err = {0};
 
-    if (!meters || !meters->thread)
+    if (!meters || !meters->thread || !meters->thread->values)
         return NULL;
     meter = calloc(1, sizeof *meter);
     if (!meter)

@@ -6,8 +6,11 @@
 #include "libpith/model/manifest.h"
 
 int pipelines_open(struct pipelines **out, struct daemon *daemon, struct pith_error *err) PITH_CHECKED;
-/* The config has changed: opens, closes and rewires pipelines; those that stay the same lose nothing. */
-int pipelines_reload(struct pipelines *pipelines, const struct config *config, struct pith_error *err) PITH_CHECKED;
+/* Whether the config's pipelines could be opened: their codecs take their options. */
+int pipelines_check(const struct config *config, struct pith_error *err) PITH_CHECKED;
+/* The config has changed: opens, closes and rewires pipelines; those that stay the same lose nothing. After
+ * pipelines_check, so that nothing is half changed. */
+void pipelines_reload(struct pipelines *pipelines, const struct config *config);
 
 /* What a model's active version is made of, as deployments hand it over: read, compiled and opened on a lane's thread, then
  * swapped in between two payloads. Strings and manifest are copied. */

@@ -506,6 +506,11 @@ int pith_chain_take_state(struct pith_chain *chain, const struct pith_chain *fro
     return 0;
 }
 
+uint64_t pith_chain_row(const struct pith_chain *chain)
+{
+    return chain->row;
+}
+
 uint64_t pith_chain_memory_bytes(const struct pith_chain *chain)
 {
     uint64_t bytes = (uint64_t) (chain->scratch_rows * chain->row_elements) * sizeof(float);

@@ -54,6 +54,7 @@ void pith_chain_reset(struct pith_chain *chain);
 /* Called for each graph before it runs, with its inputs: how calibration sees them. NULL stops it. */
 typedef int pith_chain_tap(void *user, size_t graph_index, const struct pith_tensor *inputs, size_t input_count);
 void pith_chain_set_tap(struct pith_chain *chain, pith_chain_tap *tap, void *user);
+uint64_t pith_chain_row(const struct pith_chain *chain); /* input rows that were fed since the chain was opened or reset */
 uint64_t pith_chain_memory_bytes(const struct pith_chain *chain);
 /* What results will hold: labels in the order of their scores. 0 where the last output is too large for scores. */
 size_t pith_chain_score_count(const struct pith_chain *chain);
