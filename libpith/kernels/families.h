@@ -11,6 +11,9 @@ extern const struct pith_kernel pith_kernels_quantize[];
 extern const struct pith_kernel pith_kernels_pool[];
 extern const struct pith_kernel pith_kernels_softmax[];
 extern const struct pith_kernel pith_kernels_normalize[];
+extern const struct pith_kernel pith_kernels_integer_conv[];
+extern const struct pith_kernel pith_kernels_integer_matmul[];
+extern const struct pith_kernel pith_kernels_integer_elementwise[];
 /* by element, by strides, by index */
 extern const struct pith_kernel pith_kernels_unary[];
 extern const struct pith_kernel pith_kernels_binary[];
