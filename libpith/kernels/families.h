@@ -24,5 +24,12 @@ extern const struct pith_kernel pith_kernels_pad[];
 extern const struct pith_kernel pith_kernels_gather[];
 extern const struct pith_kernel pith_kernels_scatter[];
 extern const struct pith_kernel pith_kernels_reduce[];
+extern const struct pith_kernel pith_kernels_order[];
+extern const struct pith_kernel pith_kernels_select[];
+extern const struct pith_kernel pith_kernels_place[];
+extern const struct pith_kernel pith_kernels_signal[];
+extern const struct pith_kernel pith_kernels_loss[];
+extern const struct pith_kernel pith_kernels_tfidf[];
+extern const struct pith_kernel pith_kernels_affine[];
 
 #endif

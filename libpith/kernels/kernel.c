@@ -32,6 +32,13 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_gather,
     pith_kernels_scatter,
     pith_kernels_reduce,
+    pith_kernels_order,
+    pith_kernels_select,
+    pith_kernels_place,
+    pith_kernels_signal,
+    pith_kernels_loss,
+    pith_kernels_tfidf,
+    pith_kernels_affine,
     NULL,
 };
 
