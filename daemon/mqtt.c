@@ -365,7 +365,7 @@ static void wait_for_next(struct mqtt *mqtt)
     if (mqtt->refused && mqtt->failures < REFUSED_FAILURES)
         mqtt->failures = REFUSED_FAILURES;
     delay_ms = mqtt_backoff_ms(mqtt->failures, random_bits());
-    if (mqtt->next_broker.url)
+    if (mqtt->next_broker.url && mqtt->failures == 0)
         delay_ms = 0; /* a person waits for it */
     pith_log(mqtt->failures < 3 ? PITH_LOG_NOTICE : PITH_LOG_INFO, "mqtt_down",
              "link=%s reason=\"%s\" next_try_ms=%llu failures=%u", mqtt->name, mqtt->reason,
@@ -605,6 +605,7 @@ int mqtt_set_broker(struct mqtt *mqtt, const struct config_broker *broker, struc
         rc = broker_copy(&mqtt->next_broker, broker, err);
     if (rc < 0)
         return rc;
+    mqtt->failures = 0;
     if (mqtt->state == STATE_WAITING)
         (void) uv_timer_start(&mqtt->timer, attempt_due, 0, 0);
     else if (mqtt->state != STATE_RESOLVING)
@@ -628,7 +629,8 @@ int mqtt_open(struct mqtt **out, uv_loop_t *loop, const struct mqtt_options *opt
               struct pith_error *err)
 {
     struct mqtt *mqtt = calloc(1, sizeof *mqtt);
-    int rc = -ENOMEM;
+    struct mqtt_url url;
+    int rc = 0;
 
     if (!mqtt)
         return pith_fail(err, -ENOMEM, "no memory for an MQTT connection");
@@ -642,7 +644,9 @@ int mqtt_open(struct mqtt **out, uv_loop_t *loop, const struct mqtt_options *opt
         rc = pith_fail(err, -ENOMEM, "no memory for an MQTT connection");
         goto failed;
     }
-    rc = broker_copy(&mqtt->next_broker, options->broker, err);
+    rc = mqtt_url_parse(&url, options->broker->url, err);
+    if (rc == 0)
+        rc = broker_copy(&mqtt->next_broker, options->broker, err);
     if (rc == 0)
         rc =
             mqtt_client_open(&mqtt->client,

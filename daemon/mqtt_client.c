@@ -217,9 +217,16 @@ static int tls_error_on_library_thread(const char *text, size_t bytes, void *con
 
     (void) pthread_mutex_lock(&client->mutex);
     if (!client->tls_error[0]) { /* the first of OpenSSL's queue is the cause */
-        (void) snprintf(client->tls_error, sizeof client->tls_error, "%.*s",
-                        (int) (bytes < 200 ? bytes : 200), text);
-        client->tls_error[strcspn(client->tls_error, "\r\n")] = 0;
+        char line[MQTT_REASON_BYTES];
+        const char *word = line;
+
+        (void) snprintf(line, sizeof line, "%.*s", (int) bytes, text);
+        /* "thread:error:number:library:function:reason:file:line:data": people need the reason. */
+        for (int i = 0; word && i < 5; i++)
+            word = strchr(word, ':') ? strchr(word, ':') + 1 : NULL;
+        if (word)
+            line[(size_t) (word - line) + strcspn(word, ":\r\n")] = 0;
+        (void) snprintf(client->tls_error, sizeof client->tls_error, "%s", word ? word : line);
     }
     (void) pthread_mutex_unlock(&client->mutex);
     return 1;
