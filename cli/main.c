@@ -10,9 +10,8 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &command_keygen, &command_push,      &command_gc,       &command_status,
-    &command_watch,  &command_telemetry, &command_plugins,  &command_inspect,
-    &command_run,    &command_eval,      &command_compress, &command_bench,
+    &command_keygen, &command_push,      &command_gc,      &command_status,
+    &command_watch,  &command_telemetry, &command_plugins,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

@@ -82,19 +82,20 @@ broker_run() { # NAME: from its config
 }
 
 broker_config() { # NAME LINE...: its config, and what stands on stdin
-    name=$1
+    broker=$1
     shift
     port=$(free_port)
-    eval "${name}_port=$port"
+    eval "${broker}_port=$port"
     {
         echo "listener $port 127.0.0.1"
         for line in "$@"; do
             echo "$line"
         done
-        [ -t 0 ] || cat
-    } >"$folder/$name.conf"
+        cat
+    } >"$folder/$broker.conf"
 }
 
+# Not at the end of a pipe, where it would run in a shell of its own.
 broker_start() { # NAME, config lines on stdin (</dev/null for none)
     broker_config "$1" "allow_anonymous true"
     broker_run "$1"
