@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEWEST_IR_VERSION 10   /* what comes with opset 21 */
+#define NEWEST_IR_VERSION 10 /* what comes with opset 21 */
+#define NEWEST_OPSET      21
 #define MOST_FUNCTIONS    1024 /* a node's operator is looked for among them */
 #define LARGEST_VERSION   1000000
 
@@ -134,9 +135,10 @@ static int read_model_fields(struct pith_graph *graph, const struct model_parts 
     if (pith_graph_opset_count(graph) == 0)
         return pith_fail(err, -EBADMSG,
                          "the model names no opset: it is cut off, or not valid ONNX");
-    if (parts->ir_version > NEWEST_IR_VERSION) {
-        (void) snprintf(text, sizeof text, "IR version %llu is newer than %d, which is known here",
-                        (unsigned long long) parts->ir_version, NEWEST_IR_VERSION);
+    if (parts->ir_version > NEWEST_IR_VERSION || pith_graph_opset(graph, "") > NEWEST_OPSET) {
+        (void) snprintf(text, sizeof text, "read as IR version %d, opset %d; it says %llu, %lld",
+                        NEWEST_IR_VERSION, NEWEST_OPSET, (unsigned long long) parts->ir_version,
+                        (long long) pith_graph_opset(graph, ""));
         rc = pith_graph_set_metadata(graph, "pith.warning", text);
     }
     return rc;
@@ -183,6 +185,9 @@ static int read_model(struct pith_graph **out, struct pith_backing *backing, con
         rc = pith_graph_validate(scope.graph, err);
     if (rc == 0)
         rc = check_operators(scope.graph, err);
+    if (rc == -ENOTSUP && pith_graph_opset(scope.graph, "") > NEWEST_OPSET)
+        rc = pith_fail_in(err, rc, "opset %lld is newer than %d, the newest that is known here",
+                          (long long) pith_graph_opset(scope.graph, ""), NEWEST_OPSET);
     if (rc == 0)
         rc = onnx_fold_quantization(scope.graph, err);
     if (rc == 0)

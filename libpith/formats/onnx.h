@@ -1,6 +1,9 @@
 /* ONNX files <-> graphs, by a bounded walker over the mapped bytes: weights are not copied.
- * Reads opset 9 to 21 (ir_version up to 10; a higher one is read with a warning in the graph's metadata), every numeric
- * form of TensorProto, sub-graphs. External data is refused: a model is one file here.
+ * Reads opset 9 to 21 and those of the older forms of operators that mean the same (ir_version up to 10). What is newer is
+ * read as far as its operators are known, with metadata "pith.warning". Every numeric form of TensorProto, sub-graphs.
+ * External data is refused: a model is one file here. Constant nodes and constants that are listed as inputs become
+ * constants. raw_data stays where it lies in the file, so a constant may be unaligned (pith_tensor_aligned) and the file
+ * must not be changed while the graph lives; tensors under 4 KiB are copied where they are unaligned.
  * QuantizeLinear / DequantizeLinear pairs become values' quantization on the way in and come back on the way out. */
 #ifndef PITH_FORMATS_ONNX_H
 #define PITH_FORMATS_ONNX_H

@@ -320,7 +320,7 @@ static int set_attribute(struct onnx_scope *scope, uint32_t node, const char *na
 }
 
 int onnx_read_attribute(struct onnx_scope *scope, uint32_t node, struct proto message,
-                        struct pith_error *err)
+                        const char *what, struct pith_error *err)
 {
     struct attribute_fields fields;
     char *name;
@@ -329,15 +329,15 @@ int onnx_read_attribute(struct onnx_scope *scope, uint32_t node, struct proto me
     if (rc == 0)
         rc = onnx_text(&name, fields.name, err);
     if (rc < 0)
-        return rc;
+        return pith_fail_in(err, rc, "%s", what);
     if (fields.is_reference)
         rc = pith_fail(err, -ENOTSUP, "it refers to an attribute of a function");
     else if (pith_node_has(scope->graph, node, name))
         rc = pith_fail(err, -EBADMSG, "it is given twice");
     else
         rc = set_attribute(scope, node, name, &fields, err);
-    if (rc < 0)
-        rc = pith_fail_in(err, rc, "attribute \"%.80s\"", name);
+    if (rc < 0 && fields.type != PITH_ATTRIBUTE_GRAPH)
+        rc = pith_fail_in(err, rc, "%s: attribute \"%.80s\"", what, name);
     free(name);
     return rc;
 }

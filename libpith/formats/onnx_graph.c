@@ -397,14 +397,14 @@ static int declare_outputs(struct onnx_scope *scope, const struct proto_field *n
 }
 
 static int read_attributes(struct onnx_scope *scope, uint32_t number, struct proto node,
-                           struct pith_error *err)
+                           const char *what, struct pith_error *err)
 {
     struct proto_field field;
     int rc;
 
     while ((rc = proto_next(&node, &field)) > 0)
         if (field.number == NODE_ATTRIBUTE) {
-            rc = onnx_read_attribute(scope, number, field.bytes, err);
+            rc = onnx_read_attribute(scope, number, field.bytes, what, err);
             if (rc < 0)
                 return rc == -ENOMEM ? fail_memory(err) : rc;
         }
@@ -464,8 +464,7 @@ static int add_node(struct onnx_scope *scope, const struct node_fields *fields,
                             fields->input_count, fields->outputs, fields->output_count, &node, err);
     if (rc < 0)
         return rc == -EEXIST ? -EBADMSG : rc;
-    rc = read_attributes(scope, node, message, err);
-    return rc < 0 ? pith_fail_in(err, rc, "%s", fields->what) : 0;
+    return read_attributes(scope, node, message, fields->what, err);
 }
 
 static int read_node(struct onnx_scope *scope, const struct proto_field *node,

@@ -21,9 +21,9 @@ struct onnx_scope { /* the graph that is being read, and those around it */
 
 /* Makes scope->graph from a GraphProto. On failure it is NULL or half made, and to be freed all the same. */
 int onnx_read_graph(struct onnx_scope *scope, struct proto message, struct pith_error *err);
-/* One AttributeProto into the node. */
+/* One AttributeProto into the node. what: the node, for messages; those from inside a sub-graph name a node there. */
 int onnx_read_attribute(struct onnx_scope *scope, uint32_t node, struct proto message,
-                        struct pith_error *err);
+                        const char *what, struct pith_error *err);
 /* The attributes of a Constant node -> the value's constant. what: the node, for messages. */
 int onnx_read_constant_node(struct onnx_scope *scope, uint32_t value, struct proto node,
                             const char *what, struct pith_error *err);
