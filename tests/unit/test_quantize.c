@@ -1,0 +1,443 @@
+/* Technique quantize on small nets built here: forms, grids and axes, what stays finer and why, and
+ * outputs beside the float graph's. Samples are seen through the engine native, as in a job. */
+#include "libpith/compress/host.h"
+#include "libpith/plugin/plugins.h"
+#include "tests/testing.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <pith/technique.h>
+
+#define SAMPLES 40
+
+static struct pith_plugins *plugins;
+static const struct pith_plugin *quantize, *native;
+static struct pith_error err;
+static uint64_t seed = 1;
+
+static int open_plugins(void **unused)
+{
+    (void) unused;
+    if (pith_plugins_open(&plugins, NULL, &err) < 0 ||
+        pith_plugins_find(plugins, PITH_KIND_TECHNIQUE, "quantize", &quantize, &err) < 0 ||
+        pith_plugins_find(plugins, PITH_KIND_ENGINE, "native", &native, &err) < 0) {
+        print_error("%s\n", pith_error_text(&err));
+        return -1;
+    }
+    return 0;
+}
+
+static int close_plugins(void **unused)
+{
+    (void) unused;
+    pith_plugins_free(plugins);
+    return 0;
+}
+
+static float uniform(void)
+{
+    return (float) (pith_random(&seed) >> 40) / (float) (1 << 23) - 1;
+}
+
+/* ---- nets ---- */
+
+static uint32_t constant(struct pith_graph *graph, uint32_t rank, const int64_t *dims, float size)
+{
+    struct pith_shape shape = pith_shape_of(rank, dims);
+    struct pith_tensor tensor;
+    uint32_t value;
+
+    assert_ok(pith_tensor_alloc(&tensor, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) tensor.data)[i] = uniform() * size;
+    assert_ok(pith_graph_add_constant(graph, NULL, &tensor, &value, &err), &err);
+    pith_tensor_free(&tensor);
+    return value;
+}
+#define CONSTANT(graph, size, ...)                                                                 \
+    constant(graph, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]){__VA_ARGS__},  \
+             size)
+
+static uint32_t node_of(struct pith_graph *graph, const char *op, const char *name,
+                        const uint32_t *inputs, size_t count, uint32_t *out_node)
+{
+    uint32_t output, node;
+
+    assert_ok(pith_graph_add_value(graph, name, PITH_FLOAT32, NULL, &output, &err), &err);
+    assert_ok(pith_graph_add_node(graph, "", op, name, inputs, count, &output, 1, &node, &err),
+              &err);
+    if (out_node)
+        *out_node = node;
+    return output;
+}
+#define NODE(graph, op, name, out_node, ...)                                                       \
+    node_of(graph, op, name, (uint32_t[]){__VA_ARGS__},                                            \
+            sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), out_node)
+
+static struct pith_graph *begin(const int64_t *dims, uint32_t rank, uint32_t *out_x)
+{
+    struct pith_shape shape = pith_shape_of(rank, dims);
+    struct pith_graph *graph;
+
+    seed = 1;
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_ok(pith_graph_set_opset(graph, "", 13), &err);
+    assert_ok(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, out_x, &err), &err);
+    assert_ok(pith_graph_add_input(graph, *out_x), &err);
+    return graph;
+}
+
+static void finish(struct pith_graph *graph, uint32_t y)
+{
+    assert_ok(pith_graph_add_output(graph, y), &err);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+}
+
+/* conv - batch norm - relu - pool - (conv + skip) - relu - mean - gemm */
+static struct pith_graph *conv_net(void)
+{
+    uint32_t x, norm[4], conv, node;
+    struct pith_graph *graph = begin((int64_t[]){1, 3, 12, 12}, 4, &x);
+    uint32_t y = NODE(graph, "Conv", "conv1", &conv, x, CONSTANT(graph, 0.3f, 8, 3, 3, 3));
+
+    for (int i = 0; i < 4; i++)
+        norm[i] = CONSTANT(graph, 0.4f, 8);
+    struct pith_tensor variance;
+
+    assert_ok(pith_tensor_copy(&variance, pith_value_constant(graph, norm[3]), &err), &err);
+    for (int i = 0; i < 8; i++)
+        ((float *) variance.data)[i] = 0.5f + fabsf(((float *) variance.data)[i]);
+    assert_ok(pith_value_set_constant(graph, norm[3], &variance), &err);
+    pith_tensor_free(&variance);
+    y = NODE(graph, "BatchNormalization", "norm1", NULL, y, norm[0], norm[1], norm[2], norm[3]);
+    y = NODE(graph, "Relu", "relu1", NULL, y);
+    y = NODE(graph, "MaxPool", "pool1", &node, y);
+    assert_ok(pith_node_set_ints(graph, node, "kernel_shape", (int64_t[]){2, 2}, 2), &err);
+    assert_ok(pith_node_set_ints(graph, node, "strides", (int64_t[]){2, 2}, 2), &err);
+    uint32_t skip = y;
+
+    y = NODE(graph, "Conv", "conv2", &node, y, CONSTANT(graph, 0.3f, 8, 8, 3, 3),
+             CONSTANT(graph, 0.2f, 8));
+    assert_ok(pith_node_set_ints(graph, node, "pads", (int64_t[]){1, 1, 1, 1}, 4), &err);
+    y = NODE(graph, "Add", "add", NULL, y, skip);
+    y = NODE(graph, "Relu", "relu2", NULL, y);
+    y = NODE(graph, "GlobalAveragePool", "mean", NULL, y);
+    y = NODE(graph, "Flatten", "flat", NULL, y);
+    y = NODE(graph, "Gemm", "dense", &node, y, CONSTANT(graph, 0.5f, 5, 8),
+             CONSTANT(graph, 0.1f, 5));
+    assert_ok(pith_node_set_int(graph, node, "transB", 1), &err);
+    finish(graph, y);
+    return graph;
+}
+
+/* Two towers; the second multiplies what differs by a thousand and takes its logarithm: rounding
+ * its input to 8 bits ruins the output, rounding its weights does not. */
+static struct pith_graph *touchy_net(void)
+{
+    uint32_t x;
+    struct pith_graph *graph = begin((int64_t[]){1, 64}, 2, &x);
+    uint32_t y = NODE(graph, "MatMul", "calm", NULL, x, CONSTANT(graph, 0.5f, 64, 32));
+    uint32_t power = NODE(graph, "Exp", "exp", NULL,
+                          NODE(graph, "MatMul", "spread", NULL, x, CONSTANT(graph, 1.0f, 64, 32)));
+    uint32_t mixed =
+        NODE(graph, "Abs", "abs", NULL,
+             NODE(graph, "MatMul", "touchy", NULL, power, CONSTANT(graph, 0.5f, 32, 32)));
+    uint32_t one = CONSTANT(graph, 0.001f, 1);
+
+    mixed = NODE(graph, "Log", "log", NULL,
+                 NODE(graph, "Add", "offset", NULL, mixed, NODE(graph, "Abs", "abs2", NULL, one)));
+    finish(graph, NODE(graph, "Add", "sum", NULL, y, mixed));
+    return graph;
+}
+
+/* ---- running the technique ---- */
+
+static void draw_samples(struct pith_samples *samples, const struct pith_graph *graph)
+{
+    const struct pith_shape *shape = pith_value_shape(graph, pith_graph_input(graph, 0));
+    struct pith_tensor x;
+
+    pith_samples_init(samples, SAMPLES, 1);
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, shape, &err), &err);
+    for (int i = 0; i < SAMPLES; i++) {
+        for (int64_t k = 0; k < pith_shape_elements(shape); k++)
+            ((float *) x.data)[k] = uniform();
+        assert_ok(pith_samples_offer(samples, &x, 1, &err), &err);
+    }
+    pith_tensor_free(&x);
+}
+
+struct applied {
+    struct pith_graph *graph;
+    json_t *report;
+    struct pith_samples samples;
+    struct pith_options engine_options;
+    struct pith_technique_host host;
+};
+
+static int apply_to(const struct pith_graph *graph, const char *options_json, bool calibrated,
+                    struct applied *out)
+{
+    const struct pith_technique_ops *ops = quantize->ops;
+    struct pith_options options = {0};
+    json_t *object = json_loads(options_json, 0, NULL);
+    char *text = NULL;
+
+    *out = (struct applied){0};
+    draw_samples(&out->samples, graph);
+    assert_ok(pith_options_from_json(&options, quantize->options, object, "options", &err), &err);
+    assert_ok(pith_options_from_json(&out->engine_options, native->options, NULL, "engine", &err),
+              &err);
+    out->host = (struct pith_technique_host){.engine = native->ops,
+                                             .engine_options = out->engine_options.values,
+                                             .threads = 1,
+                                             .samples = calibrated ? &out->samples : NULL};
+    pith_technique_host_init(&out->host);
+    struct pith_technique_job job = {.size_bytes = sizeof job,
+                                     .host = &out->host.host,
+                                     .options = options.values,
+                                     .seed = 1,
+                                     .accuracy_drop_points = -1};
+    int rc = ops->apply(&job, graph, &out->graph, &text, &err);
+
+    out->report = text ? json_loads(text, 0, NULL) : NULL;
+    free(text);
+    json_decref(object);
+    pith_options_done(&options);
+    return rc;
+}
+
+static void done(struct applied *applied)
+{
+    pith_graph_free(applied->graph);
+    json_decref(applied->report);
+    pith_samples_done(&applied->samples);
+    pith_options_done(&applied->engine_options);
+}
+
+static const struct pith_quantization *grid_of(const struct pith_graph *graph, const char *value)
+{
+    uint32_t number = pith_graph_find_value(graph, value);
+
+    assert_int_not_equal(number, PITH_NO_VALUE);
+    return pith_value_quantization(graph, number);
+}
+
+static uint32_t find_node(const struct pith_graph *graph, const char *name)
+{
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph); node++)
+        if (pith_node_exists(graph, node) && !strcmp(pith_node_name(graph, node), name))
+            return node;
+    fail_msg("no node %s", name);
+    return 0;
+}
+
+static const char *form_of(const json_t *report, const char *name)
+{
+    const json_t *layer;
+    size_t i;
+
+    json_array_foreach(
+        json_object_get(report, "layers"), i,
+        layer) if (!strcmp(json_string_value(json_object_get(layer, "node")),
+                           name)) return json_string_value(json_object_get(layer, "form"));
+    return "no such layer";
+}
+
+static double error_of(const struct applied *applied)
+{
+    return json_number_value(json_object_get(applied->report, "output_error_ratio"));
+}
+
+/* ---- tests ---- */
+
+static void quantize_makes_every_layer_integer(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(apply_to(graph, "{}", true, &applied), &err);
+    assert_string_equal(form_of(applied.report, "conv1"), "int8");
+    assert_string_equal(form_of(applied.report, "conv2"), "int8");
+    assert_string_equal(form_of(applied.report, "dense"), "int8");
+    assert_int_equal(json_integer_value(json_object_get(applied.report, "folded_batch_norms")), 1);
+    assert_true(error_of(&applied) > 0 && error_of(&applied) < 0.05);
+    assert_int_equal(pith_graph_output_count(applied.graph), 1);
+    assert_string_equal(pith_value_name(applied.graph, pith_graph_output(applied.graph, 0)),
+                        "dense");
+    done(&applied);
+    pith_graph_free(graph);
+}
+
+static void quantize_puts_grids_where_integers_flow(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(apply_to(graph, "{\"activations\": \"uint8\"}", true, &applied), &err);
+    const struct pith_quantization *input = grid_of(applied.graph, "x"),
+                                   *relu = grid_of(applied.graph, "relu1");
+    const struct pith_quantization *pool = grid_of(applied.graph, "pool1"),
+                                   *sum = grid_of(applied.graph, "relu2");
+
+    assert_non_null(input);
+    assert_int_equal(input->dtype, PITH_UINT8);
+    assert_non_null(relu);
+    assert_int_equal(relu->zero_point[0], 0); /* a range from zero up */
+    assert_non_null(pool);
+    assert_true(pool->scale[0] == relu->scale[0] && pool->zero_point[0] == relu->zero_point[0]);
+    assert_non_null(sum); /* goes through the mean to the last layer */
+    assert_null(grid_of(applied.graph,
+                        "norm1")); /* between a convolution and its activation nothing is rounded */
+    assert_null(grid_of(applied.graph, "add"));
+    assert_null(grid_of(applied.graph, "dense")); /* outputs stay as they were */
+    done(&applied);
+    pith_graph_free(graph);
+}
+
+static void quantize_scales_each_output_channel(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(apply_to(graph, "{}", true, &applied), &err);
+    static const struct {
+        const char *node;
+        int32_t axis;
+        size_t channels;
+    } known[] = {{"conv1", 0, 8}, {"conv2", 0, 8}, {"dense", 0, 5}};
+
+    for (size_t i = 0; i < 3; i++) {
+        uint32_t node = find_node(applied.graph, known[i].node);
+        uint32_t weight = pith_node_input(applied.graph, node, 1),
+                 bias = pith_node_input(applied.graph, node, 2);
+        const struct pith_quantization *w = pith_value_quantization(applied.graph, weight);
+        const struct pith_quantization *b = pith_value_quantization(applied.graph, bias);
+        const struct pith_quantization *x =
+            pith_value_quantization(applied.graph, pith_node_input(applied.graph, node, 0));
+
+        assert_non_null(w);
+        assert_int_equal(w->dtype, PITH_INT8);
+        assert_int_equal(w->axis, known[i].axis);
+        assert_int_equal(w->count, known[i].channels);
+        assert_non_null(b);
+        assert_int_equal(b->dtype, PITH_INT32);
+        for (size_t c = 0; c < w->count; c++) {
+            assert_int_equal(w->zero_point[c], 0);
+            assert_true(fabsf(b->scale[c] - w->scale[c] * x->scale[0]) <= 1e-6f * b->scale[c]);
+        }
+    }
+    done(&applied);
+    pith_graph_free(graph);
+}
+
+static void quantize_keeps_what_it_is_told_to(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(apply_to(graph, "{\"keep\": [\"conv2\"], \"per_channel\": false}", true, &applied),
+              &err);
+    assert_string_equal(form_of(applied.report, "conv2"), "float32");
+    assert_string_equal(form_of(applied.report, "conv1"), "int8");
+    uint32_t w = pith_node_input(applied.graph, find_node(applied.graph, "conv1"), 1);
+
+    assert_int_equal(pith_value_quantization(applied.graph, w)->count, 1);
+    assert_null(pith_value_quantization(
+        applied.graph, pith_node_input(applied.graph, find_node(applied.graph, "conv2"), 1)));
+    done(&applied);
+    pith_graph_free(graph);
+}
+
+static void quantize_without_samples_rounds_weights_alone(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+    struct applied applied;
+
+    (void) unused;
+    assert_int_equal(apply_to(graph, "{}", false, &applied), -EINVAL);
+    assert_non_null(strstr(err.text, "calibration"));
+    done(&applied);
+    assert_ok(apply_to(graph, "{\"activations\": \"float32\"}", false, &applied), &err);
+    assert_string_equal(form_of(applied.report, "conv2"), "weights-int8");
+    assert_string_equal(form_of(applied.report, "dense"),
+                        "float32"); /* 40 weights: nothing to win */
+    assert_null(grid_of(applied.graph, "x"));
+    done(&applied);
+    assert_ok(apply_to(graph, "{\"finer\": 2}", false, &applied), &err);
+    assert_string_equal(form_of(applied.report, "conv2"), "weights-float16");
+    done(&applied);
+    pith_graph_free(graph);
+}
+
+static void quantize_keeps_layers_that_hurt_finer(void **unused)
+{
+    struct pith_graph *graph = touchy_net();
+    struct applied all, checked;
+
+    (void) unused;
+    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0}", true, &all), &err);
+    assert_string_equal(form_of(all.report, "touchy"), "int8");
+    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0.05}", true, &checked), &err);
+    assert_true(error_of(&all) > 0.05);
+    assert_true(error_of(&checked) <= 0.05);
+    assert_string_not_equal(form_of(checked.report, "touchy"), "int8");
+    assert_string_equal(form_of(checked.report, "calm"), "int8");
+    done(&all);
+    done(&checked);
+    pith_graph_free(graph);
+}
+
+static void quantize_leaves_broken_weights_float(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+    uint32_t value = pith_node_input(graph, find_node(graph, "conv2"), 1);
+    struct pith_tensor w;
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(pith_tensor_copy(&w, pith_value_constant(graph, value), &err), &err);
+    ((float *) w.data)[7] = NAN;
+    assert_ok(pith_value_set_constant(graph, value, &w), &err);
+    pith_tensor_free(&w);
+    assert_ok(apply_to(graph, "{\"activations\": \"float32\"}", false, &applied), &err);
+    assert_string_equal(form_of(applied.report, "conv2"), "float32");
+    done(&applied);
+    pith_graph_free(graph);
+}
+
+static void quantize_gives_the_same_report_twice(void **unused)
+{
+    struct pith_graph *graph = touchy_net();
+    struct applied first, second;
+
+    (void) unused;
+    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0.05}", true, &first), &err);
+    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0.05}", true, &second), &err);
+    assert_true(json_equal(first.report, second.report));
+    done(&first);
+    done(&second);
+    pith_graph_free(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantize_makes_every_layer_integer),
+        cmocka_unit_test(quantize_puts_grids_where_integers_flow),
+        cmocka_unit_test(quantize_scales_each_output_channel),
+        cmocka_unit_test(quantize_keeps_what_it_is_told_to),
+        cmocka_unit_test(quantize_without_samples_rounds_weights_alone),
+        cmocka_unit_test(quantize_keeps_layers_that_hurt_finer),
+        cmocka_unit_test(quantize_leaves_broken_weights_float),
+        cmocka_unit_test(quantize_gives_the_same_report_twice),
+    };
+
+    return cmocka_run_group_tests(tests, open_plugins, close_plugins);
+}
