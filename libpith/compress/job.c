@@ -46,7 +46,7 @@ void job_add_step(struct job *job, const char *name, const char *text,
 
 static int take_forms(struct job *job)
 {
-    job->level_count = job_count_levels(job);
+    job_count_levels(job);
     for (size_t i = 0; i < job->graph_count; i++) {
         job->graphs[i].forms = calloc(job->level_count, sizeof *job->graphs[i].forms);
         if (!job->graphs[i].forms)

@@ -23,30 +23,43 @@ static int finer_option(const struct pith_recipe_step *step)
     return -1;
 }
 
-size_t job_count_levels(const struct job *job)
+/* How far the step's ladder goes to either side of what the recipe asks. */
+static void ladder(const struct pith_recipe_step *step, int64_t *coarser, int64_t *finer)
 {
-    size_t rungs = 1;
+    int at = finer_option(step);
 
-    if (!job->settings.compress || job->recipe->step_count == 0)
-        return 1;
-    for (size_t i = 0; i < job->recipe->step_count; i++) {
-        const struct pith_recipe_step *step = &job->recipe->steps[i];
-        int at = finer_option(step);
-
-        if (at >= 0 && (size_t) step->technique->options[at].maximum -
-                               (size_t) step->options.values[at].integer + 1 >
-                           rungs)
-            rungs = (size_t) step->technique->options[at].maximum -
-                    (size_t) step->options.values[at].integer + 1;
-    }
-    return rungs + 1;
+    *coarser = *finer = 0;
+    if (at < 0)
+        return;
+    *coarser = step->options.values[at].integer - (int64_t) step->technique->options[at].minimum;
+    *finer = (int64_t) step->technique->options[at].maximum - step->options.values[at].integer;
 }
 
-/* The step's options with `finer` raised by level. *out: malloc'ed, its strings are the recipe's.
- */
-static int raise_options(const struct pith_recipe_step *step, size_t level,
-                         struct pith_option_value **out)
+void job_count_levels(struct job *job)
 {
+    int64_t coarser = 0, finer = 0;
+
+    job->level_count = 1;
+    job->level_asked = 0;
+    if (!job->settings.compress || job->recipe->step_count == 0)
+        return;
+    for (size_t i = 0; i < job->recipe->step_count; i++) {
+        int64_t down, up;
+
+        ladder(&job->recipe->steps[i], &down, &up);
+        coarser = down > coarser ? down : coarser;
+        finer = up > finer ? up : finer;
+    }
+    job->level_asked = (size_t) coarser;
+    job->level_count = (size_t) (coarser + 1 + finer + 1);
+}
+
+/* The step's options with `finer` moved to the level. *out: malloc'ed, its strings are the
+ * recipe's. */
+static int move_options(const struct job *job, const struct pith_recipe_step *step, size_t level,
+                        struct pith_option_value **out)
+{
+    int64_t coarser, finer, move = (int64_t) level - (int64_t) job->level_asked;
     size_t count = 0;
     int at = finer_option(step);
 
@@ -57,14 +70,11 @@ static int raise_options(const struct pith_recipe_step *step, size_t level,
         return -ENOMEM;
     if (count > 0)
         memcpy(*out, step->options.values, count * sizeof **out);
+    ladder(step, &coarser, &finer);
+    move = move < -coarser ? -coarser : move > finer ? finer : move;
     if (at >= 0) {
-        struct pith_option_value *finer = &(*out)[at];
-        double raised = (double) finer->integer + (double) level;
-
-        finer->number = raised < step->technique->options[at].maximum
-                            ? raised
-                            : step->technique->options[at].maximum;
-        finer->integer = (int64_t) finer->number;
+        (*out)[at].integer += move;
+        (*out)[at].number = (double) (*out)[at].integer;
     }
     return 0;
 }
@@ -126,7 +136,7 @@ static int apply_step(struct job *job, size_t graph_index, const struct pith_rec
                                       .seed = (uint64_t) job->settings.seed,
                                       .accuracy_drop_points = job->budget.accuracy_drop_points};
     struct pith_option_value *options = NULL;
-    int rc = raise_options(step, level, &options);
+    int rc = move_options(job, step, level, &options);
 
     if (rc < 0)
         return rc;
@@ -166,8 +176,8 @@ static int save_step(const struct job *job, size_t graph_index, size_t step, siz
     size_t bytes = 0;
     int rc;
 
-    if (level > 0)
-        (void) snprintf(finer, sizeof finer, ".finer%zu", level);
+    if (level != job->level_asked)
+        (void) snprintf(finer, sizeof finer, ".finer%+d", (int) level - (int) job->level_asked);
     job_path(job, folder, "step/%zu-%s", step + 1, technique);
     (void) snprintf(file, sizeof file, "step/%zu-%s/%s%s.onnx.zst", step + 1, technique,
                     graph->name, finer);

@@ -19,7 +19,7 @@ struct job_engine {
     struct pith_options options; /* all defaults */
 };
 
-struct job_form { /* one graph, as far down the ladder as `level` says; level 0 is as the recipe asks */
+struct job_form { /* one graph at one level of the ladder */
     struct pith_graph *graph; /* own; NULL: not loaded */
     const struct job_engine *engine; /* that runs it in the search */
     json_t *record;           /* own; what was written of it: ok, reason, file, bytes, raw_bytes, form, reports */
@@ -58,7 +58,8 @@ struct job {
     size_t engine_count;
     struct job_graph *graphs;      /* as the manifest's */
     size_t graph_count;
-    size_t level_count;            /* forms a graph may take; the last one is the original */
+    size_t level_count;            /* forms a graph may take, coarse to fine; the last one is the original */
+    size_t level_asked;            /* the one that is as the recipe asks */
     struct pith_dataset calibration, data; /* data: what is evaluated; count 0 where there is none */
     const char *data_name;         /* "validation", "calibration" or "none" */
     struct pith_outcomes baseline; /* of the original on data; made when first needed */
@@ -95,8 +96,8 @@ int job_pick_engine(const struct job *job, const struct pith_graph *graph, const
 /* Reads, checks, sizes and first runs of all originals. Sets job->rejected where the model is at fault. */
 int job_vet(struct job *job, struct pith_error *err) PITH_CHECKED;
 int job_calibrate(struct job *job, struct pith_error *err) PITH_CHECKED;
-/* Forms a graph may take, the original included. */
-size_t job_count_levels(const struct job *job);
+/* Sets level_count and level_asked. */
+void job_count_levels(struct job *job);
 /* Makes form `level` of a graph, or finds it made. *out_usable: false where there is no such form (the record says why). */
 int job_make_form(struct job *job, size_t graph, size_t level, bool *out_usable, struct pith_error *err) PITH_CHECKED;
 const struct pith_graph *job_form_graph(const struct job *job, size_t graph, size_t level);

@@ -214,7 +214,7 @@ static int usable_level(struct job *job, size_t graph, size_t *level, struct pit
     return rc;
 }
 
-static int coarsest(struct job *job, struct candidate *out, struct pith_error *err)
+static int as_asked(struct job *job, struct candidate *out, struct pith_error *err)
 {
     int rc = 0;
 
@@ -225,14 +225,14 @@ static int coarsest(struct job *job, struct candidate *out, struct pith_error *e
         (void) snprintf(text, sizeof text, "compressing %s", job->graphs[i].name);
         job_say(job, "compressing", 0.15 + share * (double) i, 0.15 + share * (double) (i + 1),
                 text);
-        out->levels[i] = 0;
+        out->levels[i] = job->level_asked;
         rc = usable_level(job, i, &out->levels[i], err);
     }
     return rc;
 }
 
-static void add_finer_step(struct job *job, const struct candidate *from,
-                           const struct candidate *to, size_t graph, uint64_t started_ns)
+static void add_move_step(struct job *job, const struct candidate *from, const struct candidate *to,
+                          size_t graph, uint64_t started_ns)
 {
     const json_t *record = to->levels[graph] + 1 < job->level_count
                                ? job->graphs[graph].forms[to->levels[graph]].record
@@ -278,9 +278,86 @@ static int go_finer(struct job *job, struct candidate *at, int64_t *evaluations,
     *out_moved = rc == 0 && best_graph != SIZE_MAX;
     if (!*out_moved)
         return rc;
-    add_finer_step(job, at, &best, best_graph, started_ns);
+    add_move_step(job, at, &best, best_graph, started_ns);
     *at = best;
     return 0;
+}
+
+/* ---- bytes ---- */
+
+static bool bytes_fit(const struct job *job, const struct candidate *candidate)
+{
+    size_t originals[PITH_MANIFEST_MAX_GRAPHS];
+    struct pith_facts original;
+
+    for (size_t i = 0; i < job->graph_count; i++)
+        originals[i] = job->level_count - 1;
+    sum_facts(job, originals, &original);
+    if (job->budget.bytes_ratio > 0 &&
+        candidate->facts.bytes > job->budget.bytes_ratio * original.bytes)
+        return false;
+    return job->budget.max_bytes == 0 || candidate->facts.bytes <= (double) job->budget.max_bytes;
+}
+
+/* The graph that loses most bytes by one level, among those whose bit in `refused` isn't set.
+ * SIZE_MAX: none is left. */
+static int largest_saving(struct job *job, const struct candidate *at, uint32_t refused,
+                          size_t *out, struct pith_error *err)
+{
+    double most = 0;
+    int rc = 0;
+
+    *out = SIZE_MAX;
+    for (size_t i = 0; rc == 0 && i < job->graph_count; i++) {
+        struct candidate tried = *at;
+        bool usable;
+
+        /* What went finer for its accuracy stays there. */
+        if ((refused >> i & 1) || at->levels[i] == 0 || at->levels[i] > job->level_asked)
+            continue;
+        tried.levels[i]--;
+        rc = job_check_cancelled(job, err);
+        if (rc == 0)
+            rc = job_make_form(job, i, tried.levels[i], &usable, err);
+        if (rc < 0 || !usable)
+            continue;
+        sum_facts(job, tried.levels, &tried.facts);
+        if (at->facts.bytes - tried.facts.bytes > most) {
+            most = at->facts.bytes - tried.facts.bytes;
+            *out = i;
+        }
+    }
+    return rc;
+}
+
+/* While the bytes don't fit, the graph that saves most goes coarser, if what the chain decides
+ * still allows it. */
+static int go_coarser(struct job *job, struct candidate *at, int64_t evaluations,
+                      struct pith_error *err)
+{
+    uint32_t refused = 0; /* a bit a graph; PITH_MANIFEST_MAX_GRAPHS is 32 */
+    int rc = 0;
+
+    while (rc == 0 && !bytes_fit(job, at) && evaluations-- > 0 && !job_deadline_passed(job)) {
+        uint64_t started_ns = pith_monotonic_ns();
+        struct candidate tried = *at;
+        size_t graph;
+
+        rc = largest_saving(job, at, refused, &graph, err);
+        if (rc < 0 || graph == SIZE_MAX)
+            break;
+        tried.levels[graph]--;
+        rc = evaluate(job, &tried, err);
+        if (rc < 0)
+            break;
+        if (job_budget_allows(job, &tried.comparison)) {
+            add_move_step(job, at, &tried, graph, started_ns);
+            *at = tried;
+        } else {
+            refused |= UINT32_C(1) << graph;
+        }
+    }
+    return rc;
 }
 
 static void add_recipe_steps(struct job *job, const struct candidate *candidate,
@@ -310,7 +387,7 @@ int job_search(struct job *job, struct pith_error *err)
     uint64_t started_ns = pith_monotonic_ns();
     struct candidate at = {0};
     bool moved = true;
-    int rc = coarsest(job, &at, err);
+    int rc = as_asked(job, &at, err);
 
     if (rc == 0) {
         job_say(job, "evaluating", 0.5, 0.7, "running both over the samples");
@@ -325,6 +402,8 @@ int job_search(struct job *job, struct pith_error *err)
             break;
         rc = go_finer(job, &at, &evaluations, &moved, err);
     }
+    if (rc == 0 && job_budget_allows(job, &at.comparison))
+        rc = go_coarser(job, &at, evaluations, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < job->graph_count; i++)

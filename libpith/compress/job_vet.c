@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_RUN_MAX_ELEMENTS (INT64_C(1) << 26) /* fed without a result: the windows never fill  \
-                                                   */
-#define FIRST_RUN_BLOCK 4096                      /* elements fed at a time, about */
+#define FIRST_RUN_MAX_ELEMENTS                                                                     \
+    (INT64_C(1) << 26)       /* fed without a result: the windows never fill                       \
+                              */
+#define FIRST_RUN_BLOCK 4096 /* elements fed at a time, about */
 
 /* ---- reading ---- */
 

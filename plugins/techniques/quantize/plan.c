@@ -348,7 +348,7 @@ int plan_make(struct plan *out, const struct pith_graph *graph, const struct pla
 {
     int rc;
 
-    *out = (struct plan){.graph = graph};
+    *out = (struct plan){.graph = graph, .weight_limit = options->weight_limit};
     rc = find_layers(out, options);
     if (rc == 0)
         rc = find_activations(out);

@@ -48,12 +48,14 @@ struct plan {
     size_t group_count;
     uint32_t *observed; /* values that calibration looks at */
     size_t observed_count;
+    int32_t weight_limit; /* greatest integer of int8 weights: 127, or less */
 };
 
 struct plan_options {
     bool static_activations;
     bool per_channel;
     enum layer_form weights; /* LAYER_WEIGHTS for int8, LAYER_FLOAT16 */
+    int32_t weight_limit;    /* as in the plan */
     const char *const *keep; /* node names that stay float */
     size_t keep_count;
 };

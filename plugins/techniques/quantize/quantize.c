@@ -24,6 +24,7 @@ enum { ACTIVATIONS_INT8, ACTIVATIONS_UINT8, ACTIVATIONS_FLOAT32 };
 
 enum {
     OPTION_WEIGHTS,
+    OPTION_WEIGHT_BITS,
     OPTION_ACTIVATIONS,
     OPTION_RANGES,
     OPTION_PERCENTILE,
@@ -41,6 +42,14 @@ static const struct pith_option options[] = {
                         .otherwise = "int8",
                         .choices = weight_choices,
                         .help = "how weights are stored: int8 with a scale a channel, or float16"},
+    [OPTION_WEIGHT_BITS] = {.name = "weight_bits",
+                            .type = PITH_OPTION_INT,
+                            .minimum = 4,
+                            .maximum = 8,
+                            .otherwise = "8",
+                            .help =
+                                "bits that int8 weights make use of; fewer pack better at rest, "
+                                "and cost a little accuracy"},
     [OPTION_ACTIVATIONS] =
         {.name = "activations",
          .type = PITH_OPTION_CHOICE,
@@ -94,19 +103,19 @@ static const struct pith_option options[] = {
                            .help = "most runs over the check samples in search of those layers"},
     [OPTION_FINER] = {.name = "finer",
                       .type = PITH_OPTION_INT,
-                      .minimum = 0,
+                      .minimum = -2,
                       .maximum = 2,
                       .otherwise = "0",
                       .help = "steps finer than asked for: 1 leaves activations float, 2 stores "
-                              "weights as float16 too. "
-                              "The accuracy budget raises it where a graph needs it"},
+                              "weights as float16 too; -1 and -2 take bits from int8 weights. A "
+                              "budget moves it where a graph needs it"},
     {.name = NULL},
 };
 
 static bool wants_static(const struct pith_option_value *values)
 {
     return values[OPTION_ACTIVATIONS].integer != ACTIVATIONS_FLOAT32 &&
-           values[OPTION_FINER].integer == 0 && values[OPTION_WEIGHTS].integer == 0;
+           values[OPTION_FINER].integer <= 0 && values[OPTION_WEIGHTS].integer == 0;
 }
 
 static uint32_t quantize_needs(const struct pith_option_value *values)
@@ -147,6 +156,15 @@ static void share_samples(struct run *run)
     run->report.check_samples = check > 0 ? check : count;
 }
 
+static int32_t weight_limit(const struct pith_option_value *values)
+{
+    int64_t bits = values[OPTION_WEIGHT_BITS].integer;
+
+    if (values[OPTION_FINER].integer < 0)
+        bits += values[OPTION_FINER].integer;
+    return (1 << ((bits < 4 ? 4 : bits) - 1)) - 1;
+}
+
 static int plan_layers(struct run *run, bool calibrated, struct pith_error *err)
 {
     const struct pith_option_value *values = run->values;
@@ -156,6 +174,7 @@ static int plan_layers(struct run *run, bool calibrated, struct pith_error *err)
         .weights = values[OPTION_WEIGHTS].integer || values[OPTION_FINER].integer > 1
                        ? LAYER_FLOAT16
                        : LAYER_WEIGHTS,
+        .weight_limit = weight_limit(values),
         .keep = values[OPTION_KEEP].texts,
         .keep_count = values[OPTION_KEEP].text_count,
     };

@@ -100,13 +100,13 @@ char *report_text(const struct report *report)
             forms, layer_form_names[form],
             json_integer((json_int_t) plan_count(plan, (enum layer_form) form)));
     object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "technique", "quantize", "form",
-        form_name(plan), "variant_name", variant_name(plan), "activations",
-        report->calibrated ? report->activations : "float32", "samples",
-        (json_int_t) report->samples, "check_samples", (json_int_t) report->check_samples,
-        "folded_batch_norms", (json_int_t) report->folded, "output_error_ratio",
-        report->error_ratio < 0 ? json_null() : rounded(report->error_ratio), "max_error_ratio",
-        rounded(report->max_error_ratio), "forms", forms, "layers", layers);
+        "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "technique", "quantize",
+        "form", form_name(plan), "variant_name", variant_name(plan), "activations",
+        report->calibrated ? report->activations : "float32", "weight_limit",
+        (int) plan->weight_limit, "samples", (json_int_t) report->samples, "check_samples",
+        (json_int_t) report->check_samples, "folded_batch_norms", (json_int_t) report->folded,
+        "output_error_ratio", report->error_ratio < 0 ? json_null() : rounded(report->error_ratio),
+        "max_error_ratio", rounded(report->max_error_ratio), "forms", forms, "layers", layers);
     if (object)
         text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(object);

@@ -8,7 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-#define NARROW_MAX 127
+#define DEAD_CHANNEL                                                                               \
+    1e-9 /* of the whole's extreme: such a channel is rounding noise of whoever trained it */
 #define LEAST_SCALE                                                                                \
     1e-37 /* below it a scale is no normal float; such a channel is all zero in effect */
 
@@ -66,8 +67,28 @@ void weights_look(const struct pith_tensor *w, int32_t axis, struct weight_facts
     out->channel_ratio = greatest > 0 ? (double) greatest / (double) least : 1;
 }
 
-int weights_to_int8(const struct pith_tensor *w, int32_t axis, struct pith_tensor *out,
-                    float *scale, double *out_sqnr_db, struct pith_error *err)
+/* The scale of each channel. One that is dead takes the whole's, and so becomes zeros. */
+static void choose_scales(const struct pith_tensor *w, int64_t elements, int64_t channels,
+                          int64_t inner, int32_t limit, float *scale)
+{
+    float whole = 0;
+
+    for (int64_t c = 0; c < channels; c++) {
+        scale[c] = channel_extreme(w, elements, channels, inner, c);
+        whole = fmaxf(whole, scale[c]);
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        double s = (double) scale[c] / limit;
+
+        if (s < (double) whole / limit * DEAD_CHANNEL)
+            s = (double) whole / limit;
+        scale[c] = s >= LEAST_SCALE ? (float) s : 1.0f;
+    }
+}
+
+int weights_to_int8(const struct pith_tensor *w, int32_t axis, int32_t limit,
+                    struct pith_tensor *out, float *scale, double *out_sqnr_db,
+                    struct pith_error *err)
 {
     int64_t elements = pith_shape_elements(&w->shape), channels, inner;
     double signal = 0, noise = 0;
@@ -80,21 +101,18 @@ int weights_to_int8(const struct pith_tensor *w, int32_t axis, struct pith_tenso
     layout(w, axis, &channels, &inner);
     if (axis < 0)
         inner = elements;
-    for (int64_t c = 0; c < channels; c++) {
-        double s = (double) channel_extreme(w, elements, channels, inner, c) / NARROW_MAX;
-
-        scale[c] = s >= LEAST_SCALE ? (float) s : 1.0f;
+    choose_scales(w, elements, channels, inner, limit, scale);
+    for (int64_t c = 0; c < channels; c++)
         for (int64_t block = c * inner; block < elements; block += channels * inner)
             for (int64_t i = block; i < block + inner; i++) {
                 double x = element(w, i);
                 double level = nearbyint(x / (double) scale[c]);
 
-                level = fmin(fmax(level, -NARROW_MAX), NARROW_MAX);
+                level = fmin(fmax(level, -limit), limit);
                 q[i] = (int8_t) level;
                 signal += x * x;
                 noise += (x - level * (double) scale[c]) * (x - level * (double) scale[c]);
             }
-    }
     *out_sqnr_db = sqnr_db(signal, noise);
     return 0;
 }

@@ -14,10 +14,12 @@ struct weight_facts {
 };
 void weights_look(const struct pith_tensor *w, int32_t axis, struct weight_facts *out);
 
-/* Symmetric, narrow: q in [-127, 127], scale = max|w| / 127 a channel, so zero point 0.
+/* Symmetric, narrow: q in [-limit, limit], scale = max|w| / limit a channel, so zero point 0.
+ * limit: 127, or less: fewer levels pack better at rest.
  * out: from pith_tensor_alloc, the caller frees. scale: as many as channels. */
-int weights_to_int8(const struct pith_tensor *w, int32_t axis, struct pith_tensor *out,
-                    float *scale, double *out_sqnr_db, struct pith_error *err) PITH_CHECKED;
+int weights_to_int8(const struct pith_tensor *w, int32_t axis, int32_t limit,
+                    struct pith_tensor *out, float *scale, double *out_sqnr_db,
+                    struct pith_error *err) PITH_CHECKED;
 int weights_to_float16(const struct pith_tensor *w, struct pith_tensor *out, double *out_sqnr_db,
                        struct pith_error *err) PITH_CHECKED;
 /* b / (input_scale * scale[c]) as int32. -ERANGE where one doesn't fit: such a bias stays float. */

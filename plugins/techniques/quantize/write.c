@@ -51,7 +51,8 @@ static int add_int8(struct writer *writer, const struct layer *layer, struct wri
     int rc = scale && zero ? 0 : -ENOMEM;
 
     if (rc == 0)
-        rc = weights_to_int8(w, layer->axis, &q, scale, &written->sqnr_db, err);
+        rc = weights_to_int8(w, layer->axis, writer->plan->weight_limit, &q, scale,
+                             &written->sqnr_db, err);
     if (rc == 0) {
         struct pith_quantization quantization = {
             .dtype = PITH_INT8,
