@@ -118,11 +118,13 @@ static void count_judged(const struct instance *instance, const struct stream_ev
                        256);
 }
 
-static void count_compared(const struct instance *instance, const struct stream_event *event)
+static void count_compared(struct instance *instance, const struct stream_event *event)
 {
     struct telemetry_key key = instance_key(instance, event->version);
 
     original_close(event->compared.original);
+    instance->agreed_count += event->compared.agreed_count;
+    instance->compared_count += event->compared.compared_count;
     if (event->compared.compared_count > 0)
         telemetry_fidelity(instance->pipeline->pipelines->daemon->telemetry, &key,
                            event->compared.agreed_count, event->compared.compared_count);
@@ -287,15 +289,17 @@ static json_t *pipeline_json(const struct pipeline *pipeline)
         if (instance->closing)
             continue;
         (void) json_array_append_new(
-            streams,
-            json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:I, s:I, s:I}", "source", instance->topic,
-                      "version", instance->version ? instance->version->name : NULL, "variant",
-                      instance->version ? instance->version->variant : NULL, "payload_count",
-                      (json_int_t) instance->payload_count, "result_count",
-                      (json_int_t) instance->result_count, "dropped_count",
-                      (json_int_t) instance->dropped_count, "refused_count",
-                      (json_int_t) instance->refused_count, "waiting_count",
-                      (json_int_t) lane_stream_waiting(instance->lane)));
+            streams, json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "source",
+                               instance->topic, "version",
+                               instance->version ? instance->version->name : NULL, "variant",
+                               instance->version ? instance->version->variant : NULL,
+                               "payload_count", (json_int_t) instance->payload_count,
+                               "result_count", (json_int_t) instance->result_count, "dropped_count",
+                               (json_int_t) instance->dropped_count, "refused_count",
+                               (json_int_t) instance->refused_count, "agreed_count",
+                               (json_int_t) instance->agreed_count, "compared_count",
+                               (json_int_t) instance->compared_count, "waiting_count",
+                               (json_int_t) lane_stream_waiting(instance->lane)));
     }
     return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?, s:o}", "name", pipeline->name, "source",
                      pipeline->source, "model", pipeline->model, "state",

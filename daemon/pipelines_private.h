@@ -27,7 +27,7 @@ struct instance { /* a source topic of a pipeline */
     unsigned job_count;       /* jobs that point here */
     bool opening;             /* a job is under way that gives it a version */
     bool closing;
-    uint64_t payload_count, result_count, dropped_count, refused_count;
+    uint64_t payload_count, result_count, dropped_count, refused_count, agreed_count, compared_count;
     struct trouble dropped, refused;
 };
 
