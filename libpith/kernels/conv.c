@@ -19,22 +19,6 @@ struct conv {
     bool depthwise;                    /* one input channel a group */
 };
 
-/* A run of output pixels that lie in one row. */
-struct segment {
-    int64_t z, y, x;   /* of the first */
-    int64_t at, count; /* in the panel */
-};
-
-/* A 1x1 window without stride and padding sees one long row. */
-static void flatten_pointwise(struct pith_sliding *w)
-{
-    for (int d = 0; d < PITH_SLIDING_DIMS; d++)
-        if (w->kernel[d] != 1 || w->stride[d] != 1 || w->pad[d] != 0 || w->pad_end[d] != 0)
-            return;
-    w->in[2] = w->out[2] = w->in_plane;
-    w->in[0] = w->in[1] = w->out[0] = w->out[1] = 1;
-}
-
 static int conv_prepare(struct pith_step *step, struct pith_error *err)
 {
     const struct pith_shape *x = &step->input[0].shape, *w = &step->input[1].shape,
@@ -65,7 +49,7 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
         (step->input[2].shape.rank != 1 || step->input[2].shape.dim[0] != w->dim[0]))
         return pith_step_fail(step, err, -EINVAL, "the bias needs %lld entries",
                               (long long) w->dim[0]);
-    flatten_pointwise(&conv->window);
+    pith_sliding_flatten(&conv->window);
     conv->in_channels = w->dim[1];
     conv->out_channels = w->dim[0] / conv->groups;
     conv->depth = conv->in_channels * conv->window.taps;
@@ -82,23 +66,6 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
     step->macs = (uint64_t) (conv->batch * w->dim[0] * conv->depth * conv->window.out_plane);
     step->params = conv;
     return 0;
-}
-
-/* Cuts `count` output pixels from `first` on into runs within a row. */
-static int cut_segments(const struct pith_sliding *w, int64_t first, int64_t count,
-                        struct segment *segments)
-{
-    int used = 0;
-
-    for (int64_t at = 0; at < count;) {
-        const int64_t pixel = first + at, x = pixel % w->out[2], row = pixel / w->out[2];
-        struct segment s = {row / w->out[1], row % w->out[1], x, at, w->out[2] - x};
-
-        s.count = s.count > count - at ? count - at : s.count;
-        segments[used++] = s;
-        at += s.count;
-    }
-    return used;
 }
 
 /* to[j] = row[left + j * stride] for j in [before, inside), 0 elsewhere. */
@@ -120,7 +87,7 @@ static void gather_run(float *restrict to, const float *restrict row, int64_t le
 
 /* What one tap sees of one segment, in all channels. */
 static void gather_tap(const struct conv *conv, float *packed, const float *x,
-                       const struct segment *s, int64_t tap)
+                       const struct pith_segment *s, int64_t tap)
 {
     const struct pith_sliding *w = &conv->window;
     const int64_t kx = tap % w->kernel[2], ky = tap / w->kernel[2] % w->kernel[1],
@@ -157,12 +124,12 @@ static void conv_group(const struct pith_step *step, const struct conv *conv, in
                             ? (const float *) step->input[2].data + group * conv->out_channels
                             : NULL;
     const int64_t panel = conv->form->panel;
-    struct segment segments[PITH_GEMM_MAX_PANEL];
+    struct pith_segment segments[PITH_GEMM_MAX_PANEL];
     float *packed = step->scratch;
 
     for (int64_t pixel = 0; pixel < w->out_plane; pixel += panel) {
         const int64_t count = w->out_plane - pixel < panel ? w->out_plane - pixel : panel;
-        const int used = cut_segments(w, pixel, count, segments);
+        const int used = pith_sliding_cut(w, pixel, count, segments);
 
         for (int64_t tap = 0; tap < w->taps; tap++)
             for (int s = 0; s < used; s++)

@@ -11,6 +11,9 @@ extern const struct pith_kernel pith_kernels_quantize[];
 extern const struct pith_kernel pith_kernels_pool[];
 extern const struct pith_kernel pith_kernels_softmax[];
 extern const struct pith_kernel pith_kernels_normalize[];
+extern const struct pith_kernel pith_kernels_integer_conv[];
+extern const struct pith_kernel pith_kernels_integer_matmul[];
+extern const struct pith_kernel pith_kernels_integer_elementwise[];
 /* by element, by strides, by index */
 extern const struct pith_kernel pith_kernels_unary[];
 extern const struct pith_kernel pith_kernels_binary[];
@@ -21,5 +24,12 @@ extern const struct pith_kernel pith_kernels_pad[];
 extern const struct pith_kernel pith_kernels_gather[];
 extern const struct pith_kernel pith_kernels_scatter[];
 extern const struct pith_kernel pith_kernels_reduce[];
+extern const struct pith_kernel pith_kernels_order[];
+extern const struct pith_kernel pith_kernels_select[];
+extern const struct pith_kernel pith_kernels_place[];
+extern const struct pith_kernel pith_kernels_signal[];
+extern const struct pith_kernel pith_kernels_loss[];
+extern const struct pith_kernel pith_kernels_tfidf[];
+extern const struct pith_kernel pith_kernels_affine[];
 
 #endif

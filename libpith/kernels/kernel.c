@@ -17,6 +17,9 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_conv,
     pith_kernels_matmul,
     pith_kernels_quantize,
+    pith_kernels_integer_conv,
+    pith_kernels_integer_matmul,
+    pith_kernels_integer_elementwise,
     pith_kernels_normalize,
     pith_kernels_softmax,
     pith_kernels_pool,
@@ -29,6 +32,13 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_gather,
     pith_kernels_scatter,
     pith_kernels_reduce,
+    pith_kernels_order,
+    pith_kernels_select,
+    pith_kernels_place,
+    pith_kernels_signal,
+    pith_kernels_loss,
+    pith_kernels_tfidf,
+    pith_kernels_affine,
     NULL,
 };
 

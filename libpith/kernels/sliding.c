@@ -148,3 +148,28 @@ int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *w
     }
     return 0;
 }
+
+void pith_sliding_flatten(struct pith_sliding *w)
+{
+    for (int d = 0; d < PITH_SLIDING_DIMS; d++)
+        if (w->kernel[d] != 1 || w->stride[d] != 1 || w->pad[d] != 0 || w->pad_end[d] != 0)
+            return;
+    w->in[2] = w->out[2] = w->in_plane;
+    w->in[0] = w->in[1] = w->out[0] = w->out[1] = 1;
+}
+
+int pith_sliding_cut(const struct pith_sliding *w, int64_t first, int64_t count,
+                     struct pith_segment *out)
+{
+    int used = 0;
+
+    for (int64_t at = 0; at < count;) {
+        const int64_t pixel = first + at, x = pixel % w->out[2], row = pixel / w->out[2];
+        struct pith_segment s = {row / w->out[1], row % w->out[1], x, at, w->out[2] - x};
+
+        s.count = s.count > count - at ? count - at : s.count;
+        out[used++] = s;
+        at += s.count;
+    }
+    return used;
+}

@@ -24,6 +24,17 @@ int pith_sliding_read(struct pith_step *step, const struct pith_shape *x, const 
 /* Whether y has the size that the formula for convolutions gives; -EINVAL with the sentence where not. */
 int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *window, struct pith_error *err) PITH_CHECKED;
 
+/* A 1x1 window without stride and padding sees one long row: makes it one. */
+void pith_sliding_flatten(struct pith_sliding *window);
+
+/* A run of output pixels that lie in one row. */
+struct pith_segment {
+    int64_t z, y, x;   /* of the first */
+    int64_t at, count; /* counted from where the cutting began */
+};
+/* Cuts `count` output pixels from `first` on into runs within a row; at most `count` of them. Returns how many. */
+int pith_sliding_cut(const struct pith_sliding *window, int64_t first, int64_t count, struct pith_segment *out);
+
 /* Of `count` outputs along dimension d that begin at output `first`: those whose element under tap `tap` lies inside the
  * input are [*out_from, *out_to), counted from `first`. */
 static inline void pith_sliding_valid(const struct pith_sliding *w, int d, int64_t tap, int64_t first, int64_t count,

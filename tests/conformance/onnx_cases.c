@@ -12,19 +12,13 @@
 #include "libpith/formats/onnx.h"
 #include "libpith/plugin/plugins.h"
 
-#define CASE_MAX_PORTS         64
 #define CASE_MODEL_LIMIT_BYTES ((size_t) 64 << 20)
 
 /* What the official runner takes: |got - want| <= atol + rtol * |want|. */
 #define CASE_RTOL 1e-3
 #define CASE_ATOL 1e-7
 
-struct tensors {
-    struct pith_tensor item[CASE_MAX_PORTS];
-    size_t count;
-};
-
-static void tensors_free(struct tensors *tensors)
+void case_tensors_free(struct case_tensors *tensors)
 {
     for (size_t i = 0; i < tensors->count; i++)
         pith_tensor_free(&tensors->item[i]);
@@ -77,7 +71,7 @@ static int read_pb(const char *path, struct pith_tensor *out, struct pith_error 
     return rc;
 }
 
-static int read_set(const char *folder, int set, const char *kind, struct tensors *out,
+int case_read_set(const char *folder, int set, const char *kind, struct case_tensors *out,
                     struct pith_error *err)
 {
     for (out->count = 0; out->count < CASE_MAX_PORTS; out->count++) {
@@ -124,8 +118,8 @@ static bool same_tensor(const struct pith_tensor *got, const struct pith_tensor 
 }
 
 static enum case_outcome run_session(const struct pith_engine_ops *engine,
-                                     struct pith_session *session, const struct tensors *inputs,
-                                     const struct tensors *wanted, char *why, size_t why_bytes)
+                                     struct pith_session *session, const struct case_tensors *inputs,
+                                     const struct case_tensors *wanted, char *why, size_t why_bytes)
 {
     struct pith_tensor outputs[CASE_MAX_PORTS] = {{0}};
     struct pith_error err = {0};
@@ -148,8 +142,8 @@ static enum case_outcome run_session(const struct pith_engine_ops *engine,
 }
 
 static enum case_outcome run_graph(const struct pith_engine_ops *engine,
-                                   const struct pith_graph *graph, const struct tensors *inputs,
-                                   const struct tensors *wanted, char *why, size_t why_bytes)
+                                   const struct pith_graph *graph, const struct case_tensors *inputs,
+                                   const struct case_tensors *wanted, char *why, size_t why_bytes)
 {
     struct pith_shape shapes[CASE_MAX_PORTS] = {{0}};
     struct pith_engine_options options = {
@@ -195,27 +189,27 @@ enum case_outcome case_run(const struct pith_engine_ops *engine, const char *fol
         return CASE_UNSUPPORTED;
     }
     for (int set = 0; outcome == CASE_PASSED; set++) {
-        struct tensors inputs = {0}, wanted = {0};
+        struct case_tensors inputs = {0}, wanted = {0};
 
         (void) snprintf(path, sizeof path, "%s/test_data_set_%d", folder, set);
         if (access(path, R_OK) != 0)
             break;
-        if (read_set(folder, set, "input", &inputs, &err) < 0 ||
-            read_set(folder, set, "output", &wanted, &err) < 0) {
+        if (case_read_set(folder, set, "input", &inputs, &err) < 0 ||
+            case_read_set(folder, set, "output", &wanted, &err) < 0) {
             (void) snprintf(why, why_bytes, "data: %s", pith_error_text(&err));
             outcome = CASE_UNSUPPORTED;
         } else {
             outcome = run_graph(engine, graph, &inputs, &wanted, why, why_bytes);
         }
-        tensors_free(&inputs);
-        tensors_free(&wanted);
+        case_tensors_free(&inputs);
+        case_tensors_free(&wanted);
     }
     pith_graph_free(graph);
     return outcome;
 }
 
 /* As the official runner does: 0, 1/n, 2/n, ... */
-static int counted_input(const struct pith_graph *graph, struct tensors *out,
+static int counted_input(const struct pith_graph *graph, struct case_tensors *out,
                          struct pith_error *err)
 {
     const struct pith_shape *shape = pith_value_shape(graph, pith_graph_input(graph, 0));
@@ -235,7 +229,7 @@ enum case_outcome case_run_light(const struct pith_engine_ops *engine, const cha
                                  const char *output, char *why, size_t why_bytes)
 {
     enum case_outcome outcome = CASE_UNSUPPORTED;
-    struct tensors inputs = {0}, wanted = {0};
+    struct case_tensors inputs = {0}, wanted = {0};
     struct pith_graph *graph = NULL;
     struct pith_error err = {0};
     int rc = pith_onnx_open(&graph, model, CASE_MODEL_LIMIT_BYTES, &err);
@@ -249,8 +243,8 @@ enum case_outcome case_run_light(const struct pith_engine_ops *engine, const cha
         outcome = run_graph(engine, graph, &inputs, &wanted, why, why_bytes);
     else
         (void) snprintf(why, why_bytes, "%s", pith_error_text(&err));
-    tensors_free(&inputs);
-    tensors_free(&wanted);
+    case_tensors_free(&inputs);
+    case_tensors_free(&wanted);
     pith_graph_free(graph);
     return outcome;
 }

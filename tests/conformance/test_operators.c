@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FLOOR_PASSED   890 /* of 1230 */
-#define LIGHT_PASSED   9   /* of 9 */
+#define FLOOR_PASSED   1090 /* of 1230 */
+#define LIGHT_PASSED   9    /* of 9 */
 #define MAX_OPERATORS  512
 #define OPERATOR_BYTES 64
 
@@ -21,6 +21,23 @@ struct tally {
 static struct tally tallies[MAX_OPERATORS];
 static size_t tally_count;
 static int totals[3];
+
+/* Cases whose expected output contradicts the standard's text: it says saturate, and the sums in them are wrapped around
+ * to 8 bits (-235 became 21). Counted as unsupported. */
+static const char *const disputed[] = {
+    "node/test_qlinearmatmul_2D_int8_float16",
+    "node/test_qlinearmatmul_2D_int8_float32",
+    "node/test_qlinearmatmul_3D_int8_float16",
+    "node/test_qlinearmatmul_3D_int8_float32",
+};
+
+static bool is_disputed(const char *name)
+{
+    for (size_t i = 0; i < sizeof disputed / sizeof disputed[0]; i++)
+        if (strcmp(disputed[i], name) == 0)
+            return true;
+    return false;
+}
 
 /* Cases with one operator count for it; graphs of several for what their name says they test. */
 static struct tally *tally_of(const char *name, const char *operators)
@@ -71,7 +88,10 @@ static void run_all(const struct pith_engine_ops *engine, const char *folder, co
         if (only && !strstr(name, only))
             continue;
         (void) snprintf(path, sizeof path, "%s/%s", folder, name);
-        note(tally_of(name, operators), name, case_run(engine, path, why, sizeof why), why);
+        if (is_disputed(name))
+            note(tally_of(name, operators), name, CASE_UNSUPPORTED, "its expected output wraps around");
+        else
+            note(tally_of(name, operators), name, case_run(engine, path, why, sizeof why), why);
     }
     (void) fclose(index); /* only read */
 }

@@ -1,0 +1,389 @@
+/* Integer matrix products: MatMul and Gemm between quantized values (packed weights, int32 sums,
+ * one float multiplication), and MatMulInteger and QLinearMatMul, whose scales and zero points are
+ * inputs: those in plain loops. */
+#include "libpith/kernels/families.h"
+#include "libpith/kernels/gemm.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define DEPTH_LIMIT 16384 /* 255 * 255 * depth < 2^31, with room for a bias */
+#define BIAS_LIMIT  1073741824.0
+
+/* ---- between quantized values ---- */
+
+struct integer_matmul {
+    const struct pith_gemm_form *form;
+    int64_t rows, cols, depth, even;
+    int64_t b_depth, b_col;
+    const int16_t *b; /* packed; NULL: in each run, behind the rows in scratch */
+    int32_t a_zero, b_zero;
+    bool a_signed, b_signed;
+    int32_t *bias;
+    float *scale;
+    int32_t y_zero, least, greatest;
+    struct pith_activation activation;
+};
+
+static bool per_tensor(const struct pith_quantization *q)
+{
+    return q && q->count == 1 && q->block_size == 0;
+}
+
+static bool is_eight_bits(int32_t dtype)
+{
+    return dtype == PITH_INT8 || dtype == PITH_UINT8;
+}
+
+static int plan_shape(struct pith_step *step, struct integer_matmul *m, int32_t *out_axis,
+                      struct pith_error *err)
+{
+    const struct pith_shape *a = &step->input[0].shape, *b = &step->input[1].shape;
+    const bool gemm = strcmp(step->kernel->op, "Gemm") == 0;
+    const bool trans_b = gemm && pith_node_int(step->graph, step->node, "transB", 0) != 0;
+
+    if (a->rank < 2 || b->rank != 2 || (gemm && a->rank != 2) ||
+        (gemm && (pith_node_int(step->graph, step->node, "transA", 0) != 0 ||
+                  pith_node_float(step->graph, step->node, "alpha", 1.0F) != 1.0F ||
+                  pith_node_float(step->graph, step->node, "beta", 1.0F) != 1.0F)))
+        return pith_step_fail(step, err, -ENOTSUP, "this form has no integer kernel");
+    m->depth = a->dim[a->rank - 1];
+    m->rows = pith_dims_product(a, 0, a->rank - 1);
+    m->cols = b->dim[trans_b ? 0 : 1];
+    if (b->dim[trans_b ? 1 : 0] != m->depth)
+        return pith_step_fail(step, err, -EINVAL, "%lld columns against %lld rows",
+                              (long long) m->depth, (long long) b->dim[trans_b ? 1 : 0]);
+    if (m->depth > DEPTH_LIMIT)
+        return pith_step_fail(step, err, -ENOTSUP, "sums of %lld products may pass int32",
+                              (long long) m->depth);
+    m->even = (m->depth + 1) / 2 * 2;
+    m->b_depth = trans_b ? 1 : m->cols;
+    m->b_col = trans_b ? m->depth : 1;
+    m->form = pith_gemm_form();
+    step->macs = (uint64_t) (m->rows * m->cols * m->depth);
+    *out_axis = trans_b ? 0 : 1;
+    return 0;
+}
+
+static int plan_b(struct pith_step *step, struct integer_matmul *m,
+                  const struct pith_quantization *bq, struct pith_error *err)
+{
+    const int64_t packed = pith_gemm_packed(m->form, m->even, m->cols) * (int64_t) sizeof(int16_t);
+    const int64_t rows = m->rows * m->even * (int64_t) sizeof(int16_t);
+
+    if (packed > PITH_STEP_MAX_BYTES || rows > PITH_STEP_MAX_BYTES)
+        return pith_step_fail(step, err, -EINVAL, "the product is too large");
+    step->scratch_bytes = (size_t) ((rows + 63) / 64 * 64);
+    if (step->input[1].data) {
+        int16_t *b = pith_step_alloc(step, packed);
+
+        if (!b)
+            return -ENOMEM;
+        pith_gemm_pack_s16(m->form, b, step->input[1].data, m->b_signed, m->b_depth, m->b_col,
+                           m->depth, m->cols, bq->zero_point, bq->count == 1);
+        m->b = b;
+    } else {
+        step->scratch_bytes += (size_t) packed;
+    }
+    return 0;
+}
+
+/* Gemm's C, the same for all rows. */
+static int plan_bias(struct pith_step *step, struct integer_matmul *m, const double *sum_scale,
+                     struct pith_error *err)
+{
+    const struct pith_tensor *c = &step->input[2];
+    const struct pith_quantization *q = step->input_count > 2 ? step->input_quantization[2] : NULL;
+    const int64_t count = pith_step_has(step, 2) ? pith_shape_elements(&c->shape) : 0;
+
+    m->bias = pith_step_alloc(step, m->cols * (int64_t) sizeof *m->bias);
+    if (!m->bias)
+        return -ENOMEM;
+    if (!pith_step_has(step, 2))
+        return 0;
+    if (!c->data || (count != 1 && count != m->cols) ||
+        (c->shape.rank == 2 && c->shape.dim[0] != 1) || c->shape.rank > 2 ||
+        (!q && c->dtype != PITH_FLOAT32) ||
+        (q && (q->block_size != 0 || (q->count != 1 && (int64_t) q->count != count))))
+        return pith_step_fail(step, err, -ENOTSUP, "this C is not one for the integer kernel");
+    for (int64_t j = 0; j < m->cols; j++) {
+        const int64_t at = count == 1 ? 0 : j, grid = q && q->count > 1 ? at : 0;
+        const double real = q ? (double) (pith_tensor_get_int(c, at) - q->zero_point[grid]) *
+                                    (double) q->scale[grid]
+                              : pith_tensor_get(c, at);
+        const double b = nearbyint(real / sum_scale[j]);
+
+        m->bias[j] = (int32_t) (b > BIAS_LIMIT ? BIAS_LIMIT : b < -BIAS_LIMIT ? -BIAS_LIMIT : b);
+    }
+    return 0;
+}
+
+static int integer_prepare(struct pith_step *step, struct pith_error *err)
+{
+    const struct pith_quantization *aq = step->input_quantization[0],
+                                   *bq = step->input_quantization[1],
+                                   *yq = step->output_quantization[0];
+    struct integer_matmul *m = pith_step_alloc(step, sizeof *m);
+    double *sum_scale;
+    int32_t axis = 0;
+    int rc;
+
+    if (!m)
+        return -ENOMEM;
+    if (!per_tensor(aq) || !per_tensor(yq) || !bq || bq->block_size != 0 ||
+        !is_eight_bits(step->input[1].dtype) || !is_eight_bits(step->output[0].dtype))
+        return pith_step_fail(step, err, -ENOTSUP,
+                              "this quantization is not one for the integer kernel");
+    rc = plan_shape(step, m, &axis, err);
+    if (rc == 0 && bq->count > 1 && (bq->axis != axis || (int64_t) bq->count != m->cols))
+        rc = pith_step_fail(step, err, -ENOTSUP, "weight scales along the sum");
+    if (rc < 0)
+        return rc;
+    m->a_zero = aq->zero_point[0];
+    m->b_zero = bq->zero_point[0];
+    m->a_signed = step->input[0].dtype == PITH_INT8;
+    m->b_signed = step->input[1].dtype == PITH_INT8;
+    sum_scale = pith_step_alloc(step, m->cols * (int64_t) sizeof *sum_scale);
+    m->scale = pith_step_alloc(step, m->cols * (int64_t) sizeof *m->scale);
+    if (!sum_scale || !m->scale)
+        return -ENOMEM;
+    for (int64_t j = 0; j < m->cols; j++) {
+        sum_scale[j] = (double) aq->scale[0] * (double) bq->scale[bq->count > 1 ? j : 0];
+        m->scale[j] = (float) (sum_scale[j] / (double) yq->scale[0]);
+    }
+    m->y_zero = yq->zero_point[0];
+    m->least = step->output[0].dtype == PITH_INT8 ? -128 : 0;
+    m->greatest = m->least + 255;
+    m->activation = step->activation;
+    m->activation.low /= yq->scale[0];
+    m->activation.high /= yq->scale[0];
+    rc = plan_bias(step, m, sum_scale, err);
+    if (rc == 0)
+        rc = plan_b(step, m, bq, err);
+    step->params = m;
+    return rc;
+}
+
+static void widen_rows(const struct pith_step *step, const struct integer_matmul *m, int16_t *rows)
+{
+    const uint8_t *a = step->input[0].data;
+
+    for (int64_t i = 0; i < m->rows; i++) {
+        int16_t *to = rows + i * m->even;
+        const uint8_t *from = a + i * m->depth;
+
+        to[m->even - 1] = 0; /* overwritten where depth is even */
+        if (m->a_signed)
+            for (int64_t p = 0; p < m->depth; p++)
+                to[p] = (int16_t) ((int8_t) from[p] - m->a_zero);
+        else
+            for (int64_t p = 0; p < m->depth; p++)
+                to[p] = (int16_t) (from[p] - m->a_zero);
+    }
+}
+
+static int integer_run(struct pith_step *step, struct pith_error *err)
+{
+    const struct integer_matmul *m = step->params;
+    const int64_t row_bytes = (m->rows * m->even * (int64_t) sizeof(int16_t) + 63) / 64 * 64;
+    int16_t *rows = step->scratch, *b = (int16_t *) ((uint8_t *) step->scratch + row_bytes);
+
+    (void) err;
+    if (m->rows == 0 || m->depth == 0 || m->cols == 0)
+        return 0;
+    widen_rows(step, m, rows);
+    if (!m->b)
+        pith_gemm_pack_s16(m->form, b, step->input[1].data, m->b_signed, m->b_depth, m->b_col,
+                           m->depth, m->cols, &m->b_zero, true);
+    m->form->s16(&(struct pith_gemm_s16){
+        .rows = m->rows,
+        .cols = m->cols,
+        .depth = m->even,
+        .a = rows,
+        .a_row = m->even,
+        .b = m->b ? m->b : b,
+        .out = step->output[0].data,
+        .out_row = m->cols,
+        .col_bias = m->bias,
+        .col_scale = m->scale,
+        .zero_point = m->y_zero,
+        .least = m->least,
+        .greatest = m->greatest,
+        .activation = m->activation,
+    });
+    return 0;
+}
+
+/* ---- MatMulInteger and QLinearMatMul ---- */
+
+struct plain_matmul {
+    int64_t rows, cols, depth, batches;
+    struct pith_shape batch;
+    int64_t a_step[PITH_MAX_RANK], b_step[PITH_MAX_RANK];
+    size_t a_zero, b_zero, a_scale, b_scale, y_scale, y_zero, b; /* which inputs; 0: none */
+};
+
+static int64_t dim_or_one(const struct pith_shape *shape, uint32_t rank, uint32_t i)
+{
+    return i + shape->rank < rank ? 1 : shape->dim[i + shape->rank - rank];
+}
+
+/* One entry, or one a row (column). */
+static bool fits(const struct pith_step *step, size_t input, int64_t count)
+{
+    int64_t entries;
+
+    if (input == 0 || !pith_step_has(step, input))
+        return true;
+    entries = pith_shape_elements(&step->input[input].shape);
+    return entries == 1 || entries == count;
+}
+
+static int plain_prepare(struct pith_step *step, struct pith_error *err)
+{
+    const bool scaled = strcmp(step->kernel->op, "QLinearMatMul") == 0;
+    struct plain_matmul *m = pith_step_alloc(step, sizeof *m);
+    struct pith_shape a = step->input[0].shape, b;
+    uint32_t rank;
+    int64_t a_next, b_next;
+
+    if (!m)
+        return -ENOMEM;
+    m->b = scaled ? 3 : 1;
+    m->a_zero = 2;
+    m->b_zero = scaled ? 5 : 3;
+    if (scaled) {
+        m->a_scale = 1;
+        m->b_scale = 4;
+        m->y_scale = 6;
+        m->y_zero = 7;
+    }
+    b = step->input[m->b].shape;
+    if (a.rank < 1 || b.rank < 1)
+        return pith_step_fail(step, err, -EINVAL, "a scalar has no matrix product");
+    if (a.rank == 1)
+        a = (struct pith_shape){2, {1, a.dim[0]}};
+    if (b.rank == 1)
+        b = (struct pith_shape){2, {b.dim[0], 1}};
+    m->rows = a.dim[a.rank - 2];
+    m->depth = a.dim[a.rank - 1];
+    m->cols = b.dim[b.rank - 1];
+    if (b.dim[b.rank - 2] != m->depth || m->depth > DEPTH_LIMIT)
+        return pith_step_fail(step, err, -EINVAL, "%lld columns against %lld rows",
+                              (long long) m->depth, (long long) b.dim[b.rank - 2]);
+    if (!fits(step, m->a_zero, m->rows) || !fits(step, m->a_scale, m->rows) ||
+        !fits(step, m->b_zero, m->cols) || !fits(step, m->b_scale, m->cols) ||
+        !fits(step, m->y_scale, 1) || !fits(step, m->y_zero, 1))
+        return pith_step_fail(step, err, -ENOTSUP, "scales and zero points per batch");
+    rank = a.rank > b.rank ? a.rank : b.rank;
+    a_next = m->rows * m->depth;
+    b_next = m->depth * m->cols;
+    m->batches = 1;
+    m->batch.rank = rank - 2;
+    for (uint32_t i = rank - 2; i-- > 0;) {
+        const int64_t da = dim_or_one(&a, rank, i), db = dim_or_one(&b, rank, i);
+
+        if (da != db && da != 1 && db != 1)
+            return pith_step_fail(step, err, -EINVAL, "batches of %lld and %lld don't broadcast",
+                                  (long long) da, (long long) db);
+        m->batch.dim[i] = da == 1 ? db : da;
+        m->a_step[i] = da == 1 ? 0 : a_next;
+        m->b_step[i] = db == 1 ? 0 : b_next;
+        a_next *= da;
+        b_next *= db;
+        m->batches *= m->batch.dim[i];
+    }
+    step->macs = (uint64_t) (m->batches * m->rows * m->cols * m->depth);
+    step->params = m;
+    return 0;
+}
+
+static double entry(const struct pith_step *step, size_t input, int64_t at, double otherwise)
+{
+    if (input == 0 || !pith_step_has(step, input))
+        return otherwise;
+    return pith_tensor_get(&step->input[input],
+                           pith_shape_elements(&step->input[input].shape) == 1 ? 0 : at);
+}
+
+static int32_t eight_bits(const struct pith_tensor *tensor, int64_t at)
+{
+    return tensor->dtype == PITH_INT8 ? ((const int8_t *) tensor->data)[at]
+                                      : ((const uint8_t *) tensor->data)[at];
+}
+
+static void store_sum(const struct pith_step *step, const struct plain_matmul *m, int64_t at,
+                      int64_t row, int64_t col, int32_t sum)
+{
+    const struct pith_tensor *y = &step->output[0];
+    const double least = y->dtype == PITH_INT8 ? -128.0 : 0.0;
+    double q;
+
+    if (!m->y_scale) {
+        ((int32_t *) y->data)[at] = sum;
+        return;
+    }
+    q = nearbyint((double) sum * entry(step, m->a_scale, row, 1.0) *
+                  entry(step, m->b_scale, col, 1.0) / entry(step, m->y_scale, 0, 1.0)) +
+        entry(step, m->y_zero, 0, 0.0);
+    q = !(q > least) ? least : q > least + 255.0 ? least + 255.0 : q;
+    ((uint8_t *) y->data)[at] = (uint8_t) (int32_t) q;
+}
+
+static int plain_run(struct pith_step *step, struct pith_error *err)
+{
+    const struct plain_matmul *m = step->params;
+
+    (void) err;
+    for (int64_t batch = 0; batch < m->batches; batch++) {
+        int64_t a = 0, b = 0, left = batch;
+
+        for (uint32_t i = m->batch.rank; i-- > 0;) {
+            a += left % m->batch.dim[i] * m->a_step[i];
+            b += left % m->batch.dim[i] * m->b_step[i];
+            left /= m->batch.dim[i];
+        }
+        for (int64_t i = 0; i < m->rows; i++)
+            for (int64_t j = 0; j < m->cols; j++) {
+                const int32_t a_zero = (int32_t) entry(step, m->a_zero, i, 0.0),
+                              b_zero = (int32_t) entry(step, m->b_zero, j, 0.0);
+                int32_t sum = 0;
+
+                for (int64_t p = 0; p < m->depth; p++)
+                    sum += (eight_bits(&step->input[0], a + i * m->depth + p) - a_zero) *
+                           (eight_bits(&step->input[m->b], b + p * m->cols + j) - b_zero);
+                store_sum(step, m, (batch * m->rows + i) * m->cols + j, i, j, sum);
+            }
+    }
+    return 0;
+}
+
+#define EIGHT_BITS (PITH_BIT(INT8) | PITH_BIT(UINT8))
+#define REALS      (PITH_BIT(FLOAT32) | PITH_BIT(FLOAT16) | PITH_BIT(BFLOAT16))
+
+const struct pith_kernel pith_kernels_integer_matmul[] = {
+    {.op = "MatMul",
+     .name = "matmul_s8",
+     .types = {EIGHT_BITS, EIGHT_BITS},
+     .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
+     .prepare = integer_prepare,
+     .run = integer_run},
+    {.op = "Gemm",
+     .name = "gemm_s8",
+     .types = {EIGHT_BITS, EIGHT_BITS},
+     .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
+     .prepare = integer_prepare,
+     .run = integer_run},
+    {.op = "MatMulInteger",
+     .name = "matmul_integer",
+     .types = {EIGHT_BITS, EIGHT_BITS, EIGHT_BITS, EIGHT_BITS},
+     .prepare = plain_prepare,
+     .run = plain_run},
+    {.op = "QLinearMatMul",
+     .name = "qlinear_matmul",
+     .types = {EIGHT_BITS, REALS, EIGHT_BITS, EIGHT_BITS},
+     .prepare = plain_prepare,
+     .run = plain_run},
+    {0},
+};
