@@ -117,13 +117,14 @@ static const char *npy_member(const char *header, const char *key)
     return at;
 }
 
-/* Whether "(3, 49, 10)" is the row's shape, or that of rows before it. */
-static bool npy_shape_matches(const struct pith_codec *codec, const char *text)
+/* The rows in "(3, 49, 10)", where a row is (49, 10); the row's shape alone is one. 0: another
+ * shape. */
+static int64_t npy_rows(const struct pith_codec *codec, const char *text)
 {
     struct pith_shape shape = {0};
 
     if (*text++ != '(')
-        return false;
+        return 0;
     for (;;) {
         char *end;
         long long dim;
@@ -133,16 +134,16 @@ static bool npy_shape_matches(const struct pith_codec *codec, const char *text)
             break;
         dim = strtoll(text, &end, 10);
         if (end == text || dim < 1 || dim > MAX_PAYLOAD_BYTES || shape.rank == PITH_MAX_RANK)
-            return false;
+            return 0;
         shape.dim[shape.rank++] = dim;
         text = end;
     }
     if (shape.rank != codec->row.rank && shape.rank != codec->row.rank + 1)
-        return false;
+        return 0;
     for (uint32_t i = 0; i < codec->row.rank; i++)
         if (shape.dim[shape.rank - codec->row.rank + i] != codec->row.dim[i])
-            return false;
-    return true;
+            return 0;
+    return shape.rank > codec->row.rank ? shape.dim[0] : 1;
 }
 
 /* Moves *payload past a .npy header that says what the options say. */
@@ -151,7 +152,7 @@ static int skip_npy_header(const struct pith_codec *codec, const uint8_t **paylo
 {
     char header[MAX_HEADER_BYTES + 1], shape[PITH_SHAPE_TEXT_BYTES];
     const char *descr, *order, *dims;
-    size_t header_bytes, start_bytes;
+    size_t header_bytes, start_bytes, row_count;
 
     if (*bytes < 12 || memcmp(*payload, "\x93NUMPY", 6) != 0 || (*payload)[6] < 1 ||
         (*payload)[6] > 2)
@@ -171,13 +172,19 @@ static int skip_npy_header(const struct pith_codec *codec, const uint8_t **paylo
     dims = npy_member(header, "'shape'");
     if (!descr || !order || !dims || strncmp(order, "False", 5) != 0 || descr[0] != '\'' ||
         strncmp(descr + 1, npy_names[codec->dtype_index], 3) != 0 || descr[4] != '\'' ||
-        !npy_shape_matches(codec, dims))
+        npy_rows(codec, dims) == 0)
         return pith_fail(err, -EBADMSG,
                          "tensor: the .npy header is not that of %s %s in C order: %.100s",
                          dtype_names[codec->dtype_index],
                          pith_shape_text(&codec->row, shape, sizeof shape), header);
+    row_count = (size_t) npy_rows(codec, dims);
     *payload += start_bytes + header_bytes;
     *bytes -= start_bytes + header_bytes;
+    if (*bytes != row_count * codec->row_bytes)
+        return pith_fail(
+            err, -EBADMSG,
+            "tensor: %zu bytes after a .npy header that tells of %zu rows of %zu bytes", *bytes,
+            row_count, codec->row_bytes);
     return 0;
 }
 
