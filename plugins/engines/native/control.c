@@ -175,21 +175,26 @@ static bool captures_known(const struct plan *plan, const struct plan_step *step
     return true;
 }
 
-/* Whether both branches, compiled now, give outputs of the same known types and shapes. */
-static bool branches_agree(const struct control *control, size_t output_count)
+/* A branch whose outputs are what the node gives, whichever is taken: both agree, or the other one
+ * can't be run. NULL where that is not so. */
+static const struct plan *settled_branch(const struct control *control, size_t output_count)
 {
     const struct plan *a = control->body[0].plan, *b = control->body[1].plan;
 
+    if (!a && control->body[0].refusal.code)
+        a = b;
+    if (!b && control->body[1].refusal.code)
+        b = a;
     if (!a || !b || a->output_count != output_count || b->output_count != output_count)
-        return false;
+        return NULL;
     for (size_t i = 0; i < output_count; i++) {
         const struct slot *x = &a->slots[a->output_slots[i]], *y = &b->slots[b->output_slots[i]];
 
         if (!x->known || !y->known || x->tensor.dtype != y->tensor.dtype ||
             !pith_shape_equal(&x->tensor.shape, &y->tensor.shape))
-            return false;
+            return NULL;
     }
-    return true;
+    return a;
 }
 
 static int compile_branches(struct plan *plan, struct plan_step *step, struct pith_error *err)
@@ -197,14 +202,21 @@ static int compile_branches(struct plan *plan, struct plan_step *step, struct pi
     struct control *control = step->control;
 
     for (size_t b = 0; b < control->body_count; b++) {
+        struct body *body = &control->body[b];
         int rc;
 
-        if (!captures_known(plan, step, &control->body[b]))
+        if (!captures_known(plan, step, body))
             continue;
-        body_capture(&control->body[b], step);
-        rc = body_compile(&control->body[b], &control->options, err);
-        if (rc < 0)
-            return rc;
+        body_capture(body, step);
+        rc = body_compile(body, &control->options, &body->refusal);
+        if (rc == -ENOMEM)
+            return pith_fail(err, rc, "%s", pith_error_text(&body->refusal));
+        body->refusal.code = rc;
+    }
+    if (control->body[0].refusal.code && control->body[1].refusal.code) {
+        if (err)
+            *err = control->body[1].refusal;
+        return control->body[1].refusal.code;
     }
     return 0;
 }
@@ -214,8 +226,9 @@ static int compile_branches(struct plan *plan, struct plan_step *step, struct pi
 static int add_output_slots(struct plan *plan, uint32_t node, struct plan_step *step,
                             struct pith_error *err)
 {
-    const bool settled =
-        step->control->kind == CONTROL_IF && branches_agree(step->control, step->step.output_count);
+    const struct plan *settled =
+        step->control->kind == CONTROL_IF ? settled_branch(step->control, step->step.output_count)
+                                          : NULL;
 
     for (size_t i = 0; i < step->step.output_count; i++) {
         const uint32_t value = pith_node_output(plan->graph, node, i);
@@ -228,8 +241,7 @@ static int add_output_slots(struct plan *plan, uint32_t node, struct plan_step *
             return pith_fail(err, -ENOTSUP, "%s \"%s\" gives a quantized value",
                              pith_node_op(plan->graph, node), pith_node_name(plan->graph, node));
         if (settled) {
-            const struct plan *branch = step->control->body[0].plan;
-            const struct pith_tensor *tensor = &branch->slots[branch->output_slots[i]].tensor;
+            const struct pith_tensor *tensor = &settled->slots[settled->output_slots[i]].tensor;
 
             rc = pith_value_set_type(plan->graph, value, tensor->dtype, &tensor->shape);
         } else {
@@ -259,7 +271,7 @@ static int fill_step(struct plan *plan, uint32_t node, struct plan_step *step,
     step->step.name = pith_node_name(plan->graph, node);
     step->kernel_name = pith_node_op(plan->graph, node);
     rc = gather_operands(plan, node, step->control, step, err);
-    if (rc == 0)
+    if (rc == 0 && step->control->kind != CONTROL_IF) /* branches tell it themselves, if they fit */
         rc = pith_graph_infer_node(plan->graph, node, err);
     if (rc < 0)
         return rc;
@@ -318,6 +330,11 @@ static int if_run(struct plan *plan, struct plan_step *step, struct pith_error *
     if (condition->bytes < 1 || condition->dtype != PITH_BOOL)
         return pith_fail(err, -EINVAL, "If \"%s\": the condition is no boolean", step->step.name);
     body = &step->control->body[*(const uint8_t *) condition->data != 0];
+    if (body->refusal.code && !step->late) {
+        if (err)
+            *err = body->refusal;
+        return body->refusal.code;
+    }
     body_capture(body, step);
     rc = step->late ? body_compile(body, &step->control->options, err) : 0;
     if (rc == 0)

@@ -15,6 +15,9 @@ struct body {
     struct pith_tensor *inputs;     /* room for a run's: its own, then the captures */
     bool *constant;                 /* a capture: the same data in each run */
     size_t own_count, capture_count;
+    /* Not 0: it can't be compiled for these shapes, which matters only if it is taken. A model that
+     * serves two sampling rates has a branch for each, and an input fits one of them. */
+    struct pith_error refusal;
 };
 
 struct control {
