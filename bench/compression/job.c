@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_CLIPS 100000
 
@@ -128,7 +129,7 @@ static void say(void *user, const char *state, double done_ratio, const char *te
 {
     int *percent = user, now = (int) (done_ratio * 100);
 
-    if (now == *percent)
+    if (now == *percent || !isatty(STDERR_FILENO))
         return;
     *percent = now;
     (void) fprintf(stderr, "\r%3d %% %-12s %-48.48s", now, state, text);
@@ -146,7 +147,6 @@ static int run(const char *folder, double most_bytes, double least_fidelity, str
 
     if (rc == 0)
         rc = pith_job_run(&options, err);
-    (void) fprintf(stderr, "\n");
     (void) snprintf(path, sizeof path, "%s/result.json", folder);
     if (rc == 0)
         rc = pith_file_read(path, 64 << 20, &text, err);

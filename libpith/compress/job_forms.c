@@ -195,6 +195,7 @@ static int save_step(const struct job *job, size_t graph_index, size_t step, siz
         bytes = stat(path, &status) == 0 ? (size_t) status.st_size : bytes;
         pith_facts_init(&facts);
         pith_facts_of_graph(&facts, made, bytes, raw.bytes);
+        job_measure_work(job, graph_index, made, &facts);
         (void) json_object_set_new(record, "file", json_string(file));
         (void) json_object_set_new(record, "facts", pith_facts_json(&facts));
         (void) json_object_set_new(record, "report",

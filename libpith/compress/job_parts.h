@@ -101,6 +101,8 @@ void job_count_levels(struct job *job);
 /* Makes form `level` of a graph, or finds it made. *out_usable: false where there is no such form (the record says why). */
 int job_make_form(struct job *job, size_t graph, size_t level, bool *out_usable, struct pith_error *err) PITH_CHECKED;
 const struct pith_graph *job_form_graph(const struct job *job, size_t graph, size_t level);
+/* Adds MACs and activations of a form of the graph, for the shapes that the chain gives it. */
+void job_measure_work(const struct job *job, size_t graph, const struct pith_graph *form, struct pith_facts *facts);
 /* Sizes of a form, from its record. */
 void job_form_facts(const struct job *job, size_t graph, size_t level, struct pith_facts *out);
 /* Chooses each graph's level so that the budget is kept with the fewest bytes found. */

@@ -234,18 +234,20 @@ static int as_asked(struct job *job, struct candidate *out, struct pith_error *e
 static void add_move_step(struct job *job, const struct candidate *from, const struct candidate *to,
                           size_t graph, uint64_t started_ns)
 {
-    const json_t *record = to->levels[graph] + 1 < job->level_count
-                               ? job->graphs[graph].forms[to->levels[graph]].record
-                               : NULL;
+    const struct job_graph *moved = &job->graphs[graph];
+    size_t level = to->levels[graph];
+    const json_t *record = level + 1 < job->level_count ? moved->forms[level].record : NULL;
     const char *form =
         json_string_value(json_object_get(json_object_get(record, "report"), "form"));
+    bool finer = level > from->levels[graph];
     char text[PITH_NAME_BYTES + 64];
 
-    (void) snprintf(text, sizeof text, "%s kept finer: %s", job->graphs[graph].name,
+    (void) snprintf(text, sizeof text, "%s goes a level %s: %s", moved->name,
+                    finer ? "finer" : "coarser",
                     form     ? form
-                    : record ? "finer"
+                    : record ? "compressed"
                              : "original");
-    job_add_step(job, "finer", text, &from->facts, &to->facts, started_ns);
+    job_add_step(job, finer ? "finer" : "coarser", text, &from->facts, &to->facts, started_ns);
 }
 
 /* One round: each graph that can go finer is tried alone, and the best step is taken. *out_moved:

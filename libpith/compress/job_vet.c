@@ -241,6 +241,23 @@ static int first_runs(struct job *job, struct pith_error *err)
     return rc;
 }
 
+void job_measure_work(const struct job *job, size_t graph, const struct pith_graph *form,
+                      struct pith_facts *facts)
+{
+    const struct pith_samples *samples = &job->graphs[graph].samples;
+    struct pith_shape shapes[PITH_SAMPLES_MAX_INPUTS];
+
+    if (samples->count == 0 || samples->input_count != pith_graph_input_count(form))
+        return; /* no stage reaches this graph */
+    for (size_t i = 0; i < samples->input_count; i++) {
+        struct pith_tensor input;
+
+        pith_samples_get(samples, 0, i, &input);
+        shapes[i] = input.shape;
+    }
+    pith_facts_of_work(facts, form, shapes);
+}
+
 static void add_vet_step(struct job *job, uint64_t started_ns)
 {
     struct pith_facts total;
@@ -269,6 +286,8 @@ int job_vet(struct job *job, struct pith_error *err)
     }
     if (rc == 0)
         rc = first_runs(job, err);
+    for (size_t i = 0; rc == 0 && i < job->graph_count; i++)
+        job_measure_work(job, i, job->graphs[i].original, &job->graphs[i].facts);
     if (rc == 0)
         add_vet_step(job, started_ns);
     job->rejected = rc < 0 && rc != -ECANCELED && rc != -ENOMEM && rc != -ENOENT;

@@ -88,6 +88,13 @@ void pith_facts_read(struct pith_facts *out, const json_t *object)
             !strcmp(source, "measured") ? PITH_ENERGY_MEASURED : PITH_ENERGY_ESTIMATED;
 }
 
+static void take_work(struct pith_facts *facts, const struct pith_graph_size *size)
+{
+    facts->macs = size->macs > 0 ? (double) size->macs : NAN;
+    facts->peak_activation_bytes =
+        size->peak_activation_bytes > 0 ? (double) size->peak_activation_bytes : NAN;
+}
+
 void pith_facts_of_graph(struct pith_facts *facts, const struct pith_graph *graph, uint64_t bytes,
                          uint64_t raw_bytes)
 {
@@ -99,9 +106,22 @@ void pith_facts_of_graph(struct pith_facts *facts, const struct pith_graph *grap
     facts->weight_bytes = (double) size.weight_bytes;
     facts->parameters = (double) size.parameters;
     facts->nonzero = (double) size.nonzero;
-    facts->macs = size.macs > 0 ? (double) size.macs : NAN;
-    facts->peak_activation_bytes =
-        size.peak_activation_bytes > 0 ? (double) size.peak_activation_bytes : NAN;
+    take_work(facts, &size);
+}
+
+void pith_facts_of_work(struct pith_facts *facts, const struct pith_graph *graph,
+                        const struct pith_shape *shapes)
+{
+    struct pith_graph *clone = NULL;
+    struct pith_graph_size size;
+
+    if (pith_graph_clone(graph, &clone, NULL) < 0)
+        return;
+    if (pith_graph_infer(clone, shapes, NULL) == 0) {
+        pith_graph_measure(clone, &size);
+        take_work(facts, &size);
+    }
+    pith_graph_free(clone);
 }
 
 void pith_facts_sum(struct pith_facts *total, const struct pith_facts *part)

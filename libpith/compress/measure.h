@@ -28,6 +28,8 @@ void pith_facts_read(struct pith_facts *out, const json_t *object);
 
 /* Sizes and work. bytes: at rest; raw_bytes: unpacked. */
 void pith_facts_of_graph(struct pith_facts *facts, const struct pith_graph *graph, uint64_t bytes, uint64_t raw_bytes);
+/* MACs and activations, for inputs of these shapes, as many as the graph takes. Unknown where inference can't tell. */
+void pith_facts_of_work(struct pith_facts *facts, const struct pith_graph *graph, const struct pith_shape *shapes);
 /* Sizes are summed and peaks compared; unknown stays unknown. Times are left alone. */
 void pith_facts_sum(struct pith_facts *total, const struct pith_facts *part);
 

@@ -3,6 +3,7 @@
 #include "libpith/compress/host.h"
 #include "libpith/plugin/plugins.h"
 #include "tests/testing.h"
+#include "tests/unit/nets.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -14,7 +15,6 @@
 static struct pith_plugins *plugins;
 static const struct pith_plugin *quantize, *native;
 static struct pith_error err;
-static uint64_t seed = 1;
 
 static int open_plugins(void **unused)
 {
@@ -33,103 +33,6 @@ static int close_plugins(void **unused)
     (void) unused;
     pith_plugins_free(plugins);
     return 0;
-}
-
-static float uniform(void)
-{
-    return (float) (pith_random(&seed) >> 40) / (float) (1 << 23) - 1;
-}
-
-/* ---- nets ---- */
-
-static uint32_t constant(struct pith_graph *graph, uint32_t rank, const int64_t *dims, float size)
-{
-    struct pith_shape shape = pith_shape_of(rank, dims);
-    struct pith_tensor tensor;
-    uint32_t value;
-
-    assert_ok(pith_tensor_alloc(&tensor, PITH_FLOAT32, &shape, &err), &err);
-    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
-        ((float *) tensor.data)[i] = uniform() * size;
-    assert_ok(pith_graph_add_constant(graph, NULL, &tensor, &value, &err), &err);
-    pith_tensor_free(&tensor);
-    return value;
-}
-#define CONSTANT(graph, size, ...)                                                                 \
-    constant(graph, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]){__VA_ARGS__},  \
-             size)
-
-static uint32_t node_of(struct pith_graph *graph, const char *op, const char *name,
-                        const uint32_t *inputs, size_t count, uint32_t *out_node)
-{
-    uint32_t output, node;
-
-    assert_ok(pith_graph_add_value(graph, name, PITH_FLOAT32, NULL, &output, &err), &err);
-    assert_ok(pith_graph_add_node(graph, "", op, name, inputs, count, &output, 1, &node, &err),
-              &err);
-    if (out_node)
-        *out_node = node;
-    return output;
-}
-#define NODE(graph, op, name, out_node, ...)                                                       \
-    node_of(graph, op, name, (uint32_t[]){__VA_ARGS__},                                            \
-            sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), out_node)
-
-static struct pith_graph *begin(const int64_t *dims, uint32_t rank, uint32_t *out_x)
-{
-    struct pith_shape shape = pith_shape_of(rank, dims);
-    struct pith_graph *graph;
-
-    seed = 1;
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_ok(pith_graph_set_opset(graph, "", 13), &err);
-    assert_ok(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, out_x, &err), &err);
-    assert_ok(pith_graph_add_input(graph, *out_x), &err);
-    return graph;
-}
-
-static void finish(struct pith_graph *graph, uint32_t y)
-{
-    assert_ok(pith_graph_add_output(graph, y), &err);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-}
-
-/* conv - batch norm - relu - pool - (conv + skip) - relu - mean - gemm */
-static struct pith_graph *conv_net(void)
-{
-    uint32_t x, norm[4], conv, node;
-    struct pith_graph *graph = begin((int64_t[]){1, 3, 12, 12}, 4, &x);
-    uint32_t y = NODE(graph, "Conv", "conv1", &conv, x, CONSTANT(graph, 0.3f, 8, 3, 3, 3));
-
-    for (int i = 0; i < 4; i++)
-        norm[i] = CONSTANT(graph, 0.4f, 8);
-    struct pith_tensor variance;
-
-    assert_ok(pith_tensor_copy(&variance, pith_value_constant(graph, norm[3]), &err), &err);
-    for (int i = 0; i < 8; i++)
-        ((float *) variance.data)[i] = 0.5f + fabsf(((float *) variance.data)[i]);
-    assert_ok(pith_value_set_constant(graph, norm[3], &variance), &err);
-    pith_tensor_free(&variance);
-    y = NODE(graph, "BatchNormalization", "norm1", NULL, y, norm[0], norm[1], norm[2], norm[3]);
-    y = NODE(graph, "Relu", "relu1", NULL, y);
-    y = NODE(graph, "MaxPool", "pool1", &node, y);
-    assert_ok(pith_node_set_ints(graph, node, "kernel_shape", (int64_t[]){2, 2}, 2), &err);
-    assert_ok(pith_node_set_ints(graph, node, "strides", (int64_t[]){2, 2}, 2), &err);
-    uint32_t skip = y;
-
-    y = NODE(graph, "Conv", "conv2", &node, y, CONSTANT(graph, 0.3f, 8, 8, 3, 3),
-             CONSTANT(graph, 0.2f, 8));
-    assert_ok(pith_node_set_ints(graph, node, "pads", (int64_t[]){1, 1, 1, 1}, 4), &err);
-    y = NODE(graph, "Add", "add", NULL, y, skip);
-    y = NODE(graph, "Relu", "relu2", NULL, y);
-    y = NODE(graph, "GlobalAveragePool", "mean", NULL, y);
-    y = NODE(graph, "Flatten", "flat", NULL, y);
-    y = NODE(graph, "Gemm", "dense", &node, y, CONSTANT(graph, 0.5f, 5, 8),
-             CONSTANT(graph, 0.1f, 5));
-    assert_ok(pith_node_set_int(graph, node, "transB", 1), &err);
-    finish(graph, y);
-    return graph;
 }
 
 /* Two towers; the second multiplies what differs by a thousand and takes its logarithm: rounding
@@ -160,12 +63,12 @@ static void draw_samples(struct pith_samples *samples, const struct pith_graph *
     const struct pith_shape *shape = pith_value_shape(graph, pith_graph_input(graph, 0));
     struct pith_tensor x;
 
-    seed = 99;
+    net_seed = 99;
     pith_samples_init(samples, SAMPLES, 1);
     assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, shape, &err), &err);
     for (int i = 0; i < SAMPLES; i++) {
         for (int64_t k = 0; k < pith_shape_elements(shape); k++)
-            ((float *) x.data)[k] = uniform();
+            ((float *) x.data)[k] = net_uniform();
         assert_ok(pith_samples_offer(samples, &x, 1, &err), &err);
     }
     pith_tensor_free(&x);
