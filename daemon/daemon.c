@@ -29,11 +29,12 @@
 
 struct running {
     struct daemon daemon; /* first: parts know only this */
-    uv_signal_t term, interrupt, hangup;
+    uv_signal_t term, interrupt, hangup, child, resumed;
     uv_timer_t watchdog, deadline;
     uv_prepare_t prepare;
     uv_check_t check;
     uint64_t turn_began_ns, slow_told_ns;
+    bool interrupted;  /* a signal came in this turn: libuv then loses how long it slept */
     size_t open_count; /* parts that are open */
     int lock_fd;
     bool failed; /* stopping because the start did not succeed */
@@ -171,6 +172,8 @@ static void close_next(struct running *running)
     close_handle((uv_handle_t *) &running->term);
     close_handle((uv_handle_t *) &running->interrupt);
     close_handle((uv_handle_t *) &running->hangup);
+    close_handle((uv_handle_t *) &running->child);
+    close_handle((uv_handle_t *) &running->resumed);
     close_handle((uv_handle_t *) &running->watchdog);
     close_handle((uv_handle_t *) &running->deadline);
     close_handle((uv_handle_t *) &running->prepare);
@@ -305,6 +308,7 @@ static void stop_signal(uv_signal_t *signal, int number)
 {
     struct running *running = signal->data;
 
+    running->interrupted = true;
     log_info("signal", "name=%s", strsignal(number));
     daemon_stop(&running->daemon);
 }
@@ -314,8 +318,17 @@ static void reload_signal(uv_signal_t *signal, int number)
     struct running *running = signal->data;
 
     (void) number;
+    running->interrupted = true;
     if (!running->daemon.stopping && daemon_reload(&running->daemon, NULL) < 0)
         return; /* told already, where it can be acted on */
+}
+
+static void noticed_signal(uv_signal_t *signal, int number)
+{
+    struct running *running = signal->data;
+
+    (void) number;
+    running->interrupted = true;
 }
 
 static void watchdog_due(uv_timer_t *timer)
@@ -340,8 +353,11 @@ static void turn_ends(uv_prepare_t *prepare)
     uint64_t awake_ns = pith_monotonic_ns() - uv_metrics_idle_time(prepare->loop);
     uint64_t took_ns = awake_ns - running->turn_began_ns;
 
+    bool counts = watch->turns > 0 && !running->interrupted && !running->daemon.stopping;
+
     running->turn_began_ns = awake_ns;
-    if (watch->turns == 0 || took_ns <= SLOW_TURN_NS)
+    running->interrupted = false;
+    if (!counts || took_ns <= SLOW_TURN_NS)
         return;
     watch->slow_turns++;
     if (took_ns > watch->slowest_ns)
@@ -360,9 +376,9 @@ static int watch_signals(struct running *running, struct pith_error *err)
         int number;
         uv_signal_cb call;
     } list[] = {
-        {&running->term, SIGTERM, stop_signal},
-        {&running->interrupt, SIGINT, stop_signal},
-        {&running->hangup, SIGHUP, reload_signal},
+        {&running->term, SIGTERM, stop_signal},       {&running->interrupt, SIGINT, stop_signal},
+        {&running->hangup, SIGHUP, reload_signal},    {&running->child, SIGCHLD, noticed_signal},
+        {&running->resumed, SIGCONT, noticed_signal},
     };
 
     (void) signal(SIGPIPE, SIG_IGN); /* a peer that went away is told by write */
@@ -382,11 +398,14 @@ static void init_handles(struct running *running)
     (void) uv_signal_init(loop, &running->term);
     (void) uv_signal_init(loop, &running->interrupt);
     (void) uv_signal_init(loop, &running->hangup);
+    (void) uv_signal_init(loop, &running->child);
+    (void) uv_signal_init(loop, &running->resumed);
     (void) uv_timer_init(loop, &running->watchdog);
     (void) uv_timer_init(loop, &running->deadline);
     (void) uv_prepare_init(loop, &running->prepare);
     (void) uv_check_init(loop, &running->check);
     running->term.data = running->interrupt.data = running->hangup.data = running;
+    running->child.data = running->resumed.data = running;
     running->watchdog.data = running->deadline.data = running->prepare.data = running->check.data =
         running;
     (void) uv_prepare_start(&running->prepare, turn_ends);

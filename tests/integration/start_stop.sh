@@ -2,7 +2,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 command -v python3 >/dev/null || skip_all "python3 is not installed"
-plan 17
+plan 19
 
 broker_start home </dev/null
 mosquitto_sub -p "$home_port" -t 'pith/#' -v >"$folder/seen" 2>/dev/null &
@@ -100,3 +100,29 @@ ok $? "SIGHUP with a good file takes it" "$folder/pithd.log"
 
 pithd_stop && [ "$(retained "$home_port" pith/1/gw/gw-test/availability)" = offline ] && [ ! -e "$folder/run/control.sock" ]
 ok $? "SIGTERM says offline, removes the socket and ends with 0" "$folder/pithd.log"
+
+# What systemd is told, on a socket of our own.
+python3 - "$folder/notify" >"$folder/told" <<'END' &
+import socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    s.bind(sys.argv[1])
+    s.settimeout(60)
+    while True:
+        text = s.recv(4096).decode()
+        print(text.replace("\n", " "), flush=True)
+        if "STOPPING=1" in text:
+            break
+END
+listener=$!
+children="$children $listener"
+wait_for test -S "$folder/notify"
+: >"$folder/pithd.log"
+NOTIFY_SOCKET=$folder/notify WATCHDOG_USEC=200000 "$pithd" --config "$folder/pithd.yaml" 2>>"$folder/pithd.log" &
+pithd_pid=$!
+children="$children $pithd_pid"
+wait_for grep -q '^READY=1' "$folder/told"
+kill -HUP "$pithd_pid"
+wait_for grep -q '^RELOADING=1 MONOTONIC_USEC=[0-9]' "$folder/told" && wait_for grep -q '^WATCHDOG=1' "$folder/told"
+ok $? "systemd is told of readiness, reloading and that it lives" "$folder/told"
+pithd_stop && wait_for grep -q '^STOPPING=1' "$folder/told" && ! logged 'took_ms=[0-9]\{5\}'
+ok $? "and of stopping; no turn of the loop counts as slow for having slept" "$folder/pithd.log"
