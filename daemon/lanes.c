@@ -240,7 +240,8 @@ static void drain(uv_async_t *async)
             lanes->options.event(lanes->options.user, user, event.is_end ? NULL : event.data);
             left--;
         }
-        if (left == 0) /* a lane that never stops must not keep the loop from the rest */
+        if (left == 0 && !uv_is_closing((uv_handle_t *) async)) /* a lane that never stops must not
+                                                                   keep the loop from the rest */
             (void) uv_async_send(async);
     }
 }
@@ -269,9 +270,6 @@ static void lane_stop(struct lane *lane)
     pthread_cond_signal(&lane->work);
     pthread_mutex_unlock(&lane->lock);
     pthread_join(lane->thread, NULL);
-    pthread_cond_destroy(&lane->work);
-    pthread_cond_destroy(&lane->room);
-    pthread_mutex_destroy(&lane->lock);
 }
 
 static void async_closed(uv_handle_t *handle)
@@ -280,6 +278,11 @@ static void async_closed(uv_handle_t *handle)
     void (*closed)(void *user) = lanes->closed;
     void *user = lanes->closed_user;
 
+    for (size_t i = 0; i < lanes->lane_count; i++) {
+        pthread_cond_destroy(&lanes->lane[i].work);
+        pthread_cond_destroy(&lanes->lane[i].room);
+        pthread_mutex_destroy(&lanes->lane[i].lock);
+    }
     free(lanes);
     if (closed)
         closed(user);
@@ -316,6 +319,8 @@ void lanes_close(struct lanes *lanes, void (*closed)(void *user), void *user)
 {
     lanes->closed = closed;
     lanes->closed_user = user;
+    /* An event may lead here, so what the outboxes are locked with lives until the close callback.
+     */
     for (size_t i = 0; i < lanes->lane_count; i++)
         lane_stop(&lanes->lane[i]);
     uv_close((uv_handle_t *) &lanes->async, async_closed);
