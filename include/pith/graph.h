@@ -146,7 +146,7 @@ PITH_PUBLIC void pith_graph_remove_node(struct pith_graph *graph, uint32_t node)
 PITH_PUBLIC int pith_graph_add_capture(struct pith_graph *graph, uint32_t inner, uint32_t outer) PITH_CHECKED;
 /* Every use of `from` (by nodes, by their sub-graphs and as an output) becomes one of `to`. */
 PITH_PUBLIC int pith_graph_replace_value(struct pith_graph *graph, uint32_t from, uint32_t to) PITH_CHECKED;
-/* Removes the nodes that no output needs, and frees constants and quantizations that nothing uses. */
+/* Removes the nodes that no output needs, and frees constants, quantizations and names that nothing uses. */
 PITH_PUBLIC int pith_graph_prune_dead(struct pith_graph *graph) PITH_CHECKED;
 PITH_PUBLIC int pith_graph_add_input(struct pith_graph *graph, uint32_t value) PITH_CHECKED;
 PITH_PUBLIC int pith_graph_add_output(struct pith_graph *graph, uint32_t value) PITH_CHECKED;

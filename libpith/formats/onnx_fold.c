@@ -169,7 +169,20 @@ static int32_t quantized_type(const struct pith_graph *graph, uint32_t node)
     return dtype ? (int32_t) dtype : PITH_UINT8;
 }
 
-/* Scales and zero points that nothing uses any more are dropped with their node. */
+/* What nothing makes or uses any more: its constant goes, and its name is free for when it is
+ * written again. */
+static void drop_value(struct pith_graph *graph, uint32_t value)
+{
+    struct value *unused = value == PITH_NO_VALUE ? NULL : graph_value(graph, value);
+
+    if (!unused || pith_value_use_count(graph, value) > 0 || unused->is_input ||
+        unused->is_captured || unused->producer != PITH_NO_NODE)
+        return;
+    constant_clear(&unused->constant);
+    graph_release_name(graph, value);
+}
+
+/* Scales and zero points that nothing else uses are dropped with their node. */
 static void drop_node(struct pith_graph *graph, uint32_t node)
 {
     uint32_t inputs[3];
@@ -178,8 +191,7 @@ static void drop_node(struct pith_graph *graph, uint32_t node)
         inputs[i] = pith_node_input(graph, node, i);
     pith_graph_remove_node(graph, node);
     for (size_t i = 0; i < 3; i++)
-        if (inputs[i] != PITH_NO_VALUE && pith_value_use_count(graph, inputs[i]) == 0)
-            constant_clear(&graph_value(graph, inputs[i])->constant);
+        drop_value(graph, inputs[i]);
 }
 
 /* ---- constants ---- */
@@ -389,16 +401,25 @@ static int merge_pairs(struct pith_graph *graph, uint32_t x, const struct grid *
     for (size_t i = quantizers; i < count && rc == 0; i++) {
         uint32_t y = pith_node_output(graph, nodes[i], 0);
 
-        if (named == PITH_NO_VALUE || pith_value_is_output(graph, y))
-            named = y;
+        bool better = named == PITH_NO_VALUE || pith_value_is_output(graph, y);
+
         rc = pith_graph_replace_value(graph, y, x);
-        if (rc == 0)
-            drop_node(graph, nodes[i]);
-    }
-    for (size_t i = 0; i < quantizers && rc == 0; i++)
+        if (rc < 0)
+            break;
         drop_node(graph, nodes[i]);
+        drop_value(graph, better ? named : y);
+        if (better)
+            named = y;
+    }
+    for (size_t i = 0; i < quantizers && rc == 0; i++) {
+        uint32_t q = pith_node_output(graph, nodes[i], 0);
+
+        drop_node(graph, nodes[i]);
+        drop_value(graph, q);
+    }
     if (rc == 0 && !pith_value_is_input(graph, x))
         pith_value_swap_names(graph, x, named);
+    drop_value(graph, named);
     free(nodes);
     return rc;
 }
@@ -421,13 +442,16 @@ static int drop_repeated_pair(struct pith_graph *graph, uint32_t node, uint32_t 
         return rc < 0 ? rc : 0;
     while (users = pith_value_users(graph, q, &count), count > 0) {
         uint32_t dequantize = users[0];
+        uint32_t y = pith_node_output(graph, dequantize, 0);
 
-        rc = pith_graph_replace_value(graph, pith_node_output(graph, dequantize, 0), x);
+        rc = pith_graph_replace_value(graph, y, x);
         if (rc < 0)
             return rc;
         drop_node(graph, dequantize);
+        drop_value(graph, y);
     }
     drop_node(graph, node);
+    drop_value(graph, q);
     return 0;
 }
 

@@ -58,9 +58,12 @@ static int clone_attribute(struct pith_graph *to, uint32_t node, const struct at
 static int clone_name(struct pith_graph *to, const struct value *from)
 {
     uint32_t number;
+    int rc = pith_graph_add_value(to, from->indexed ? from->name : NULL, from->dtype,
+                                  from->has_shape ? &from->shape : NULL, &number, NULL);
 
-    return pith_graph_add_value(to, from->name, from->dtype, from->has_shape ? &from->shape : NULL,
-                                &number, NULL);
+    if (rc == 0 && !from->indexed)
+        graph_release_name(to, number);
+    return rc;
 }
 
 static int clone_contents(struct value *to, const struct value *from)

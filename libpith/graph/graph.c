@@ -396,27 +396,41 @@ int graph_index_name(struct pith_graph *graph, uint32_t value)
     if (!graph->slots[at])
         graph->slots_used++;
     graph->slots[at] = value + 1;
+    named->indexed = true;
     return 0;
 }
 
 void graph_unindex_name(struct pith_graph *graph, uint32_t value)
 {
-    const struct value *named = graph->values[value];
-    uint32_t at = find_slot(graph, named->name, named->hash);
+    struct value *named = graph->values[value];
+    uint32_t at;
 
+    if (!named->indexed)
+        return;
+    at = find_slot(graph, named->name, named->hash);
     assert(graph->slots[at] == value + 1);
     graph->slots[at] = SLOT_GONE;
+    named->indexed = false;
+}
+
+void graph_release_name(struct pith_graph *graph, uint32_t value)
+{
+    graph_unindex_name(graph, value);
+    graph->values[value]->name = "";
 }
 
 void pith_value_swap_names(struct pith_graph *graph, uint32_t a, uint32_t b)
 {
     struct value *first = graph_value(graph, a);
     struct value *second = graph_value(graph, b);
-    uint32_t first_slot = find_slot(graph, first->name, first->hash);
-    uint32_t second_slot = find_slot(graph, second->name, second->hash);
+    uint32_t first_slot;
+    uint32_t second_slot;
     const char *name = first->name;
     uint32_t hash = first->hash;
 
+    assert(first->indexed && second->indexed);
+    first_slot = find_slot(graph, first->name, first->hash);
+    second_slot = find_slot(graph, second->name, second->hash);
     graph->slots[first_slot] = b + 1;
     graph->slots[second_slot] = a + 1;
     first->name = second->name;

@@ -71,6 +71,7 @@ struct value {
     uint32_t hash; /* of name */
     int32_t dtype;
     bool has_shape;
+    bool indexed; /* in the table of names */
     bool is_input;
     bool is_captured; /* stands for a value of the graph around */
     struct pith_shape shape;
@@ -140,6 +141,8 @@ void value_remove_user(struct pith_graph *graph, uint32_t value, uint32_t node);
 /* Into the table of names, and out of it again. */
 int graph_index_name(struct pith_graph *graph, uint32_t value);
 void graph_unindex_name(struct pith_graph *graph, uint32_t value);
+/* For a value that nothing makes or uses any more: its name becomes "" and free for another. */
+void graph_release_name(struct pith_graph *graph, uint32_t value);
 void graph_forget_input(struct pith_graph *graph, uint32_t value);
 
 /* The last three replace what *out holds: by a copy, by the tensor's own memory (from pith_tensor_alloc; on failure

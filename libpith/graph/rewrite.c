@@ -131,6 +131,8 @@ int pith_graph_prune_dead(struct pith_graph *graph)
         if (value->producer == PITH_NO_NODE) {
             free(value->quantization);
             value->quantization = NULL;
+            if (!value->is_captured)
+                graph_release_name(graph, i);
         }
     }
     drop_unused_captures(graph);
