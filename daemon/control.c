@@ -30,6 +30,7 @@ struct control {
 /* The sum of these is the table. */
 static const struct control_method *const tables[] = {
     control_methods,
+    deployments_methods,
     pipelines_methods,
     telemetry_methods,
 };

@@ -4,6 +4,7 @@
 #include "daemon/daemon.h"
 
 #include "daemon/control.h"
+#include "daemon/deployments.h"
 #include "daemon/links.h"
 #include "daemon/meters.h"
 #include "daemon/notify.h"
@@ -114,6 +115,19 @@ static void close_pipelines(struct daemon *daemon)
     daemon->pipelines = NULL;
 }
 
+static int open_deployments(struct daemon *daemon, struct pith_error *err)
+{
+    return deployments_open(&daemon->deployments, daemon, err);
+}
+
+static void close_deployments(struct daemon *daemon)
+{
+    struct deployments *deployments = daemon->deployments;
+
+    daemon->deployments = NULL;
+    deployments_close(deployments, part_closed_user, daemon);
+}
+
 static int open_control(struct daemon *daemon, struct pith_error *err)
 {
     return control_open(&daemon->control, daemon, err);
@@ -137,6 +151,7 @@ static const struct part {
     {"links", links_open, close_links},
     {"telemetry", open_telemetry, close_telemetry},
     {"pipelines", open_pipelines, close_pipelines},
+    {"deployments", open_deployments, close_deployments},
     {"control", open_control, close_control},
 };
 #define PART_COUNT (sizeof parts / sizeof *parts)
@@ -246,6 +261,8 @@ static int swap_config(struct daemon *daemon, struct config *config, struct pith
         rc = pipelines_check(config, err);
     if (rc == 0)
         rc = links_reload(daemon, config, err);
+    if (rc == 0)
+        rc = deployments_reload(daemon->deployments, config, err);
     if (rc < 0)
         return rc;
     meters_reload(daemon->meters, config);

@@ -133,7 +133,8 @@ static void fleet_connected(void *user, bool session_present)
 
     say_online(daemon, daemon->fleet);
     say_info_on(daemon, daemon->fleet);
-    (void) session_present;
+    if (daemon->deployments)
+        deployments_connected(daemon->deployments, session_present);
 }
 
 static int open_one(struct daemon *daemon, struct mqtt **out, const char *name,
