@@ -1,0 +1,325 @@
+/* Every engine plugin that is built: what the ABI promises, with small graphs made here. */
+#include "libpith/plugin/plugins.h"
+#include "tests/testing.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pith/engine.h>
+
+static struct pith_plugins *plugins;
+
+/* Runs the test for each engine found. */
+#define EACH_ENGINE(engine)                                                                        \
+    for (size_t plugin_index = 0; plugin_index < pith_plugins_count(plugins); plugin_index++)      \
+        for (const struct pith_engine_ops *engine = engine_at(plugin_index); engine; engine = NULL)
+
+static const struct pith_engine_ops *engine_at(size_t index)
+{
+    const struct pith_plugin_entry *entry = pith_plugins_entry(plugins, index);
+
+    return entry->plugin && entry->plugin->kind == PITH_KIND_ENGINE ? entry->plugin->ops : NULL;
+}
+
+static uint32_t add_node(struct pith_graph *graph, const char *op, const char *name,
+                         const uint32_t *inputs, size_t count, int32_t dtype)
+{
+    uint32_t out, node;
+
+    assert_ok(pith_graph_add_value(graph, NULL, dtype, NULL, &out, NULL), NULL);
+    assert_int_equal(pith_graph_add_node(graph, "", op, name, inputs, count, &out, 1, &node, NULL),
+                     0);
+    return out;
+}
+
+static struct pith_graph *new_graph(void)
+{
+    struct pith_graph *graph;
+
+    assert_int_equal(pith_graph_new(&graph, "test", NULL), 0);
+    assert_int_equal(pith_graph_set_opset(graph, "", 17), 0);
+    return graph;
+}
+
+static void finish(struct pith_graph *graph, uint32_t output)
+{
+    struct pith_error err = {0};
+
+    assert_int_equal(pith_graph_add_output(graph, output), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+}
+
+static uint32_t add_input(struct pith_graph *graph, const char *name, int32_t dtype, uint32_t rank,
+                          const int64_t *dims)
+{
+    const struct pith_shape shape = pith_shape_of(rank, dims);
+    uint32_t value;
+
+    assert_int_equal(pith_graph_add_value(graph, name, dtype, &shape, &value, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, value), 0);
+    return value;
+}
+
+/* y = relu(a + b), of shape [batch, 3] */
+static struct pith_graph *sum_graph(int64_t batch)
+{
+    struct pith_graph *graph = new_graph();
+    const uint32_t in[2] = {add_input(graph, "a", PITH_FLOAT32, 2, (const int64_t[]){batch, 3}),
+                            add_input(graph, "b", PITH_FLOAT32, 2, (const int64_t[]){batch, 3})};
+    const uint32_t sum = add_node(graph, "Add", "sum", in, 2, PITH_FLOAT32);
+
+    finish(graph, add_node(graph, "Relu", "rectify", &sum, 1, PITH_FLOAT32));
+    return graph;
+}
+
+/* y = table[index] for index [2]: an index out of range shows only in a run */
+static struct pith_graph *gather_graph(void)
+{
+    struct pith_graph *graph = new_graph();
+    const uint32_t in[2] = {add_input(graph, "table", PITH_FLOAT32, 2, (const int64_t[]){4, 3}),
+                            add_input(graph, "index", PITH_INT64, 1, (const int64_t[]){2})};
+
+    finish(graph, add_node(graph, "Gather", "look_up", in, 2, PITH_FLOAT32));
+    return graph;
+}
+
+static struct pith_tensor view(int32_t dtype, uint32_t rank, const int64_t *dims, void *data,
+                               size_t bytes)
+{
+    return (struct pith_tensor){dtype, pith_shape_of(rank, dims), data, bytes};
+}
+
+static struct pith_session *compile(const struct pith_engine_ops *engine,
+                                    const struct pith_graph *graph, uint32_t profile)
+{
+    const struct pith_engine_options options = {
+        .size_bytes = sizeof options, .threads = 1, .profile = profile};
+    struct pith_session *session = NULL;
+    struct pith_error err = {0};
+
+    assert_ok(engine->supports(graph, NULL, NULL, &err), &err);
+    assert_ok(engine->compile(NULL, graph, &options, &session, &err), &err);
+    assert_non_null(session);
+    return session;
+}
+
+static void runs_a_graph_and_tells_its_outputs(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = sum_graph(1);
+        struct pith_session *session = compile(engine, graph, 0);
+        float a[3] = {1.0F, -2.0F, 3.0F}, b[3] = {0.5F, 0.5F, 0.5F};
+        const struct pith_tensor in[2] = {
+            view(PITH_FLOAT32, 2, (const int64_t[]){1, 3}, a, sizeof a),
+            view(PITH_FLOAT32, 2, (const int64_t[]){1, 3}, b, sizeof b)};
+        struct pith_tensor out = {0};
+        struct pith_error err = {0};
+
+        assert_ok(engine->run(session, in, 2, &out, 1, &err), &err);
+        assert_int_equal(out.dtype, PITH_FLOAT32);
+        assert_true(pith_shape_equal(&out.shape, &in[0].shape));
+        assert_int_equal(out.bytes, sizeof a);
+        assert_true(pith_tensor_get(&out, 0) == 1.5 && pith_tensor_get(&out, 1) == 0.0 &&
+                    pith_tensor_get(&out, 2) == 3.5);
+        assert_true(out.data != a && out.data != b);
+        engine->close(session);
+        pith_graph_free(graph);
+    }
+}
+
+static void names_each_node_that_it_cannot_run(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = new_graph();
+        const uint32_t in = add_input(graph, "a", PITH_FLOAT32, 1, (const int64_t[]){3});
+        const uint32_t out = add_node(graph, "NoSuchOperator", "strange", &in, 1, PITH_FLOAT32);
+        struct pith_error err = {0};
+
+        assert_int_equal(pith_graph_add_output(graph, out), 0);
+        if (pith_graph_validate(graph, &err) == 0) {
+            assert_int_equal(engine->supports(graph, NULL, NULL, &err), -ENOTSUP);
+            assert_non_null(strstr(err.text, "strange"));
+        }
+        pith_graph_free(graph);
+    }
+}
+
+static void refuses_inputs_of_another_shape_type_or_number(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = sum_graph(2);
+        struct pith_session *session = compile(engine, graph, 0);
+        float data[12] = {0};
+        const struct pith_tensor good = view(PITH_FLOAT32, 2, (const int64_t[]){2, 3}, data, 24);
+        const struct pith_tensor bad[] = {view(PITH_FLOAT32, 2, (const int64_t[]){1, 3}, data, 12),
+                                          view(PITH_FLOAT32, 2, (const int64_t[]){3, 2}, data, 24),
+                                          view(PITH_FLOAT32, 1, (const int64_t[]){6}, data, 24),
+                                          view(PITH_INT32, 2, (const int64_t[]){2, 3}, data, 24),
+                                          view(PITH_FLOAT32, 2, (const int64_t[]){2, 3}, data, 20)};
+        struct pith_tensor out[2] = {{0}};
+        struct pith_error err = {0};
+
+        for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+            const struct pith_tensor in[2] = {good, bad[i]};
+
+            assert_int_equal(engine->run(session, in, 2, out, 1, &err), -EINVAL);
+            assert_true(err.text[0] != 0);
+        }
+        assert_int_equal(engine->run(session, &good, 1, out, 1, &err), -EINVAL);
+        assert_int_equal(
+            engine->run(session, (const struct pith_tensor[]){good, good}, 2, out, 2, &err),
+            -EINVAL);
+        assert_ok(engine->run(session, (const struct pith_tensor[]){good, good}, 2, out, 1, &err),
+                  &err);
+        engine->close(session);
+        pith_graph_free(graph);
+    }
+}
+
+static void refuses_to_compile_an_unknown_shape(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = sum_graph(PITH_DIM_UNKNOWN);
+        const struct pith_shape shapes[2] = {{2, {5, 3}}, {2, {5, 3}}};
+        struct pith_engine_options options = {.size_bytes = sizeof options, .threads = 1};
+        struct pith_session *session = NULL;
+        struct pith_error err = {0};
+
+        assert_int_equal(engine->compile(NULL, graph, &options, &session, &err), -EINVAL);
+        assert_non_null(strstr(err.text, "\"a\""));
+        assert_null(session);
+        options.input_shapes = shapes;
+        assert_ok(engine->compile(NULL, graph, &options, &session, &err), &err);
+        engine->close(session);
+        pith_graph_free(graph);
+    }
+}
+
+static void two_sessions_do_not_disturb_each_other(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = sum_graph(1);
+        struct pith_session *first = compile(engine, graph, 0), *second = compile(engine, graph, 0);
+        float a[3] = {1, 2, 3}, b[3] = {10, 20, 30};
+        const struct pith_tensor x = view(PITH_FLOAT32, 2, (const int64_t[]){1, 3}, a, sizeof a),
+                                 y = view(PITH_FLOAT32, 2, (const int64_t[]){1, 3}, b, sizeof b);
+        struct pith_tensor out[2];
+        struct pith_error err = {0};
+
+        for (int round = 0; round < 3; round++) {
+            assert_ok(engine->run(first, (const struct pith_tensor[]){x, x}, 2, &out[0], 1, &err),
+                      &err);
+            assert_ok(engine->run(second, (const struct pith_tensor[]){y, y}, 2, &out[1], 1, &err),
+                      &err);
+            assert_true(pith_tensor_get(&out[0], 2) == 6.0 && pith_tensor_get(&out[1], 2) == 60.0);
+        }
+        engine->close(first);
+        assert_ok(engine->run(second, (const struct pith_tensor[]){x, y}, 2, &out[1], 1, &err),
+                  &err);
+        assert_true(pith_tensor_get(&out[1], 0) == 11.0);
+        engine->close(second);
+        pith_graph_free(graph);
+    }
+}
+
+static void an_index_from_data_that_is_wrong_names_the_node_and_harms_nothing(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = gather_graph();
+        struct pith_session *session = compile(engine, graph, 0);
+        float table[12] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+        int64_t index[2] = {3, 99};
+        const struct pith_tensor in[2] = {
+            view(PITH_FLOAT32, 2, (const int64_t[]){4, 3}, table, sizeof table),
+            view(PITH_INT64, 1, (const int64_t[]){2}, index, sizeof index)};
+        struct pith_tensor out = {0};
+        struct pith_error err = {0};
+
+        assert_int_equal(engine->run(session, in, 2, &out, 1, &err), -EINVAL);
+        assert_non_null(strstr(err.text, "look_up"));
+        index[1] = -1;
+        assert_ok(engine->run(session, in, 2, &out, 1, &err), &err);
+        assert_true(pith_tensor_get(&out, 0) == 9.0 && pith_tensor_get(&out, 5) == 11.0);
+        engine->close(session);
+        pith_graph_free(graph);
+    }
+}
+
+static void describes_its_steps(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = sum_graph(1);
+        struct pith_session *session = compile(engine, graph, 1);
+        struct pith_session_description about;
+        float a[3] = {1, 2, 3};
+        const struct pith_tensor x = view(PITH_FLOAT32, 2, (const int64_t[]){1, 3}, a, sizeof a);
+        struct pith_tensor out;
+        struct pith_error err = {0};
+
+        assert_ok(engine->run(session, (const struct pith_tensor[]){x, x}, 2, &out, 1, &err), &err);
+        if (engine->describe) {
+            assert_int_equal(engine->describe(session, &about), 0);
+            assert_true(about.step_count >= 1 && about.arena_bytes >= sizeof a);
+            assert_non_null(about.steps[0].kernel);
+            assert_int_equal(about.steps[0].run_count, 1);
+        }
+        engine->close(session);
+        engine->close(NULL);
+        pith_graph_free(graph);
+    }
+}
+
+static void there_is_an_engine(void **state)
+{
+    size_t count = 0;
+
+    (void) state;
+    EACH_ENGINE(engine)
+    count++;
+    assert_true(count >= 1);
+}
+
+static int open_plugins(void **state)
+{
+    struct pith_error err = {0};
+
+    (void) state;
+    return pith_plugins_open(&plugins, NULL, &err);
+}
+
+static int close_plugins(void **state)
+{
+    (void) state;
+    pith_plugins_free(plugins);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(there_is_an_engine),
+        cmocka_unit_test(runs_a_graph_and_tells_its_outputs),
+        cmocka_unit_test(names_each_node_that_it_cannot_run),
+        cmocka_unit_test(refuses_inputs_of_another_shape_type_or_number),
+        cmocka_unit_test(refuses_to_compile_an_unknown_shape),
+        cmocka_unit_test(two_sessions_do_not_disturb_each_other),
+        cmocka_unit_test(an_index_from_data_that_is_wrong_names_the_node_and_harms_nothing),
+        cmocka_unit_test(describes_its_steps),
+    };
+
+    return cmocka_run_group_tests_name("engine", tests, open_plugins, close_plugins);
+}

@@ -1,0 +1,375 @@
+/* The engine native: that running allocates nothing and asks nothing of the system, and that
+ * integer kernels give what executing Q and DQ literally gives. */
+#include "libpith/plugin/plugins.h"
+#include "tests/testing.h"
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <math.h>
+#include <pith/engine.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define SANITIZED 1
+#elif defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+static struct pith_plugins *plugins;
+static const struct pith_plugin *native;
+static const struct pith_engine_ops *engine;
+
+/* ---- counting allocations ---- */
+
+static volatile long allocation_count;
+
+#if !SANITIZED
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *memory, size_t bytes);
+void *__libc_memalign(size_t alignment, size_t bytes);
+
+void *malloc(size_t bytes)
+{
+    allocation_count++;
+    return __libc_malloc(bytes);
+}
+
+void *calloc(size_t count, size_t bytes)
+{
+    allocation_count++;
+    return __libc_calloc(count, bytes);
+}
+
+void *realloc(void *memory, size_t bytes)
+{
+    allocation_count++;
+    return __libc_realloc(memory, bytes);
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    allocation_count++;
+    return __libc_memalign(alignment, bytes);
+}
+#endif
+
+/* ---- graphs ---- */
+
+static uint32_t seed = 1;
+
+static float random_float(void)
+{
+    seed = seed * 1664525U + 1013904223U;
+    return (float) (seed >> 8) / (float) (1 << 23) - 1.0F;
+}
+
+static uint32_t add_constant(struct pith_graph *graph, int32_t dtype, uint32_t rank,
+                             const int64_t *dims)
+{
+    const struct pith_shape shape = pith_shape_of(rank, dims);
+    struct pith_tensor tensor;
+    struct pith_error err = {0};
+    uint32_t value;
+
+    assert_ok(pith_tensor_alloc(&tensor, dtype, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        pith_tensor_set(&tensor, i, (double) random_float() * (dtype == PITH_INT8 ? 120.0 : 0.5));
+    assert_ok(pith_graph_add_constant(graph, NULL, &tensor, &value, &err), &err);
+    pith_tensor_free(&tensor);
+    return value;
+}
+
+/* One grid for all, or one a channel where channels > 0. */
+static void set_grid(struct pith_graph *graph, uint32_t value, int32_t dtype, float scale,
+                     int32_t zero, int32_t axis, size_t channels)
+{
+    float scales[64];
+    int32_t zeros[64];
+    const struct pith_quantization q = {dtype, axis, 0, channels ? channels : 1, scales, zeros};
+
+    for (size_t i = 0; i < q.count; i++) {
+        scales[i] = scale * (1.0F + 0.1F * (float) i);
+        zeros[i] = zero;
+    }
+    assert_int_equal(pith_value_set_quantization(graph, value, &q), 0);
+}
+
+static uint32_t add_node(struct pith_graph *graph, const char *op, const uint32_t *inputs,
+                         size_t count, uint32_t *out_node)
+{
+    uint32_t out, node;
+
+    assert_int_equal(pith_graph_add_value(graph, NULL, PITH_FLOAT32, NULL, &out, NULL), 0);
+    assert_int_equal(pith_graph_add_node(graph, "", op, op, inputs, count, &out, 1, &node, NULL),
+                     0);
+    if (out_node)
+        *out_node = node;
+    return out;
+}
+
+struct net {
+    int64_t channels, size, features;
+    bool quantized, is_signed;
+};
+
+static void grid(struct pith_graph *graph, const struct net *net, uint32_t value, float scale,
+                 int32_t zero)
+{
+    if (net->quantized)
+        set_grid(graph, value, net->is_signed ? PITH_INT8 : PITH_UINT8, scale,
+                 net->is_signed ? zero - 128 : zero, 0, 0);
+}
+
+/* A small net with what real ones have: convolutions (3x3 with padding and Relu, depthwise with
+ * stride, 1x1), a residual addition, Sigmoid, pooling, and a product at the end. */
+static struct pith_graph *build(const struct net *net)
+{
+    const int32_t weight = net->quantized ? PITH_INT8 : PITH_FLOAT32;
+    const int64_t c = net->channels;
+    const struct pith_shape shape = {4, {1, 3, net->size, net->size}};
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t x, y, z, node, in[3];
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    grid(graph, net, x, 0.01F, 117);
+
+    in[0] = x;
+    in[1] = add_constant(graph, weight, 4, (const int64_t[]){c, 3, 3, 3});
+    in[2] = add_constant(graph, PITH_FLOAT32, 1, (const int64_t[]){c});
+    if (net->quantized)
+        set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, (size_t) c);
+    y = add_node(graph, "Conv", in, 3, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "pads", (const int64_t[]){1, 1, 1, 1}, 4), 0);
+    y = add_node(graph, "Relu", &y, 1, NULL);
+    grid(graph, net, y, 0.02F, 0);
+
+    in[0] = y;
+    in[1] = add_constant(graph, weight, 4, (const int64_t[]){c, 1, 3, 3});
+    if (net->quantized)
+        set_grid(graph, in[1], PITH_INT8, 0.005F, 0, 0, (size_t) c);
+    z = add_node(graph, "Conv", in, 2, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "group", c), 0);
+    assert_int_equal(pith_node_set_ints(graph, node, "pads", (const int64_t[]){1, 1, 1, 1}, 4), 0);
+    grid(graph, net, z, 0.05F, 99);
+    in[0] = z;
+    z = add_node(graph, "Sigmoid", in, 1, NULL);
+    grid(graph, net, z, 1.0F / 256.0F, 0);
+    in[0] = y;
+    in[1] = z;
+    y = add_node(graph, "Add", in, 2, NULL);
+    grid(graph, net, y, 0.025F, 3);
+    in[0] = y;
+    y = add_node(graph, "MaxPool", in, 1, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "kernel_shape", (const int64_t[]){2, 2}, 2),
+                     0);
+    assert_int_equal(pith_node_set_ints(graph, node, "strides", (const int64_t[]){2, 2}, 2), 0);
+    grid(graph, net, y, 0.025F, 3);
+    in[0] = y;
+    y = add_node(graph, "GlobalAveragePool", in, 1, NULL);
+    grid(graph, net, y, 0.01F, 3);
+    in[0] = y;
+    y = add_node(graph, "Flatten", in, 1, NULL);
+    grid(graph, net, y, 0.01F, 3);
+    in[0] = y;
+    in[1] = add_constant(graph, weight, 2, (const int64_t[]){net->features, c});
+    in[2] = add_constant(graph, PITH_FLOAT32, 1, (const int64_t[]){net->features});
+    if (net->quantized)
+        set_grid(graph, in[1], PITH_INT8, 0.003F, 0, 0, (size_t) net->features);
+    y = add_node(graph, "Gemm", in, 3, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "transB", 1), 0);
+    grid(graph, net, y, 0.02F, 128);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static struct pith_session *compile(const struct pith_graph *graph, bool plain)
+{
+    struct pith_option_value values[2] = {{.integer = plain}, {.integer = 64}};
+    const struct pith_engine_options options = {
+        .size_bytes = sizeof options, .threads = 1, .options = values};
+    struct pith_session *session = NULL;
+    struct pith_error err = {0};
+
+    assert_ok(engine->compile(NULL, graph, &options, &session, &err), &err);
+    return session;
+}
+
+static struct pith_tensor random_input(const struct net *net)
+{
+    const struct pith_shape shape = {4, {1, 3, net->size, net->size}};
+    struct pith_tensor x;
+    struct pith_error err = {0};
+
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) x.data)[i] = random_float();
+    return x;
+}
+
+/* ---- tests ---- */
+
+static void running_allocates_nothing(void **state)
+{
+    (void) state;
+    for (int quantized = 0; quantized < 2; quantized++) {
+        const struct net net = {8, 13, 5, quantized, false};
+        struct pith_graph *graph = build(&net);
+        struct pith_session *session = compile(graph, false);
+        struct pith_tensor x = random_input(&net), y;
+        struct pith_error err = {0};
+        long before;
+
+        assert_ok(engine->run(session, &x, 1, &y, 1, &err), &err);
+        before = allocation_count;
+        for (int i = 0; i < 10; i++)
+            if (engine->run(session, &x, 1, &y, 1, &err) < 0)
+                break;
+        assert_int_equal(allocation_count, before);
+        if (!SANITIZED)
+            assert_true(before > 0); /* they are counted */
+        engine->close(session);
+        pith_graph_free(graph);
+        pith_tensor_free(&x);
+    }
+}
+
+/* In strict mode the kernel kills a process that makes any call but read, write and _exit. */
+static void running_makes_no_system_call(void **state)
+{
+    const struct net net = {8, 13, 5, true, true};
+    struct pith_graph *graph = build(&net);
+    struct pith_session *session = compile(graph, false);
+    struct pith_tensor x = random_input(&net), y;
+    int status = 0;
+    pid_t child;
+
+    (void) state;
+    if (SANITIZED) /* a sanitizer's own calls would be caught */
+        skip();
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        int rc;
+
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0)
+            _exit(77);
+        rc = engine->run(session, &x, 1, &y, 1, NULL);
+        (void) syscall(SYS_exit, rc < 0); /* _exit is exit_group, which strict mode kills for */
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    engine->close(session);
+    pith_graph_free(graph);
+    pith_tensor_free(&x);
+}
+
+static bool has_step(struct pith_session *session, const char *kernel)
+{
+    struct pith_session_description about;
+
+    assert_int_equal(engine->describe(session, &about), 0);
+    for (size_t i = 0; i < about.step_count; i++)
+        if (strcmp(about.steps[i].kernel, kernel) == 0)
+            return true;
+    return false;
+}
+
+/* At most one step of the output's grid off, and nearly always none: both forms round the same
+ * reals, but for the order of a few float operations. */
+static void integer_kernels_give_what_q_and_dq_give(void **state)
+{
+    int64_t total = 0, different = 0;
+
+    (void) state;
+    for (int round = 0; round < 60; round++) {
+        const struct net net = {1 + round % 9, 4 + round % 11, 1 + round % 7, true, round % 2};
+        struct pith_graph *graph = build(&net);
+        struct pith_session *integer = compile(graph, false), *plain = compile(graph, true);
+        struct pith_tensor x = random_input(&net), got, want;
+        struct pith_error err = {0};
+
+        assert_ok(engine->run(integer, &x, 1, &got, 1, &err), &err);
+        assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+        assert_true(has_step(integer, "conv_s8") && has_step(integer, "gemm_s8") &&
+                    has_step(integer, "add_s8"));
+        assert_true(has_step(integer, "table_8") && has_step(integer, "global_average_s8"));
+        assert_false(has_step(plain, "conv_s8"));
+        for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) {
+            const double steps = fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) / 0.02;
+
+            assert_true(steps < 1.01);
+            different += steps > 0.5;
+            total++;
+        }
+        engine->close(integer);
+        engine->close(plain);
+        pith_graph_free(graph);
+        pith_tensor_free(&x);
+    }
+    assert_true(different * 100 <= total);
+}
+
+static void a_graph_past_the_memory_limit_is_refused(void **state)
+{
+    const struct net net = {8, 1500, 5, false, false};
+    struct pith_graph *graph = build(&net);
+    struct pith_option_value values[2] = {{.integer = 0}, {.integer = 1}};
+    const struct pith_engine_options options = {
+        .size_bytes = sizeof options, .threads = 1, .options = values};
+    struct pith_session *session = NULL;
+    struct pith_error err = {0};
+
+    (void) state;
+    assert_int_equal(engine->compile(NULL, graph, &options, &session, &err), -EFBIG);
+    assert_non_null(strstr(err.text, "limit"));
+    assert_null(session);
+    pith_graph_free(graph);
+}
+
+static int open_engine(void **state)
+{
+    struct pith_error err = {0};
+
+    (void) state;
+    if (pith_plugins_open(&plugins, NULL, &err) < 0 ||
+        pith_plugins_find(plugins, PITH_KIND_ENGINE, "native", &native, &err) < 0) {
+        print_message("# %s\n", pith_error_text(&err));
+        return -1;
+    }
+    engine = native->ops;
+    return 0;
+}
+
+static int close_engine(void **state)
+{
+    (void) state;
+    pith_plugins_free(plugins);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(running_allocates_nothing),
+        cmocka_unit_test(running_makes_no_system_call),
+        cmocka_unit_test(integer_kernels_give_what_q_and_dq_give),
+        cmocka_unit_test(a_graph_past_the_memory_limit_is_refused),
+    };
+
+    return cmocka_run_group_tests_name("native", tests, open_engine, close_engine);
+}
