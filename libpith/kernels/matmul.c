@@ -82,7 +82,7 @@ static void batch_offsets(const struct matmul *m, int64_t batch, int64_t *out_a,
 /* Packs B where it is known, and asks for scratch where not. */
 static int plan_packing(struct pith_step *step, struct matmul *m)
 {
-    const int64_t matrices = m->b_batched ? m->batches : 1;
+    const int64_t matrices = m->b_batched || m->batches == 0 ? m->batches : 1;
     int64_t bytes;
 
     m->packed = pith_gemm_packed(m->form, m->depth, m->cols);

@@ -216,10 +216,9 @@ static int layer_prepare(struct pith_step *step, struct pith_error *err)
     r->bias_count = pith_step_has(step, 2) ? pith_shape_elements(&step->input[2].shape) : 1;
     if (r->scale_count < 1 || r->bias_count < 1 || r->length % r->scale_count != 0 ||
         r->length % r->bias_count != 0)
-        return r->length == 0 ? 0
-                              : pith_step_fail(step, err, -EINVAL,
-                                               "scale and bias must repeat over %lld elements",
-                                               (long long) r->length);
+        if (r->length != 0) /* over nothing, anything repeats */
+            return pith_step_fail(step, err, -EINVAL, "scale and bias must repeat over %lld elements",
+                                  (long long) r->length);
     for (size_t i = 1; i < 3; i++)
         if (taken(step, i) && pith_shape_elements(&step->output[i].shape) != r->count)
             return pith_step_fail(step, err, -EINVAL, "output %zu has one entry a row", i);
