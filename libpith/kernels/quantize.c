@@ -48,7 +48,7 @@ static int plan_axis(struct pith_step *step, struct grid *g, const struct pith_s
     g->axis = x->dim[axis];
     g->inner = pith_dims_product(x, axis + 1, x->rank);
     g->block = block;
-    g->scales_axis = block ? (g->axis + block - 1) / block : g->axis;
+    g->scales_axis = block ? g->axis / block + (g->axis % block != 0) : g->axis;
     g->count = block ? g->outer * g->scales_axis * g->inner : g->axis;
     (void) step;
     (void) err;
