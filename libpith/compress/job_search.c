@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COARSER_TRIED 3 /* graphs that are tried for one step to fewer bytes */
+
 struct candidate {
     size_t levels[PITH_MANIFEST_MAX_GRAPHS];
     struct pith_comparison comparison;
@@ -179,6 +181,14 @@ bool job_budget_allows(const struct job *job, const struct pith_comparison *comp
     return fidelity >= job->manifest->min_fidelity_ratio - 1e-9;
 }
 
+/* Whether a decides more like the original than b does. */
+static bool nearer(const struct candidate *a, const struct candidate *b)
+{
+    if (a->comparison.same != b->comparison.same)
+        return a->comparison.same > b->comparison.same;
+    return a->comparison.error_ratio < b->comparison.error_ratio;
+}
+
 /* Whether a is the better way on from here: what is allowed, then fewer bytes among those; else
  * nearer to allowed. */
 static bool better(const struct job *job, const struct candidate *a, const struct candidate *b)
@@ -190,9 +200,7 @@ static bool better(const struct job *job, const struct candidate *a, const struc
         return a_allowed;
     if (a_allowed)
         return a->facts.bytes < b->facts.bytes;
-    if (a->comparison.same != b->comparison.same)
-        return a->comparison.same > b->comparison.same;
-    return a->comparison.error_ratio < b->comparison.error_ratio;
+    return nearer(a, b);
 }
 
 /* ---- searching ---- */
@@ -301,15 +309,28 @@ static bool bytes_fit(const struct job *job, const struct candidate *candidate)
     return job->budget.max_bytes == 0 || candidate->facts.bytes <= (double) job->budget.max_bytes;
 }
 
-/* The graph that loses most bytes by one level, among those whose bit in `refused` isn't set.
- * SIZE_MAX: none is left. */
-static int largest_saving(struct job *job, const struct candidate *at, uint32_t refused,
-                          size_t *out, struct pith_error *err)
+struct saving {
+    size_t graph;
+    double bytes; /* less, one level coarser */
+};
+
+static int largest_first(const void *a, const void *b)
 {
-    double most = 0;
+    const struct saving *x = a, *y = b;
+
+    if (x->bytes != y->bytes)
+        return x->bytes > y->bytes ? -1 : 1;
+    return x->graph < y->graph ? -1 : x->graph > y->graph;
+}
+
+/* What each graph would save, the largest saving first; those whose bit in `refused` is set are
+ * left out. */
+static int list_savings(struct job *job, const struct candidate *at, uint32_t refused,
+                        struct saving *savings, size_t *out_count, struct pith_error *err)
+{
     int rc = 0;
 
-    *out = SIZE_MAX;
+    *out_count = 0;
     for (size_t i = 0; rc == 0 && i < job->graph_count; i++) {
         struct candidate tried = *at;
         bool usable;
@@ -324,41 +345,62 @@ static int largest_saving(struct job *job, const struct candidate *at, uint32_t 
         if (rc < 0 || !usable)
             continue;
         sum_facts(job, tried.levels, &tried.facts);
-        if (at->facts.bytes - tried.facts.bytes > most) {
-            most = at->facts.bytes - tried.facts.bytes;
-            *out = i;
+        if (tried.facts.bytes < at->facts.bytes)
+            savings[(*out_count)++] =
+                (struct saving){.graph = i, .bytes = at->facts.bytes - tried.facts.bytes};
+    }
+    if (rc == 0 && *out_count > 1)
+        qsort(savings, *out_count, sizeof *savings, largest_first);
+    return rc;
+}
+
+/* Of the graphs that alone save what is missing, a few are tried, and the one that changes
+ * decisions least goes coarser; where none saves so much, it is the one that saves most. */
+static int go_coarser_once(struct job *job, struct candidate *at, uint32_t *refused,
+                           int64_t *evaluations, bool *out_left, struct pith_error *err)
+{
+    struct saving savings[PITH_MANIFEST_MAX_GRAPHS];
+    uint64_t started_ns = pith_monotonic_ns();
+    struct candidate best = {0};
+    size_t count, best_graph = SIZE_MAX;
+    int rc = list_savings(job, at, *refused, savings, &count, err);
+
+    *out_left = rc == 0 && count > 0;
+    for (size_t i = 0; rc == 0 && i < count && i<COARSER_TRIED && * evaluations> 0; i++) {
+        struct candidate tried = *at;
+
+        tried.levels[savings[i].graph]--;
+        sum_facts(job, tried.levels, &tried.facts);
+        if (i > 0 && !bytes_fit(job, &tried))
+            break;
+        rc = evaluate(job, &tried, err);
+        --*evaluations;
+        if (rc < 0)
+            break;
+        if (!job_budget_allows(job, &tried.comparison)) {
+            *refused |= UINT32_C(1) << savings[i].graph;
+        } else if (best_graph == SIZE_MAX || nearer(&tried, &best)) {
+            best = tried;
+            best_graph = savings[i].graph;
         }
+    }
+    if (rc == 0 && best_graph != SIZE_MAX) {
+        add_move_step(job, at, &best, best_graph, started_ns);
+        *at = best;
     }
     return rc;
 }
 
-/* While the bytes don't fit, the graph that saves most goes coarser, if what the chain decides
- * still allows it. */
+/* While the bytes don't fit, a graph goes coarser, if what the chain decides still allows it. */
 static int go_coarser(struct job *job, struct candidate *at, int64_t evaluations,
                       struct pith_error *err)
 {
     uint32_t refused = 0; /* a bit a graph; PITH_MANIFEST_MAX_GRAPHS is 32 */
+    bool left = true;
     int rc = 0;
 
-    while (rc == 0 && !bytes_fit(job, at) && evaluations-- > 0 && !job_deadline_passed(job)) {
-        uint64_t started_ns = pith_monotonic_ns();
-        struct candidate tried = *at;
-        size_t graph;
-
-        rc = largest_saving(job, at, refused, &graph, err);
-        if (rc < 0 || graph == SIZE_MAX)
-            break;
-        tried.levels[graph]--;
-        rc = evaluate(job, &tried, err);
-        if (rc < 0)
-            break;
-        if (job_budget_allows(job, &tried.comparison)) {
-            add_move_step(job, at, &tried, graph, started_ns);
-            *at = tried;
-        } else {
-            refused |= UINT32_C(1) << graph;
-        }
-    }
+    while (rc == 0 && left && !bytes_fit(job, at) && evaluations > 0 && !job_deadline_passed(job))
+        rc = go_coarser_once(job, at, &refused, &evaluations, &left, err);
     return rc;
 }
 
