@@ -80,6 +80,8 @@ static int open_chains(struct job *job)
         rc = version_open_chain_on_thread(job->version, &tried, &job->err);
         pith_chain_close(tried);
     }
+    if (rc == 0)
+        version_page_out_on_thread(job->version);
     return rc;
 }
 

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static char *copy(const char *text, bool *failed)
 {
@@ -140,6 +142,26 @@ static int open_chain(const struct version *version, const struct pith_graph *co
     };
 
     return pith_chain_open(out, version->manifest, graphs, &options, err);
+}
+
+/* Constants that a session has packed are read no more; those that it uses where they lie come back
+ * when they are. */
+void version_page_out_on_thread(const struct version *version)
+{
+    const uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
+
+    for (size_t i = 0; i < version->manifest->graph_count; i++) {
+        const struct pith_graph *graph = version->graphs[i];
+        for (uint32_t value = 0; value < pith_graph_value_limit(graph); value++) {
+            const struct pith_tensor *constant = pith_value_constant(graph, value);
+            uintptr_t from, to;
+            if (!constant || constant->bytes < page)
+                continue;
+            from = (uintptr_t) constant->data & ~(page - 1);
+            to = ((uintptr_t) constant->data + constant->bytes + page - 1) & ~(page - 1);
+            (void) madvise((void *) from, to - from, MADV_PAGEOUT); /* best effort */
+        }
+    }
 }
 
 int version_open_chain_on_thread(const struct version *version, struct pith_chain **out,

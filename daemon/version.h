@@ -31,6 +31,9 @@ int version_load_on_thread(struct version *version, const struct pith_plugins *p
                            struct pith_error *err) PITH_CHECKED;
 int version_open_chain_on_thread(const struct version *version, struct pith_chain **out, struct pith_error *err) PITH_CHECKED;
 
+/* Gives back the memory of what the chains have copied. */
+void version_page_out_on_thread(const struct version *version);
+
 struct original { /* a chain of the original, with graphs of its own: for fidelity */
     struct pith_chain *chain;
     struct pith_graph *graphs[PITH_MANIFEST_MAX_GRAPHS];
