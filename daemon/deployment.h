@@ -77,7 +77,7 @@ struct model {
     bool job_done;           /* result.json is there */
     bool held;               /* fetching waits for a sweep of the store */
     double done_ratio;       /* of the state */
-    char progress[192];
+    char progress[256];
     int64_t chunk_count, missing_count;
 
     struct change *change;   /* the write under way; no other is begun before it is on disk */
