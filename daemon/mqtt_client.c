@@ -157,6 +157,7 @@ void mqtt_client_publish(struct mqtt_client *client, unsigned slot,
     (void) pthread_mutex_lock(&client->mutex);
     into->in_flight = true;
     into->token = 0;
+    into->sending++;
     (void) pthread_mutex_unlock(&client->mutex);
     into->command = (struct mqtt_command){
         .kind = MQTT_COMMAND_PUBLISH, .publication = publication, .slot = slot};

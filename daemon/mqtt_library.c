@@ -176,8 +176,12 @@ void mqtt_library_publish(struct mqtt_client *client, const struct mqtt_command 
     struct mqtt_slot *slot = &client->slots[command->slot];
     MQTTAsync_message message = MQTTAsync_message_initializer;
     MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
+    uint64_t sending = 0;
     int rc = MQTTASYNC_DISCONNECTED;
 
+    (void) pthread_mutex_lock(&client->mutex);
+    sending = slot->sending;
+    (void) pthread_mutex_unlock(&client->mutex);
     message.payload = (void *) (uintptr_t) publication->payload; /* only read */
     message.payloadlen = (int) publication->bytes;
     message.qos = publication->qos;
@@ -196,7 +200,8 @@ void mqtt_library_publish(struct mqtt_client *client, const struct mqtt_command 
         rc = MQTTAsync_sendMessage(client->library, publication->topic, &message, &response);
     MQTTProperties_free(&message.properties);
     (void) pthread_mutex_lock(&client->mutex);
-    if (rc == MQTTASYNC_SUCCESS && slot->in_flight)
+    /* The answer may have come already, and the slot may hold the next publish. */
+    if (rc == MQTTASYNC_SUCCESS && slot->in_flight && slot->sending == sending)
         slot->token = response.token;
     (void) pthread_mutex_unlock(&client->mutex);
     if (rc != MQTTASYNC_SUCCESS &&

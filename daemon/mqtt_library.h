@@ -35,7 +35,8 @@ struct mqtt_slot { /* what a publish's callbacks get: lives as long as the clien
     struct mqtt_client *client;
     unsigned index;
     bool in_flight;
-    int token; /* 0: not known yet */
+    int token;        /* 0: not known yet */
+    uint64_t sending; /* counts what was sent in this slot */
     struct mqtt_command command;
 };
 
