@@ -12,6 +12,8 @@ extern const struct pith_kernel pith_kernels_recurrent[];
 extern const struct pith_kernel pith_kernels_resize[];
 extern const struct pith_kernel pith_kernels_conv_transpose[];
 extern const struct pith_kernel pith_kernels_sample[];
+extern const struct pith_kernel pith_kernels_detect[];
+extern const struct pith_kernel pith_kernels_einsum[];
 extern const struct pith_kernel pith_kernels_pool[];
 extern const struct pith_kernel pith_kernels_softmax[];
 extern const struct pith_kernel pith_kernels_normalize[];

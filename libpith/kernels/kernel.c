@@ -17,6 +17,8 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_conv,
     pith_kernels_matmul,
     pith_kernels_quantize,
+    pith_kernels_einsum,
+    pith_kernels_detect,
     pith_kernels_sample,
     pith_kernels_conv_transpose,
     pith_kernels_resize,
