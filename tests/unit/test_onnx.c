@@ -1,7 +1,9 @@
-/* Reading ONNX: the real models. */
+/* Reading and writing ONNX: the real models, and every way in which a tensor holds its numbers. */
 #include "tests/testing.h"
 
 #include "libpith/formats/onnx.h"
+#include "tests/unit/onnx_build.h"
+#include <errno.h>
 #include <glob.h>
 
 #define LIMIT_BYTES ((size_t) 1 << 30)
@@ -30,10 +32,193 @@ static void real_models_are_read(void **state)
     globfree(&found);
 }
 
+/* Written plain and compressed, read again: the same graph. */
+static void real_models_are_written_and_read_again(void **state)
+{
+    const char *const names[] = {"model.onnx", "model.onnx.zst"};
+    char folder[] = "/tmp/pith-onnx-XXXXXX";
+    struct pith_graph *graph = NULL;
+    struct pith_graph_size size;
+    struct pith_error err = {0};
+    char path[512];
+
+    (void) state;
+    skip_without_data();
+    assert_non_null(mkdtemp(folder));
+    (void) snprintf(path, sizeof path, "%s/models/silero_vad/silero_vad.onnx", testing_data());
+    assert_ok(pith_onnx_open(&graph, path, LIMIT_BYTES, &err), &err);
+    pith_graph_measure(graph, &size);
+    for (size_t i = 0; i < 2; i++) {
+        struct pith_graph *back = NULL;
+        struct pith_graph_size again;
+        size_t bytes = 0;
+
+        (void) snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        assert_ok(pith_onnx_save(graph, path, &bytes, &err), &err);
+        assert_true(bytes > 100000);
+        assert_int_equal(i ? pith_onnx_open(&back, path, 1000, &err) : -EFBIG, -EFBIG);
+        assert_ok(pith_onnx_open(&back, path, LIMIT_BYTES, &err), &err);
+        pith_graph_measure(back, &again);
+        assert_int_equal(again.nodes, size.nodes);
+        assert_int_equal(again.parameters, size.parameters);
+        assert_int_equal(again.nonzero, size.nonzero);
+        pith_graph_free(back);
+        assert_int_equal(unlink(path), 0);
+    }
+    pith_graph_free(graph);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+/* ---- tensors ---- */
+
+static struct pith_tensor parse_tensor(struct pith_buffer *message)
+{
+    struct pith_tensor tensor = {0};
+    struct pith_error err = {0};
+
+    assert_ok(pith_onnx_parse_tensor(&tensor, NULL, message->data, message->bytes, &err), &err);
+    pith_buffer_done(message);
+    return tensor;
+}
+
+static size_t put_varint(uint8_t *to, uint64_t value)
+{
+    size_t count = 0;
+
+    for (; value > 0x7f; value >>= 7)
+        to[count++] = (uint8_t) (value | 0x80);
+    to[count++] = (uint8_t) value;
+    return count;
+}
+
+/* A tensor of two numbers whose list holds these varints, packed and not. */
+static void expect_integers(int32_t dtype, uint32_t field, int64_t first, int64_t second,
+                            double wanted_first, double wanted_second)
+{
+    for (int packed = 0; packed < 2; packed++) {
+        struct pith_buffer message = {0};
+        struct pith_tensor tensor;
+        uint8_t list[20];
+        size_t bytes = put_varint(list, (uint64_t) first);
+
+        bytes += put_varint(list + bytes, (uint64_t) second);
+        proto_put_int(&message, TENSOR_DIMS, 2);
+        proto_put_int(&message, TENSOR_DATA_TYPE, dtype);
+        if (packed) {
+            proto_put_bytes(&message, field, list, bytes);
+        } else {
+            proto_put_int(&message, field, first);
+            proto_put_int(&message, field, second);
+        }
+        tensor = parse_tensor(&message);
+        assert_int_equal(tensor.dtype, dtype);
+        assert_true(pith_tensor_aligned(&tensor));
+        assert_float_equal(pith_tensor_get(&tensor, 0), wanted_first, 0);
+        assert_float_equal(pith_tensor_get(&tensor, 1), wanted_second, 0);
+        pith_tensor_free(&tensor);
+    }
+}
+
+static void lists_of_integers_hold_every_type(void **state)
+{
+    (void) state;
+    expect_integers(PITH_INT32, TENSOR_INT32_DATA, -7, 1 << 30, -7, 1 << 30);
+    expect_integers(PITH_INT16, TENSOR_INT32_DATA, -7, 32767, -7, 32767);
+    expect_integers(PITH_INT8, TENSOR_INT32_DATA, -128, 0xff, -128, -1); /* sign-extended or not */
+    expect_integers(PITH_UINT16, TENSOR_INT32_DATA, 65535, 0, 65535, 0);
+    expect_integers(PITH_UINT8, TENSOR_INT32_DATA, 255, 1, 255, 1);
+    expect_integers(PITH_BOOL, TENSOR_INT32_DATA, 1, 0, 1, 0);
+    expect_integers(PITH_FLOAT16, TENSOR_INT32_DATA, 0x3c00, 0xc000, 1, -2);
+    expect_integers(PITH_BFLOAT16, TENSOR_INT32_DATA, 0x3f80, 0xc000, 1, -2);
+    expect_integers(PITH_FLOAT8E4M3FN, TENSOR_INT32_DATA, 0x38, 0xb8, 1, -1);
+    expect_integers(PITH_FLOAT8E5M2, TENSOR_INT32_DATA, 0x3c, 0xbc, 1, -1);
+    expect_integers(PITH_INT64, TENSOR_INT64_DATA, -5, INT64_C(1) << 40, -5, 0x1p40);
+    expect_integers(PITH_UINT32, TENSOR_UINT64_DATA, UINT32_MAX, 3, UINT32_MAX, 3);
+    expect_integers(PITH_UINT64, TENSOR_UINT64_DATA, -1, 3, 0x1p64, 3);
+}
+
+static void int4_comes_two_a_byte(void **state)
+{
+    struct pith_buffer message = {0};
+    struct pith_tensor tensor;
+
+    (void) state;
+    proto_put_int(&message, TENSOR_DIMS, 3);
+    proto_put_int(&message, TENSOR_DATA_TYPE, PITH_INT4);
+    proto_put_int(&message, TENSOR_INT32_DATA, 0x8f);
+    proto_put_int(&message, TENSOR_INT32_DATA, 0x03);
+    tensor = parse_tensor(&message);
+    assert_int_equal(pith_tensor_get_int(&tensor, 0), -1);
+    assert_int_equal(pith_tensor_get_int(&tensor, 1), -8);
+    assert_int_equal(pith_tensor_get_int(&tensor, 2), 3);
+    pith_tensor_free(&tensor);
+}
+
+static void lists_of_floats_are_read_packed_or_not(void **state)
+{
+    const float pair[] = {1.5f, -2.5f};
+    const double wide[] = {0.1, -1e300};
+    struct pith_buffer message = {0};
+    struct pith_tensor tensor;
+
+    (void) state;
+    proto_put_int(&message, TENSOR_DIMS, 4);
+    proto_put_int(&message, TENSOR_DATA_TYPE, PITH_FLOAT32);
+    proto_put_float(&message, TENSOR_FLOAT_DATA, 0.25f);
+    proto_put_bytes(&message, TENSOR_FLOAT_DATA, pair, sizeof pair);
+    proto_put_float(&message, TENSOR_FLOAT_DATA, 8);
+    tensor = parse_tensor(&message);
+    assert_float_equal(pith_tensor_get(&tensor, 2), -2.5, 0);
+    assert_float_equal(pith_tensor_get(&tensor, 3), 8, 0);
+    pith_tensor_free(&tensor);
+    proto_put_int(&message, TENSOR_DATA_TYPE, PITH_FLOAT64);
+    proto_put_int(&message, TENSOR_DIMS, 2);
+    proto_put_bytes(&message, TENSOR_DOUBLE_DATA, wide, sizeof wide);
+    tensor = parse_tensor(&message);
+    assert_float_equal(pith_tensor_get(&tensor, 0), 0.1, 0);
+    pith_tensor_free(&tensor);
+    proto_put_int(&message, TENSOR_DATA_TYPE, PITH_COMPLEX64); /* a scalar: real, imaginary */
+    proto_put_bytes(&message, TENSOR_FLOAT_DATA, pair, sizeof pair);
+    tensor = parse_tensor(&message);
+    assert_int_equal(tensor.bytes, 8);
+    assert_float_equal(pith_tensor_get(&tensor, 0), 1.5, 0);
+    pith_tensor_free(&tensor);
+}
+
+/* As files of IR version 3 have it, RFB-320 among them. */
+static void constants_among_the_inputs_are_constants(void **state)
+{
+    const int64_t dims[] = {2};
+    const float ones[] = {1, 1};
+    struct pith_buffer file = {0};
+    size_t begun = begin_model(&file);
+    struct pith_graph *graph = NULL;
+    struct pith_error err = {0};
+
+    (void) state;
+    put_value(&file, GRAPH_INPUT, "w", PITH_FLOAT32, dims, 1);
+    put_value(&file, GRAPH_INPUT, "x", PITH_FLOAT32, dims, 1);
+    put_value(&file, GRAPH_OUTPUT, "y", PITH_FLOAT32, dims, 1);
+    put_node(&file, "Add", "add", "x,w", "y");
+    put_raw(&file, "w", PITH_FLOAT32, dims, 1, ones, sizeof ones);
+    end_model(&file, begun, 13);
+    assert_ok(pith_onnx_parse(&graph, file.data, file.bytes, &err), &err);
+    assert_int_equal(pith_graph_input_count(graph), 1);
+    assert_string_equal(pith_value_name(graph, pith_graph_input(graph, 0)), "x");
+    assert_non_null(pith_value_constant(graph, pith_graph_find_value(graph, "w")));
+    pith_graph_free(graph);
+    pith_buffer_done(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(real_models_are_read),
+        cmocka_unit_test(real_models_are_written_and_read_again),
+        cmocka_unit_test(lists_of_integers_hold_every_type),
+        cmocka_unit_test(int4_comes_two_a_byte),
+        cmocka_unit_test(lists_of_floats_are_read_packed_or_not),
+        cmocka_unit_test(constants_among_the_inputs_are_constants),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
