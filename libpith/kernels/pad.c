@@ -17,6 +17,8 @@ struct pad {
     double value[2]; /* the constant's bytes */
 };
 
+#define PAD_MAX_COUNT ((size_t) 2 * PITH_MAX_RANK) /* a begin and an end for each axis */
+
 enum pad_mode { PAD_CONSTANT, PAD_EDGE, PAD_REFLECT, PAD_WRAP };
 
 /* Where the element `at` steps from the input's start comes from. dim > 0, but for PAD_CONSTANT. */
@@ -61,7 +63,7 @@ static int pad_mode_of(struct pith_step *step, enum pad_mode *out, struct pith_e
 static int pad_read(struct pith_step *step, int64_t *begin, int64_t *end, struct pith_error *err)
 {
     const uint32_t rank = step->input[0].shape.rank;
-    int64_t pads[2 * PITH_MAX_RANK], axes[PITH_MAX_RANK];
+    int64_t pads[PAD_MAX_COUNT], axes[PITH_MAX_RANK];
     size_t count = 0, axis_count = 0;
     int rc;
 
@@ -69,11 +71,11 @@ static int pad_read(struct pith_step *step, int64_t *begin, int64_t *end, struct
         const int64_t *list =
             pith_node_ints(step->graph, step->node, step->opset < 2 ? "paddings" : "pads", &count);
 
-        if (!list || count > 2 * PITH_MAX_RANK)
+        if (!list || count > PAD_MAX_COUNT)
             return pith_step_fail(step, err, -EINVAL, "attribute pads is missing or too long");
         memcpy(pads, list, count * sizeof *list);
     } else {
-        rc = pith_step_ints(step, 1, pads, 2 * PITH_MAX_RANK, &count, err);
+        rc = pith_step_ints(step, 1, pads, PAD_MAX_COUNT, &count, err);
         if (rc == 0)
             rc = pith_step_ints(step, 3, axes, PITH_MAX_RANK, &axis_count, err);
         if (rc < 0)
