@@ -18,6 +18,11 @@ const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint3
     const char *domain = pith_node_domain(graph, node);
     int32_t types[4], output_type = PITH_DTYPE_NONE;
 
+    if (strcmp(domain, "pith") == 0) { /* the engine's own steps rely on what it alone sets up */
+        if (out_why)
+            *out_why = "this domain is the engine's own";
+        return NULL;
+    }
     for (size_t i = 0; i < 4; i++) {
         const uint32_t value = pith_node_input(graph, node, i);
 

@@ -47,6 +47,17 @@ static void find_live_ranges(struct plan *plan)
     touch(plan, plan->output_slots, plan->output_count, plan->step_count);
 }
 
+/* Whether another operand of the step lies in the same memory: a view of another shape would be
+ * overwritten while it is still read. */
+static bool read_twice(const struct plan *plan, const struct plan_step *step, size_t input)
+{
+    for (size_t i = 0; i < step->step.input_count; i++)
+        if (i != input && step->in[i] != PLAN_NO_SLOT &&
+            plan->slots[step->in[i]].root == plan->slots[step->in[input]].root)
+            return true;
+    return false;
+}
+
 /* An output takes over the memory of an input that nobody needs any more. */
 static void share_in_place(struct plan *plan)
 {
@@ -61,7 +72,7 @@ static void share_in_place(struct plan *plan)
             const uint32_t in = step->in[i];
 
             if (!(step->step.in_place >> i & 1) || in == PLAN_NO_SLOT || !in_arena(plan, in) ||
-                root_of(plan, in)->last != s ||
+                read_twice(plan, step, i) || root_of(plan, in)->last != s ||
                 root_of(plan, in)->tensor.bytes != plan->slots[out].tensor.bytes)
                 continue;
             for (uint32_t v = 0; v < plan->slot_count; v++)
