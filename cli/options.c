@@ -160,7 +160,10 @@ int cli_fail(const struct pith_error *err)
     fprintf(stderr, "pith: %s\n", pith_error_text(err));
     switch (-err->code) {
     case EINVAL:
+    case EACCES:
     case EEXIST:
+    case EISDIR:
+    case ENOTDIR:
     case ENOENT:
         return CLI_USAGE;
     case EKEYREJECTED:

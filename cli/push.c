@@ -123,7 +123,7 @@ static int run_push(const struct cli_command *command, int argc, char **argv)
         {"generation", CLI_INT, &push.generation, "NUMBER",
          "instead of one above the newest that is known", 1, INT64_MAX},
         {"upload-all", CLI_FLAG, &push.everything, NULL, "send chunks that the broker has too"},
-        {"remove", CLI_FLAG, &push.remove, NULL, "DIR is a model's name; gateways should drop it"},
+        {"absent", CLI_FLAG, &push.remove, NULL, "DIR is a model's name; gateways should drop it"},
         {"json", CLI_FLAG, &push.json, NULL, "print JSON, one object a line"},
         {0}};
     struct cli_arguments arguments;

@@ -2,6 +2,7 @@
 #include "cli/broker.h"
 #include "cli/daemon_call.h"
 #include "cli/output.h"
+#include "cli/report.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,6 +22,40 @@ static int ask_all(struct daemon_link *link, json_t *answers, struct pith_error 
             return pith_fail(err, -ENOMEM, "no memory for the answer");
     }
     return 0;
+}
+
+static void print_models(const json_t *models)
+{
+    size_t index;
+    json_t *document;
+
+    json_array_foreach(models, index, document)
+    {
+        const json_t *active = json_object_get(document, "active");
+        const char *serves = json_string_value(json_object_get(active, "version"));
+        const char *variant = json_string_value(json_object_get(active, "variant"));
+        char line[REPORT_LINE_BYTES];
+        struct report report;
+
+        if (report_read(document, 0, &report))
+            printf("  %-16s %-10s %s\n", json_string_value(json_object_get(document, "model")),
+                   report.version, report_line(&report, line));
+        if (serves)
+            printf("  %-16s serves %s%s%s\n", "", serves, variant ? ", variant " : "",
+                   variant ? variant : "");
+    }
+}
+
+static void print_pipelines(const json_t *pipelines)
+{
+    size_t index;
+    json_t *pipeline;
+
+    json_array_foreach(pipelines, index, pipeline)
+        printf("  %-16s %-8s %s -> %s\n", json_string_value(json_object_get(pipeline, "name")),
+               json_string_value(json_object_get(pipeline, "state")),
+               json_string_value(json_object_get(pipeline, "source")),
+               json_string_value(json_object_get(pipeline, "model")));
 }
 
 static int run_status(const struct cli_command *command, int argc, char **argv)
@@ -52,10 +87,10 @@ static int run_status(const struct cli_command *command, int argc, char **argv)
         code = CLI_OK;
     } else {
         print_value(json_object_get(answers, "status"), 0);
-        for (size_t i = 1; i < sizeof asked / sizeof *asked; i++) {
-            puts("");
-            print_value(json_object_get(answers, asked[i]), 0);
-        }
+        puts("models:");
+        print_models(json_object_get(json_object_get(answers, "deployments"), "models"));
+        puts("pipelines:");
+        print_pipelines(json_object_get(json_object_get(answers, "pipelines"), "pipelines"));
         code = CLI_OK;
     }
     json_decref(answers);

@@ -21,6 +21,42 @@ static json_t *make_params(const char *period, const char *pipeline, int64_t sin
     return params;
 }
 
+/* The columns that fit a terminal; --json has all. */
+static void print_rows(const json_t *rows)
+{
+    struct table *table = table_new(12);
+    size_t index;
+    json_t *row;
+
+    table_row(table, (const char *const[]){"time", "pipeline", "version", "variant", "results",
+                                           "fired", "p50", "p99", "energy each", "accuracy",
+                                           "fidelity", "dropped"});
+    json_array_foreach(rows, index, row)
+    {
+        const char *time = json_string_value(json_object_get(row, "time"));
+        char text[8][FIGURE_BYTES], energy[2 * FIGURE_BYTES] = "-";
+        double energy_uj = number_of(row, "energy_uj_each");
+
+        if (energy_uj >= 0)
+            (void) snprintf(energy, sizeof energy, "%.1f µJ (%s)", energy_uj,
+                            json_string_value(json_object_get(row, "energy_source")));
+        table_row(table, (const char *const[]){
+                             time ? time : json_string_value(json_object_get(row, "last_day")),
+                             json_string_value(json_object_get(row, "pipeline")),
+                             json_string_value(json_object_get(row, "version")),
+                             json_string_value(json_object_get(row, "variant")),
+                             figure_count(number_of(row, "inference_count"), text[0]),
+                             figure_count(number_of(row, "fired_count"), text[1]),
+                             figure_us(number_of(row, "p50_us"), text[2]),
+                             figure_us(number_of(row, "p99_us"), text[3]), energy,
+                             figure_percent(number_of(row, "accuracy_ratio"), text[4]),
+                             figure_percent(number_of(row, "fidelity_ratio"), text[5]),
+                             figure_count(number_of(row, "dropped_count"), text[6])});
+    }
+    table_print(table);
+    table_free(table);
+}
+
 static int run_telemetry(const struct cli_command *command, int argc, char **argv)
 {
     struct broker_options broker = {0};
@@ -55,7 +91,7 @@ static int run_telemetry(const struct cli_command *command, int argc, char **arg
         if (json)
             print_json(answer);
         else
-            print_value(answer, 0);
+            print_rows(json_object_get(answer, "rows"));
         code = CLI_OK;
     }
     json_decref(params);
