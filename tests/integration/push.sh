@@ -56,15 +56,15 @@ JSON
 
 # Plays a gateway: says STATE for each generation of the desired document that comes.
 play_gateway() { # NAME STATE REASON
-    (
-        sub -t "pith/1/+/+/model/clipper/desired" -F %p 2>/dev/null | while read -r document; do
-            generation=$(printf '%s' "$document" | sed 's/.*"payload":"\([^"]*\)".*/\1/' | base64 -d |
-                sed 's/.*"generation":\([0-9]*\).*/\1/')
-            pub -r -t "pith/1/gw/$1/model/clipper/reported" \
-                -m "{\"model\":\"clipper\",\"version\":\"1.0.0\",\"generation\":$generation,\"state\":\"$2\",\"reason\":\"$3\"}"
-        done
-    ) &
+    mkfifo "$folder/$1.fifo"
+    mosquitto_sub -h 127.0.0.1 -p "$home_port" -t "pith/1/+/+/model/clipper/desired" -F %p >"$folder/$1.fifo" 2>/dev/null &
     children="$children $!"
+    while read -r document; do # ends with the subscriber
+        generation=$(printf '%s' "$document" | sed 's/.*"payload":"\([^"]*\)".*/\1/' | base64 -d |
+            sed 's/.*"generation":\([0-9]*\).*/\1/')
+        pub -r -t "pith/1/gw/$1/model/clipper/reported" \
+            -m "{\"model\":\"clipper\",\"version\":\"1.0.0\",\"generation\":$generation,\"state\":\"$2\",\"reason\":\"$3\"}"
+    done <"$folder/$1.fifo" >/dev/null 2>&1 &
 }
 
 plan 20
@@ -93,15 +93,15 @@ done
 run 0 push model --to gw/hub --sign release.key --wait 0 && says out ", 6 of them new" && [ "$(chunks_on_broker)" -eq 19 ]
 ok $? "push goes on where a cut upload stopped" "$folder/why"
 
-write_model large 2.0.0 12
+write_model large 2.0.0 3
 "$pith" push large --to gw/hub --sign release.key --wait 0 >/dev/null 2>&1 &
 pushing=$!
-sub -t 'pith/1/blob/+/20' -C 1 -W 60 >/dev/null 2>&1
+sub -t 'pith/1/blob/+/18' -C 1 -W 60 >/dev/null 2>&1
 # libtool's wrapper becomes the program itself, so this is its process.
 kill -KILL $pushing 2>/dev/null
 wait $pushing 2>/dev/null
 run 0 push large --to gw/hub --sign release.key --wait 0 && sent=$(sed 's/.* \([0-9]*\) of them new/\1/; q' out) &&
-    [ "$sent" -gt 0 ] && [ "$sent" -le 173 ]
+    [ "$sent" -gt 0 ] && [ "$sent" -le 33 ]
 status=$?
 [ $status -eq 0 ] || cp out "$folder/why" 2>/dev/null
 ok $status "push that was killed goes on where it stopped" "$folder/why"
