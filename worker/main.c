@@ -192,6 +192,7 @@ int main(int argc, char **argv)
     warm_up();
     if (sandbox_enter(&options.sandbox, &err) < 0) {
         say(json_pack("{s:i, s:s}", "code", err.code, "error", pith_error_text(&err)));
+        pith_plugins_free(plugins);
         return EXIT_NO_SANDBOX;
     }
     code = run_job(&options, plugins);

@@ -193,7 +193,7 @@ static int add_conditional(scmp_filter_ctx filter)
 int sandbox_limit_calls(struct pith_error *err)
 {
 #ifdef PITH_SANITIZED /* their runtimes make calls of their own when they report */
-    uint32_t otherwise = SCMP_ACT_ERRNO(EPERM);
+    uint32_t otherwise = SCMP_ACT_ERRNO(EACCES); /* no rule may have the same action */
 #else
     uint32_t otherwise = SCMP_ACT_KILL_PROCESS;
 #endif

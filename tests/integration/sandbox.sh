@@ -35,7 +35,7 @@ result() { # OUTCOME NAME
 refused_call() {
     run "$1"
     if [ -n "$sanitized" ]; then
-        [ "$code" -eq 1 ] && echo "$said" | grep -q 'refused: Operation not permitted'
+        [ "$code" -eq 1 ] && echo "$said" | grep -q 'refused: Permission denied'
     else
         [ "$code" -eq 159 ]
     fi

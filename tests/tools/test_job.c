@@ -46,7 +46,7 @@ static int eat_memory(struct pith_error *err)
             return pith_fail(err, -ENOMEM, "out of memory after %zu MiB", total);
         memset(block, 1, 1 << 20);
         total++;
-        if (total > 4096) /* a machine must not suffer where there is no limit */
+        if (total > 1024) /* a machine must not suffer where there is no limit */
             return pith_fail(err, -ENOMEM, "no limit was set");
     }
 }
