@@ -5,6 +5,7 @@
 #include "libpith/base/clock.h"
 #include "libpith/pipeline/stages.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,7 @@ static int bind_window(struct pith_chain *chain, size_t at, struct flow *flow, i
     for (size_t i = at; i-- > 0 && !window;)
         if (chain->stages[i].kind == PITH_STAGE_WINDOW)
             window = &chain->stages[i];
+    assert(window); /* it is what set window_size */
     row_elements = taken / flow->window_size;
     if (flow->elements % row_elements)
         return pith_fail(err, -EINVAL,
