@@ -55,15 +55,15 @@ JSON
 }
 
 # Plays a gateway: says STATE for each generation of the desired document that comes.
-play_gateway() { # NAME STATE REASON
+play_gateway() { # NAME TARGET STATE REASON: answers what is desired of TARGET
     mkfifo "$folder/$1.fifo"
-    mosquitto_sub -h 127.0.0.1 -p "$home_port" -t "pith/1/+/+/model/clipper/desired" -F %p >"$folder/$1.fifo" 2>/dev/null &
+    mosquitto_sub -h 127.0.0.1 -p "$home_port" -t "pith/1/$2/model/clipper/desired" -F %p >"$folder/$1.fifo" 2>/dev/null &
     children="$children $!"
     while read -r document; do # ends with the subscriber
         generation=$(printf '%s' "$document" | sed 's/.*"payload":"\([^"]*\)".*/\1/' | base64 -d |
             sed 's/.*"generation":\([0-9]*\).*/\1/')
         pub -r -t "pith/1/gw/$1/model/clipper/reported" \
-            -m "{\"model\":\"clipper\",\"version\":\"1.0.0\",\"generation\":$generation,\"state\":\"$2\",\"reason\":\"$3\"}"
+            -m "{\"model\":\"clipper\",\"version\":\"1.0.0\",\"generation\":$generation,\"state\":\"$3\",\"reason\":\"$4\"}"
     done <"$folder/$1.fifo" >/dev/null 2>&1 &
 }
 
@@ -148,11 +148,11 @@ pub -r -t pith/1/gw/far/info -m '{"groups":["other"]}'
 run 4 push model --to gw/hub --sign release.key --wait 1 && says out "no outcome yet"
 ok $? "a gateway that says nothing is a time-out" "$folder/why"
 
-play_gateway hub active ""
+play_gateway hub group/beta active ""
 run 0 push model --to group/beta --sign release.key --wait 30 && says out "^hub  *active" && ! says out "^far"
 ok $? "push to a group waits for its gateways alone, and ends well when they are active" "$folder/why"
 
-play_gateway attic rejected "signed by key 0123456789abcdef, which is not trusted here"
+play_gateway attic gw/attic rejected "signed by key 0123456789abcdef, which is not trusted here"
 run 0 keygen stranger && run 3 push model --to gw/attic --sign stranger.key --wait 30 && says out "^attic  *rejected .*not trusted here"
 ok $? "a key that the gateway doesn't trust is refused, with its own exit code" "$folder/why"
 
