@@ -213,7 +213,7 @@ static size_t waited_for(const struct push_target *target)
 
     for (size_t i = 0; i < target->count; i++)
         count += target->gateways[i].member && !target->gateways[i].ended &&
-                 !target->gateways[i].offline;
+                 (!target->group || !target->gateways[i].offline);
     return count;
 }
 
