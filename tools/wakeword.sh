@@ -196,10 +196,12 @@ pipelines:
     source: hub/kitchen/mic
     codec: {pcm: {format: s16le, rate_hz: 16000}}
     model: wakeword
+    queue: 4000 # the words come faster than they were spoken: none gives way
   kitchen-original:
     source: hub/kitchen/mic
     codec: {pcm: {format: s16le, rate_hz: 16000}}
     model: wakeword-original
+    queue: 4000
 compression: {when: always}
 meters: [cputime]
 telemetry: {commit_every: 1s}
