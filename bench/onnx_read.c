@@ -121,7 +121,7 @@ static int make_large(const char *path)
     if (rc == 0)
         rc = pith_graph_add_input(graph, inputs[0]);
     for (int i = 0; i < LAYERS && rc == 0; i++) {
-        uint32_t output;
+        uint32_t output = PITH_NO_VALUE;
 
         rc = pith_graph_add_constant(graph, NULL, &tensor, &inputs[1], NULL);
         if (rc == 0)

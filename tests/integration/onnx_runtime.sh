@@ -57,6 +57,8 @@ if sh "$PITH_SOURCE/tests/conformance/unpack.sh" "$PITH_BUILD/tests/conformance/
         # With 0 rounds, as a random input may ask for, its result has the shape that the body declares, which
         # inference replaces by what is known of any number of rounds.
         [ "$case" = node/test_loop11 ] && continue
+        # These take indices, a depth or a shape: both files refuse what is drawn at random, so nothing would be compared.
+        case $case in */test_maxunpool* | */test_onehot* | */test_expand_shape*) continue ;; esac
         pair case "$cases/$case/model.onnx" "$(basename "$case").onnx" disabled 1e-5 --raise
     done
 fi
