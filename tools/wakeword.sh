@@ -174,6 +174,7 @@ user hub-kitchen
 topic readwrite pith/1/gw/hub-kitchen/#
 topic read pith/1/blob/#
 topic read pith/1/group/#
+topic write pith/1/answer/#
 topic read hub/#
 
 user microphone
