@@ -9,6 +9,7 @@
 typedef float FORM(vector) __attribute__((vector_size(LANES * 4)));
 typedef float FORM(loose) __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t FORM(words) __attribute__((vector_size(LANES * 4)));
+typedef uint8_t FORM(bytes) __attribute__((vector_size(LANES)));
 typedef int32_t FORM(loose_words) __attribute__((vector_size(LANES * 4), aligned(2), may_alias));
 
 #define INLINE static inline __attribute__((always_inline)) TARGET
@@ -168,23 +169,18 @@ INLINE void FORM(finish_s16)(const struct pith_gemm_s16 *g, int64_t row, int64_t
         memcpy(col_scale, g->col_scale + col, (size_t) cols * sizeof(float));
     for (int i = 0; i < rows; i++) {
         const int32_t row_bias = !g->sums && g->row_bias ? g->row_bias[row + i] : 0;
-        union {
-            FORM(words) words[2];
-            int32_t each[2 * LANES];
-        } x;
-        uint8_t *out;
+        FORM(bytes) x[2];
 
         if (g->sums) {
             memcpy(g->sums + (row + i) * g->out_row + col, acc[i], (size_t) cols * sizeof(int32_t));
             continue;
         }
         for (int j = 0; j < 2; j++)
-            x.words[j] =
+            x[j] = __builtin_convertvector(
                 FORM(requantize)(g, acc[i][j] + (col_bias[j] + row_bias),
-                                 g->col_scale ? col_scale[j] : FORM(spread)(g->row_scale[row + i]));
-        out = (uint8_t *) g->out + (row + i) * g->out_row + col;
-        for (int64_t j = 0; j < cols; j++)
-            out[j] = (uint8_t) x.each[j];
+                                 g->col_scale ? col_scale[j] : FORM(spread)(g->row_scale[row + i])),
+                FORM(bytes));
+        memcpy((uint8_t *) g->out + (row + i) * g->out_row + col, x, (size_t) cols);
     }
 }
 

@@ -21,6 +21,7 @@ struct integer_conv {
     int64_t in_channels, out_channels; /* of a group */
     int64_t depth, even;               /* in_channels * taps; the same, even */
     bool is_signed;                    /* x */
+    bool paired;                       /* depth runs over channels first: an even number of them */
     int32_t x_zero;
     int16_t *weights; /* (groups * out_channels, even), less their zero point */
     int32_t *bias;    /* in steps of the sums */
@@ -62,10 +63,19 @@ static int plan_geometry(struct pith_step *step, struct integer_conv *conv,
         return pith_step_fail(step, err, -ENOTSUP, "sums of %lld products may pass int32",
                               (long long) conv->depth);
     conv->is_signed = step->input[0].dtype == PITH_INT8;
+    conv->paired = conv->in_channels % 2 == 0;
     step->scratch_bytes =
         (size_t) pith_gemm_packed(conv->form, conv->even, conv->form->panel) * sizeof(int16_t);
     step->macs = (uint64_t) (conv->batch * w->dim[0] * conv->depth * conv->window.out_plane);
     return 0;
+}
+
+/* Where along the depth a weight of the model's order (channels, taps) goes. */
+static int64_t depth_index(const struct integer_conv *conv, int64_t i)
+{
+    const int64_t taps = conv->window.taps;
+
+    return conv->paired ? i % taps * conv->in_channels + i / taps : i;
 }
 
 /* zero: of all weights, or one a channel. */
@@ -81,7 +91,7 @@ static int widen_weights(struct pith_step *step, struct integer_conv *conv,
         for (int64_t i = 0; i < conv->depth; i++) {
             const uint8_t q = ((const uint8_t *) w->data)[m * conv->depth + i];
 
-            conv->weights[m * conv->even + i] =
+            conv->weights[m * conv->even + depth_index(conv, i)] =
                 (int16_t) ((w->dtype == PITH_INT8 ? (int8_t) q : q) -
                            (zero ? zero[one_zero ? 0 : m] : 0));
         }
@@ -295,20 +305,97 @@ static int qlinearconv_prepare(struct pith_step *step, struct pith_error *err)
 
 /* ---- run ---- */
 
+#define BLOCK 8 /* elements made wide together: a vector register of the smallest CPU */
+typedef int16_t wide __attribute__((vector_size(2 * BLOCK)));
+
+/* What one tap sees of a segment. */
+struct run {
+    int64_t left, stride;        /* element j of the output lies under left + j * stride */
+    int64_t from, inside, count; /* j in [from, inside) is there, up to count it is padding */
+    int32_t zero;
+};
+
+/* GATHER is for one channel, every second place; GATHER_PAIR for two, side by side. Blocks of a
+ * pair may overlap: the last one begins where a whole one still fits. */
 #define GATHER(name, type)                                                                         \
-    static void name(int16_t *to, const type *row, int64_t left, int64_t stride, int64_t from,     \
-                     int64_t inside, int64_t count, int32_t zero)                                  \
+    static void name(int16_t *restrict to, const type *restrict row, const struct run *r)          \
     {                                                                                              \
-        for (int64_t j = 0; j < from; j++)                                                         \
-            to[2 * j] = 0;                                                                         \
-        for (int64_t j = from; j < inside; j++)                                                    \
-            to[2 * j] = (int16_t) (row[left + j * stride] - zero);                                 \
-        for (int64_t j = inside; j < count; j++)                                                   \
-            to[2 * j] = 0;                                                                         \
+        for (int64_t j = r->from; j < r->inside; j++)                                              \
+            to[2 * j] = (int16_t) (row[r->left + j * r->stride] - r->zero);                        \
+    }                                                                                              \
+    typedef type name##_block __attribute__((vector_size(BLOCK)));                                 \
+    static inline wide name##_widen(const type *from, int16_t zero)                                \
+    {                                                                                              \
+        name##_block block;                                                                        \
+                                                                                                   \
+        memcpy(&block, from, sizeof block);                                                        \
+        return __builtin_convertvector(block, wide) - zero;                                        \
+    }                                                                                              \
+    static void name##_pair(int16_t *restrict to, const type *restrict row, int64_t next,          \
+                            const struct run *r)                                                   \
+    {                                                                                              \
+        int64_t j = r->from;                                                                       \
+                                                                                                   \
+        while (r->stride == 1 && r->inside - r->from >= BLOCK && j < r->inside) {                  \
+            j = j > r->inside - BLOCK ? r->inside - BLOCK : j;                                     \
+            interleave(to + 2 * j, name##_widen(row + r->left + j, (int16_t) r->zero),             \
+                       name##_widen(row + next + r->left + j, (int16_t) r->zero));                 \
+            j += BLOCK;                                                                            \
+        }                                                                                          \
+        for (; j < r->inside; j++) {                                                               \
+            to[2 * j] = (int16_t) (row[r->left + j * r->stride] - r->zero);                        \
+            to[2 * j + 1] = (int16_t) (row[next + r->left + j * r->stride] - r->zero);             \
+        }                                                                                          \
     }
+
+static inline void interleave(int16_t *to, wide a, wide b)
+{
+    const wide low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    const wide high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+
+    memcpy(to, &low, sizeof low);
+    memcpy(to + BLOCK, &high, sizeof high);
+}
 
 GATHER(gather_s8, int8_t)
 GATHER(gather_u8, uint8_t)
+
+/* Padding of `width` interleaved elements an output, before and behind what is there. */
+static void gather_padding(int16_t *to, const struct run *r, int64_t width)
+{
+    for (int64_t j = 0; j < r->from; j++)
+        for (int64_t i = 0; i < width; i++)
+            to[2 * j + i] = 0;
+    for (int64_t j = r->inside; j < r->count; j++)
+        for (int64_t i = 0; i < width; i++)
+            to[2 * j + i] = 0;
+}
+
+/* x: of the first channel, at the row under the tap. */
+static void gather_channels(const struct integer_conv *conv, int16_t *packed, const uint8_t *x,
+                            int64_t tap, const struct run *r)
+{
+    const struct pith_sliding *w = &conv->window;
+    const int64_t at_once = conv->paired ? 2 : 1;
+
+    for (int64_t c = 0; c < conv->in_channels; c += at_once) {
+        const int64_t k = depth_index(conv, c * w->taps + tap);
+        int16_t *to = packed + k / 2 * conv->form->panel * 2 + k % 2;
+        const uint8_t *row = x + c * w->in_plane;
+
+        gather_padding(to, r, at_once);
+        if (r->inside <= r->from)
+            continue;
+        if (conv->paired && conv->is_signed)
+            gather_s8_pair(to, (const int8_t *) row, w->in_plane, r);
+        else if (conv->paired)
+            gather_u8_pair(to, row, w->in_plane, r);
+        else if (conv->is_signed)
+            gather_s8(to, (const int8_t *) row, r);
+        else
+            gather_u8(to, row, r);
+    }
+}
 
 static void gather_tap(const struct integer_conv *conv, int16_t *packed, const uint8_t *x,
                        const struct pith_segment *s, int64_t tap)
@@ -318,25 +405,18 @@ static void gather_tap(const struct integer_conv *conv, int16_t *packed, const u
                   kz = tap / (w->kernel[2] * w->kernel[1]);
     const int64_t z = s->z * w->stride[0] - w->pad[0] + kz * w->dilation[0];
     const int64_t y = s->y * w->stride[1] - w->pad[1] + ky * w->dilation[1];
-    const int64_t left = s->x * w->stride[2] - w->pad[2] + kx * w->dilation[2];
     const bool outside = z < 0 || z >= w->in[0] || y < 0 || y >= w->in[1];
-    int64_t from = 0, to = 0;
+    struct run r = {.left = s->x * w->stride[2] - w->pad[2] + kx * w->dilation[2],
+                    .stride = w->stride[2],
+                    .count = s->count,
+                    .zero = conv->x_zero};
 
     if (!outside)
-        pith_sliding_valid(w, 2, kx, s->x, s->count, &from, &to);
-    if (to <= from)
-        from = to = s->count; /* nothing of it */
-    for (int64_t c = 0; c < conv->in_channels; c++) {
-        const int64_t k = c * w->taps + tap;
-        int16_t *column = packed + (k / 2 * conv->form->panel + s->at) * 2 + k % 2;
-        const uint8_t *row = outside ? x : x + c * w->in_plane + (z * w->in[1] + y) * w->in[2];
-
-        if (conv->is_signed)
-            gather_s8(column, (const int8_t *) row, left, w->stride[2], from, to, s->count,
-                      conv->x_zero);
-        else
-            gather_u8(column, row, left, w->stride[2], from, to, s->count, conv->x_zero);
-    }
+        pith_sliding_valid(w, 2, kx, s->x, s->count, &r.from, &r.inside);
+    if (r.inside <= r.from)
+        r.from = r.inside = s->count; /* nothing of it */
+    gather_channels(conv, packed + s->at * 2, outside ? x : x + (z * w->in[1] + y) * w->in[2], tap,
+                    &r);
 }
 
 static void conv_group(const struct pith_step *step, const struct integer_conv *conv, int64_t n,

@@ -12,7 +12,8 @@ struct pool {
     int64_t planes;
     bool include_pad;  /* AveragePool: padding counts as zeros */
     bool column_major; /* MaxPool: how indices count */
-    int64_t p;         /* LpPool */
+    bool by_rows; /* MaxPool: no more taps than elements, so that few of them see only padding */
+    int64_t p;    /* LpPool */
 };
 
 struct span { /* the part of a window that lies inside the input */
@@ -36,6 +37,7 @@ static int pool_prepare(struct pith_step *step, struct pith_error *err)
     pool->planes = x->dim[0] * x->dim[1];
     pool->include_pad = pith_node_int(step->graph, step->node, "count_include_pad", 0) != 0;
     pool->column_major = pith_node_int(step->graph, step->node, "storage_order", 0) != 0;
+    pool->by_rows = pool->window.kernel[2] <= pool->window.in[2];
     pool->p = pith_node_int(step->graph, step->node, "p", 2);
     if (pool->p < 1 || pool->p > 1024)
         return pith_step_fail(step, err, -EINVAL, "p is %lld", (long long) pool->p);
@@ -85,7 +87,10 @@ static int64_t as_column_major(const struct pith_sliding *w, int64_t index)
     return z + (y + x * w->in[1]) * w->in[0];
 }
 
-/* NaN wins, as in the reference: anything that is not smaller than the best so far. */
+/* NaN wins over any number, and stays: only then neither comparison holds. Two selections and an
+ * addition, so that the compiler makes vectors of it. */
+#define GREATER(type, a, b) (type)((b) <= (a) ? (a) : (b) > (a) ? (b) : (a) + (b))
+
 #define MAX_POOL(name, type, lowest)                                                               \
     static void name##_plane(const struct pool *pool, const type *x, type *y, int64_t *indices,    \
                              int64_t base)                                                         \
@@ -102,7 +107,7 @@ static int64_t as_column_major(const struct pith_sliding *w, int64_t index)
             {                                                                                      \
                 const int64_t i = index_in(w, &s, kz, ky, kx);                                     \
                                                                                                    \
-                if (at < 0 || !(x[i] <= best)) {                                                   \
+                if (at < 0 || (!(x[i] <= best) && best == best)) {                                 \
                     best = x[i];                                                                   \
                     at = i;                                                                        \
                 }                                                                                  \
@@ -114,18 +119,60 @@ static int64_t as_column_major(const struct pith_sliding *w, int64_t index)
                                                             : at);                                 \
         }                                                                                          \
     }                                                                                              \
+    /* Tap by tap along a row of the output. */                                                    \
+    static void name##_row(const struct pith_sliding *w, const struct span *s, const type *x,      \
+                           type *restrict y)                                                       \
+    {                                                                                              \
+        for (int64_t i = 0; i < w->out[2]; i++)                                                    \
+            y[i] = (lowest);                                                                       \
+        for (int64_t kz = s->from[0]; kz < s->to[0]; kz++)                                         \
+            for (int64_t ky = s->from[1]; ky < s->to[1]; ky++)                                     \
+                for (int64_t kx = 0; kx < w->kernel[2]; kx++) {                                    \
+                    const int64_t left = index_in(w, s, kz, ky, kx);                               \
+                    int64_t from, to;                                                              \
+                                                                                                   \
+                    pith_sliding_valid(w, 2, kx, 0, w->out[2], &from, &to);                        \
+                    if (w->stride[2] == 1)                                                         \
+                        for (int64_t i = from; i < to; i++)                                        \
+                            y[i] = GREATER(type, y[i], x[left + i]);                               \
+                    else if (w->stride[2] == 2)                                                    \
+                        for (int64_t i = from; i < to; i++)                                        \
+                            y[i] = GREATER(type, y[i], x[left + 2 * i]);                           \
+                    else                                                                           \
+                        for (int64_t i = from; i < to; i++)                                        \
+                            y[i] = GREATER(type, y[i], x[left + i * w->stride[2]]);                \
+                }                                                                                  \
+    }                                                                                              \
+    static void name##_rows(const struct pool *pool, const type *x, type *y)                       \
+    {                                                                                              \
+        const struct pith_sliding *w = &pool->window;                                              \
+                                                                                                   \
+        for (int64_t row = 0; w->out[2] && row < w->out_plane / w->out[2]; row++) {                \
+            struct span s;                                                                         \
+                                                                                                   \
+            span_of(w, row * w->out[2], &s);                                                       \
+            name##_row(w, &s, x, y + row * w->out[2]);                                             \
+        }                                                                                          \
+    }                                                                                              \
     static int name(struct pith_step *step, struct pith_error *err)                                \
     {                                                                                              \
         const struct pool *pool = step->params;                                                    \
         const bool indexed = step->output_count > 1 && step->output[1].dtype != PITH_DTYPE_NONE;   \
                                                                                                    \
         (void) err;                                                                                \
-        for (int64_t p = 0; p < pool->planes; p++)                                                 \
-            name##_plane(pool, (const type *) step->input[0].data + p * pool->window.in_plane,     \
-                         (type *) step->output[0].data + p * pool->window.out_plane,               \
-                         indexed ? (int64_t *) step->output[1].data + p * pool->window.out_plane   \
+        for (int64_t p = 0; p < pool->planes; p++) {                                               \
+            const type *x = (const type *) step->input[0].data + p * pool->window.in_plane;        \
+            type *y = (type *) step->output[0].data + p * pool->window.out_plane;                  \
+                                                                                                   \
+            if (indexed || !pool->by_rows)                                                         \
+                name##_plane(pool, x, y,                                                           \
+                             indexed                                                               \
+                                 ? (int64_t *) step->output[1].data + p * pool->window.out_plane   \
                                  : NULL,                                                           \
-                         p * pool->window.in_plane);                                               \
+                             p * pool->window.in_plane);                                           \
+            else                                                                                   \
+                name##_rows(pool, x, y);                                                           \
+        }                                                                                          \
         return 0;                                                                                  \
     }
 
@@ -271,7 +318,7 @@ static int global_lp_f32(struct pith_step *step, struct pith_error *err)
             type best = (lowest);                                                                  \
                                                                                                    \
             for (int64_t i = 0; i < global->plane; i++)                                            \
-                best = x[i] <= best ? best : x[i];                                                 \
+                best = GREATER(type, best, x[i]);                                                  \
             ((type *) step->output[0].data)[p] = best;                                             \
         }                                                                                          \
         return 0;                                                                                  \

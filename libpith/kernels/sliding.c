@@ -6,6 +6,7 @@
 
 #define SLIDING_LIMIT                                                                              \
     (INT64_C(1) << 31) /* of every attribute, so that products stay far inside int64 */
+#define FLATTEN_LIMIT (INT64_C(1) << 30) /* so that a product of two stays so too */
 
 /* An attribute with one entry a spatial dimension, into the last entries of out. */
 static int read_list(struct pith_step *step, const char *attribute, const struct pith_sliding *w,
@@ -149,13 +150,38 @@ int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *w
     return 0;
 }
 
+/* Whether dimension d of the window is one element that moves by one and never leaves the input. */
+static bool stays(const struct pith_sliding *w, int d)
+{
+    return w->kernel[d] == 1 && w->stride[d] == 1 && w->pad[d] == 0 && w->pad_end[d] == 0 &&
+           w->in[d] == w->out[d];
+}
+
+/* Rows above each other are one row, in which a step down is in[2] elements far. */
+static void flatten_column(struct pith_sliding *w)
+{
+    const int64_t width = w->in[2];
+
+    w->in[2] = w->in[1] * width;
+    w->out[2] = w->out[1] * width;
+    w->kernel[2] = w->kernel[1];
+    w->dilation[2] = w->kernel[1] > 1 ? w->dilation[1] * width : 1;
+    w->pad[2] = w->pad[1] * width;
+    w->pad_end[2] = w->pad_end[1] * width;
+    w->in[1] = w->out[1] = w->kernel[1] = w->dilation[1] = 1;
+    w->pad[1] = w->pad_end[1] = 0;
+}
+
 void pith_sliding_flatten(struct pith_sliding *w)
 {
-    for (int d = 0; d < PITH_SLIDING_DIMS; d++)
-        if (w->kernel[d] != 1 || w->stride[d] != 1 || w->pad[d] != 0 || w->pad_end[d] != 0)
-            return;
-    w->in[2] = w->out[2] = w->in_plane;
-    w->in[0] = w->in[1] = w->out[0] = w->out[1] = 1;
+    if (stays(w, 0) && stays(w, 1) && stays(w, 2)) {
+        w->in[2] = w->out[2] = w->in_plane;
+        w->in[0] = w->in[1] = w->out[0] = w->out[1] = 1;
+    } else if (stays(w, 0) && w->in[0] == 1 && stays(w, 2) && w->stride[1] == 1 &&
+               w->in_plane <= FLATTEN_LIMIT && w->pad[1] <= FLATTEN_LIMIT &&
+               w->pad[1] >= -FLATTEN_LIMIT) {
+        flatten_column(w);
+    }
 }
 
 int pith_sliding_cut(const struct pith_sliding *w, int64_t first, int64_t count,

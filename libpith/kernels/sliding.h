@@ -24,7 +24,8 @@ int pith_sliding_read(struct pith_step *step, const struct pith_shape *x, const 
 /* Whether y has the size that the formula for convolutions gives; -EINVAL with the sentence where not. */
 int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *window, struct pith_error *err) PITH_CHECKED;
 
-/* A 1x1 window without stride and padding sees one long row: makes it one. */
+/* A 1x1 window without stride and padding sees one long row, and so does a Kx1 one that moves down by one: makes it one.
+ * Taps keep their order. */
 void pith_sliding_flatten(struct pith_sliding *window);
 
 /* A run of output pixels that lie in one row. */
