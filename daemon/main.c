@@ -11,8 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define EXIT_USAGE  2
-#define EXIT_CONFIG 78 /* EX_CONFIG: the unit does not restart on it, as only a person can help */
+#define MAPPED_FROM_BYTES (64 * 1024) /* allocations that are mappings, and go back when freed */
+#define EXIT_USAGE        2
+#define EXIT_CONFIG       78 /* EX_CONFIG: the unit does not restart on it, as only a person can help */
 
 static const char usage[] =
     "Usage: pithd [OPTION]...\n"
@@ -98,7 +99,12 @@ int main(int count, char **words)
     struct pith_plugins *plugins = NULL;
     struct pith_error err = {0};
 
-    (void) mallopt(M_ARENA_MAX, 2); /* a heap a thread would double the daemon's memory */
+    /* A heap a thread would double the daemon's memory. Weights and arenas get mappings of their
+     * own, at a fixed size: glibc would raise it with the first model that is freed, and the holes
+     * that the next ones leave in a heap stay. */
+    (void) mallopt(M_ARENA_MAX, 1);
+    (void) mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
+    (void) mallopt(M_TRIM_THRESHOLD, MAPPED_FROM_BYTES);
     read_command_line(&line, count, words);
     if (load(line.config_path, &config, &plugins) < 0)
         return EXIT_CONFIG;
