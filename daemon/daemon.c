@@ -229,6 +229,18 @@ static bool same(const char *a, const char *b)
     return strcmp(a, b) == 0;
 }
 
+/* Meters are open while lanes read them, and their energy must not change its source midway. */
+static bool same_meters(const struct config *from, const struct config *to)
+{
+    bool equal = from->meter_count == to->meter_count;
+
+    for (size_t i = 0; equal && i < from->meter_count; i++)
+        equal = from->meters[i].plugin == to->meters[i].plugin &&
+                pith_options_equal(from->meters[i].plugin->options, &from->meters[i].options,
+                                   &to->meters[i].options);
+    return equal;
+}
+
 /* What the parts have built upon since the start. */
 static int check_unchanged(const struct config *from, const struct config *to,
                            struct pith_error *err)
@@ -242,6 +254,7 @@ static int check_unchanged(const struct config *from, const struct config *to,
         : !same(from->plugin_path, to->plugin_path)                           ? "plugin_path"
         : from->lane_count != to->lane_count                                  ? "lanes"
         : memcmp(&from->telemetry, &to->telemetry, sizeof from->telemetry)    ? "telemetry"
+        : !same_meters(from, to)                                              ? "meters"
         : from->home.inbox_bytes != to->home.inbox_bytes                      ? "home.inbox_size"
         : to->fleet.given && from->fleet.inbox_bytes != to->fleet.inbox_bytes ? "fleet.inbox_size"
                                                                               : NULL;

@@ -8,7 +8,7 @@
 
 /* A meter that can't be used is logged and left out; none at all is fine: energy is then unknown. */
 int meters_open(struct meters **out, struct daemon *daemon, struct pith_error *err) PITH_CHECKED;
-/* The config has changed: meters stay, and lanes that come open theirs with the new options. */
+/* Another config, whose meters are the same: their options lie in that one from now on. */
 void meters_reload(struct meters *meters, const struct config *config);
 void meters_close(struct meters *meters);
 

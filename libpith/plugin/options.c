@@ -417,3 +417,27 @@ int pith_options_from_json(struct pith_options *out, const struct pith_option *t
     *out = options;
     return 0;
 }
+
+static bool text_equal(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool value_equal(const struct pith_option_value *a, const struct pith_option_value *b)
+{
+    bool equal = a->integer == b->integer && a->number == b->number &&
+                 text_equal(a->text, b->text) && a->text_count == b->text_count;
+
+    for (size_t i = 0; equal && i < a->text_count; i++)
+        equal = text_equal(a->texts[i], b->texts[i]);
+    return equal;
+}
+
+bool pith_options_equal(const struct pith_option *table, const struct pith_options *a,
+                        const struct pith_options *b)
+{
+    for (size_t i = 0; i < table_count(table); i++)
+        if (!value_equal(&a->values[i], &b->values[i]))
+            return false;
+    return true;
+}

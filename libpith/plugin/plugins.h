@@ -6,6 +6,7 @@
 #include "libpith/base/yaml.h"
 #include <jansson.h>
 #include <pith/plugin.h>
+#include <stdbool.h>
 
 struct pith_plugins;
 
@@ -39,5 +40,7 @@ int pith_options_from_yaml(struct pith_options *out, const struct pith_option *t
 int pith_options_from_json(struct pith_options *out, const struct pith_option *table, const json_t *object,
                            const char *where, struct pith_error *err) PITH_CHECKED;
 void pith_options_done(struct pith_options *options);
+/* Whether both, checked against this table, mean the same; a default that is written out is the same as one left out. */
+bool pith_options_equal(const struct pith_option *table, const struct pith_options *a, const struct pith_options *b);
 
 #endif

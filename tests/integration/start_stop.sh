@@ -2,7 +2,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 command -v python3 >/dev/null || skip_all "python3 is not installed"
-plan 19
+plan 20
 
 broker_start home </dev/null
 mosquitto_sub -p "$home_port" -t 'pith/#' -v >"$folder/seen" 2>/dev/null &
@@ -93,6 +93,10 @@ logged 'config_fault.*pithd.yaml:8:1: .*did you mean .*telemetry' && logged 'con
 ok $? "each fault is logged with line and column" "$folder/pithd.log"
 wait_for grep -q 'event/reload-refused' "$folder/seen" && call '{"method": "status"}' | grep -q '"ok":true'
 ok $? "and it goes on serving" "$folder/pithd.log"
+{ cat "$folder/good.yaml"; echo "meters: [cputime]"; } >"$folder/pithd.yaml"
+kill -HUP "$pithd_pid"
+wait_for logged 'event=reload_refused reason="meters has changed, which takes effect only at a start'
+ok $? "SIGHUP with other meters is refused" "$folder/pithd.log"
 { cat "$folder/good.yaml"; echo "groups: [beta]"; } >"$folder/pithd.yaml"
 kill -HUP "$pithd_pid"
 wait_for grep -q 'gw-test/info.*"groups":\["beta"\]' "$folder/seen"
