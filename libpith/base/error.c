@@ -1,6 +1,7 @@
 /* Errors as sentences. See include/pith/error.h. */
 #include <pith/error.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,5 +45,6 @@ const char *pith_error_text(const struct pith_error *err)
 {
     if (err->text[0])
         return err->text;
-    return strerror(-err->code);
+    /* Memory alone runs out without a word: what failed for want of it returns the bare number. */
+    return strerror(err->code ? -err->code : ENOMEM);
 }

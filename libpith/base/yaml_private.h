@@ -28,6 +28,7 @@ struct pith_yaml {
     size_t node_count;
     struct pith_yaml_fault_line *faults;
     size_t fault_count, fault_capacity;
+    bool fault_lost; /* for want of memory; counted as one more */
     struct pith_buffer told; /* what pith_yaml_faults gave out last */
 };
 

@@ -26,8 +26,10 @@ void pith_yaml_fault(struct pith_yaml *yaml, const struct pith_yaml_node *at, co
         size_t capacity = yaml->fault_capacity ? yaml->fault_capacity * 2 : 8;
         void *faults = realloc(yaml->faults, capacity * sizeof *yaml->faults);
 
-        if (!faults)
-            abort(); /* a fault that is lost would let a wrong file pass */
+        if (!faults) {
+            yaml->fault_lost = true; /* or a wrong file would pass */
+            return;
+        }
         yaml->faults = faults;
         yaml->fault_capacity = capacity;
     }
@@ -44,7 +46,7 @@ void pith_yaml_fault(struct pith_yaml *yaml, const struct pith_yaml_node *at, co
 
 size_t pith_yaml_fault_count(const struct pith_yaml *yaml)
 {
-    return yaml->fault_count;
+    return yaml->fault_count + yaml->fault_lost;
 }
 
 static int compare_faults(const void *a, const void *b)
@@ -73,6 +75,9 @@ const char *pith_yaml_faults(const struct pith_yaml *yaml)
     if (own->fault_count == FAULTS_MAX)
         pith_buffer_printf(&own->told, "\n%s: there may be more faults after these %d", own->name,
                            FAULTS_MAX);
+    if (own->fault_lost)
+        pith_buffer_printf(&own->told, "%s%s: no memory to tell all its faults",
+                           own->fault_count ? "\n" : "", own->name);
     return own->told.data ? (const char *) own->told.data : "";
 }
 

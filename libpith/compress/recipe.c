@@ -106,12 +106,14 @@ static void unknown_technique(struct pith_yaml *yaml, const struct pith_yaml_nod
             word);
 }
 
-static void read_step(struct pith_recipe *recipe, const struct pith_yaml_node *node,
-                      const struct pith_plugins *plugins)
+/* Faults go to the document; -ENOMEM is returned, for a step must not get lost. */
+static int read_step(struct pith_recipe *recipe, const struct pith_yaml_node *node,
+                     const struct pith_plugins *plugins)
 {
     struct pith_recipe_step *step = &recipe->steps[recipe->step_count];
     const struct pith_yaml_node *options = NULL, *at = node;
     const char *word = pith_yaml_scalar(node);
+    int rc;
 
     if (pith_yaml_kind(node) == PITH_YAML_MAP && pith_yaml_count(node) == 1) {
         word = pith_yaml_key(node, 0);
@@ -124,20 +126,22 @@ static void read_step(struct pith_recipe *recipe, const struct pith_yaml_node *n
         pith_yaml_fault(recipe->yaml, node,
                         "a step is one technique with its options, such as quantize: "
                         "{activations: int8}");
-        return;
+        return 0;
     }
     if (options && pith_yaml_kind(options) != PITH_YAML_MAP) {
         pith_yaml_fault(recipe->yaml, options,
                         "the options of %s must be a map, such as {activations: int8}", word);
-        return;
+        return 0;
     }
     if (pith_plugins_find(plugins, PITH_KIND_TECHNIQUE, word, &step->technique, NULL) < 0) {
         unknown_technique(recipe->yaml, at, word, plugins);
-        return;
+        return 0;
     }
-    if (pith_options_from_yaml(&step->options, step->technique->options, recipe->yaml, options,
-                               NULL) == 0)
+    rc = pith_options_from_yaml(&step->options, step->technique->options, recipe->yaml, options,
+                                NULL);
+    if (rc == 0)
         recipe->step_count++;
+    return rc == -ENOMEM ? rc : 0;
 }
 
 static int read_recipe(struct pith_recipe *recipe, const struct pith_plugins *plugins,
@@ -153,7 +157,8 @@ static int read_recipe(struct pith_recipe *recipe, const struct pith_plugins *pl
                         pith_yaml_count(fields.steps), PITH_RECIPE_MAX_STEPS);
     else
         for (size_t i = 0; fields.steps && i < pith_yaml_count(fields.steps); i++)
-            read_step(recipe, pith_yaml_item(fields.steps, i), plugins);
+            if (read_step(recipe, pith_yaml_item(fields.steps, i), plugins) < 0)
+                return -ENOMEM;
     if (pith_yaml_fault_count(recipe->yaml) > 0)
         return pith_fail(err, -EINVAL, "%s", pith_yaml_faults(recipe->yaml));
     if (fields.name) {

@@ -58,6 +58,7 @@ static int add_entry(struct pith_plugins *plugins, const char *path,
     entry.refusal = refusal ? strdup(refusal) : NULL;
     if (!entry.path || (refusal && !entry.refusal)) {
         free((char *) (uintptr_t) entry.path);
+        free((char *) (uintptr_t) entry.refusal);
         return -ENOMEM;
     }
     plugins->entries[plugins->count++] = entry;
