@@ -9,7 +9,7 @@ make_model() {
 }
 
 put() { # TOPIC FILE
-    mosquitto_pub -p "$home_port" -q 1 -r -t "pith/1/$1" -f "$2"
+    mosquitto_pub -p "${fleet_port:-$home_port}" -q 1 -r -t "pith/1/$1" -f "$2"
 }
 
 put_chunk() { # NAME SHA256 N
@@ -33,7 +33,7 @@ push() { # NAME MODEL
 
 # The reported document; fields of it by python-free means are greps on its compact text.
 reported() { # MODEL
-    retained "$home_port" "pith/1/gw/gw-test/model/$1/reported"
+    retained "${fleet_port:-$home_port}" "pith/1/gw/gw-test/model/$1/reported"
 }
 
 reports() { # MODEL PATTERN...: waits until the document matches all
@@ -50,7 +50,7 @@ reports() { # MODEL PATTERN...: waits until the document matches all
 }
 
 report_matches() {
-    mosquitto_sub -p "$home_port" -t "pith/1/gw/gw-test/model/$1/reported" -C 1 -W 2 2>/dev/null | grep -q -- "$2"
+    mosquitto_sub -p "${fleet_port:-$home_port}" -t "pith/1/gw/gw-test/model/$1/reported" -C 1 -W 2 2>/dev/null | grep -q -- "$2"
 }
 
 sql() { # STATEMENT
