@@ -102,7 +102,7 @@ static int bench_graph(const struct bench *bench, const struct pith_graph *graph
     rc = make_inputs(graph, bench->dim, inputs, err);
     if (rc == 0)
         rc = pith_measure_latency(&no_host, contenders, count, inputs, input_count,
-                                  (uint32_t) bench->threads, (uint32_t) bench->runs, err);
+                                  (uint32_t) bench->threads, (uint32_t) bench->runs, 0, err);
     for (size_t i = 0; i < count; i++) {
         if (rc == 0)
             (void) json_array_append_new(rows, describe(file, names[i], &contenders[i].timing));

@@ -232,23 +232,49 @@ int pith_evaluate_sample(struct pith_chain *chain, const struct pith_manifest *m
 
 /* ---- comparing ---- */
 
-static double trace_error(const struct pith_outcomes *a, const struct pith_outcomes *b)
+double pith_outcomes_error(const struct pith_outcomes *a, const struct pith_outcomes *b)
 {
     size_t count = a->trace_count < b->trace_count ? a->trace_count : b->trace_count;
-    double sum = 0, squares = 0, differences = 0;
+    double sum = 0;
 
     for (size_t i = 0; i < count; i++) {
-        double x = (double) a->trace[i], d = (double) b->trace[i] - x;
+        double difference = (double) b->trace[i] - (double) a->trace[i];
+
+        sum += difference * difference;
+    }
+    return sum;
+}
+
+double pith_outcomes_spread(const struct pith_outcomes *a, size_t count)
+{
+    double sum = 0, squares = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        double x = (double) a->trace[i];
 
         sum += x;
         squares += x * x;
-        differences += d * d;
     }
+    return count == 0 ? 0 : fmax(fmax(squares - sum * sum / (double) count, 1e-6 * squares), 1e-30);
+}
+
+static double trace_error(const struct pith_outcomes *a, const struct pith_outcomes *b)
+{
+    size_t count = a->trace_count < b->trace_count ? a->trace_count : b->trace_count;
+    double differences = pith_outcomes_error(a, b);
+
     if (count == 0)
         return NAN;
-    double spread = fmax(squares - sum * sum / (double) count, 1e-6 * squares);
+    return differences == 0 ? 0 : sqrt(differences / pith_outcomes_spread(a, count));
+}
 
-    return differences == 0 ? 0 : sqrt(differences / fmax(spread, 1e-30));
+void pith_comparison_complete(struct pith_comparison *comparison)
+{
+    pith_wilson(comparison->right_a, comparison->samples, &comparison->accuracy_low_a,
+                &comparison->accuracy_high_a);
+    pith_wilson(comparison->right_b, comparison->samples, &comparison->accuracy_low_b,
+                &comparison->accuracy_high_b);
+    comparison->mcnemar_p = pith_mcnemar(comparison->only_a, comparison->only_b);
 }
 
 void pith_outcomes_compare(const struct pith_outcomes *a, const struct pith_outcomes *b,
@@ -256,6 +282,7 @@ void pith_outcomes_compare(const struct pith_outcomes *a, const struct pith_outc
 {
     *out = (struct pith_comparison){.samples = a->count < b->count ? a->count : b->count,
                                     .labelled = a->labelled && b->labelled};
+    out->seen = out->samples;
     for (uint64_t i = 0; i < out->samples; i++) {
         out->same += a->decisions[i] == b->decisions[i];
         out->right_a += a->right[i];
@@ -263,9 +290,7 @@ void pith_outcomes_compare(const struct pith_outcomes *a, const struct pith_outc
         out->only_a += a->right[i] && !b->right[i];
         out->only_b += b->right[i] && !a->right[i];
     }
-    pith_wilson(out->right_a, out->samples, &out->accuracy_low_a, &out->accuracy_high_a);
-    pith_wilson(out->right_b, out->samples, &out->accuracy_low_b, &out->accuracy_high_b);
-    out->mcnemar_p = pith_mcnemar(out->only_a, out->only_b);
+    pith_comparison_complete(out);
     out->error_ratio = trace_error(a, b);
 }
 

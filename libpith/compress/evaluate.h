@@ -50,10 +50,17 @@ struct pith_comparison {
     uint64_t same;          /* decisions */
     uint64_t only_a, only_b; /* right in only one of them */
     double mcnemar_p;
+    uint64_t seen;          /* samples that were run; fewer than `samples` where the rest could change nothing */
+    bool beaten;            /* they were left out because another form is nearer, allowed or not */
     double error_ratio;     /* rms(b - a) / deviation of a, over all scores; NAN where there are none */
 };
 /* a: the original. Both have the same samples. */
 void pith_outcomes_compare(const struct pith_outcomes *a, const struct pith_outcomes *b, struct pith_comparison *out);
+/* Intervals and p from the counts, where a comparison was read back. */
+void pith_comparison_complete(struct pith_comparison *comparison);
+/* Sum of squared differences of the first scores of b, as many as both have, from a's; and what it is divided by. */
+double pith_outcomes_error(const struct pith_outcomes *a, const struct pith_outcomes *b);
+double pith_outcomes_spread(const struct pith_outcomes *a, size_t count);
 /* Sorts the latencies. Microseconds; NAN without results. */
 void pith_outcomes_latency(struct pith_outcomes *outcomes, double *out_p50_us, double *out_p95_us, double *out_cpu_us);
 

@@ -47,6 +47,11 @@ void job_add_step(struct job *job, const char *name, const char *text,
 static int take_forms(struct job *job)
 {
     job_count_levels(job);
+    if (job->level_count > 1) {
+        job->memo = pith_memo_new(JOB_MEMO_BYTES);
+        if (!job->memo)
+            return -ENOMEM;
+    }
     for (size_t i = 0; i < job->graph_count; i++) {
         job->graphs[i].forms = calloc(job->level_count, sizeof *job->graphs[i].forms);
         if (!job->graphs[i].forms)
@@ -94,6 +99,7 @@ static void job_done(struct job *job)
         pith_graph_free(graph->original);
     }
     free(job->graphs);
+    pith_memo_free(job->memo);
     for (size_t i = 0; i < job->engine_count; i++)
         pith_options_done(&job->engines[i].options);
     pith_outcomes_done(&job->baseline);

@@ -32,7 +32,7 @@ static int no_result(void *user, const struct pith_result *result)
 static int run_samples(struct job *job, struct drawing *drawing, struct pith_error *err)
 {
     struct pith_chain *chain = NULL;
-    int rc = job_open_chain(job, NULL, NULL, &chain, err);
+    int rc = job_open_chain(job, NULL, NULL, true, &chain, err);
 
     if (rc < 0)
         return rc;
@@ -129,8 +129,8 @@ int job_calibrate(struct job *job, struct pith_error *err)
     json_t *record = NULL;
     int rc;
 
-    if (job->calibration.count == 0)
-        return 0;
+    if (job->calibration.count == 0 || job->level_count == 1)
+        return 0; /* nothing came, or nothing will be made that wants it */
     job_say(job, "compressing", 0.05, 0.15, "drawing calibration samples");
     rc = job_recall(job, "calibrate", &record, err);
     if (rc == 0 && !record)

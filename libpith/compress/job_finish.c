@@ -12,6 +12,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define GRAPH_LIMIT_MS 500  /* for timing one graph on all engines */
+#define CHAIN_LIMIT_MS 2000 /* for timing the whole chain, where its decisions are known */
+
 struct outcome { /* what is known of one graph in the end */
     char file[PATH_MAX];
     char sha256[PITH_SHA256_HEX + 1];
@@ -108,18 +111,19 @@ static void take_timing(struct pith_facts *facts, const struct pith_timing *timi
 {
     facts->latency_p50_us = timing->latency_p50_us;
     facts->latency_p95_us = timing->latency_p95_us;
-    facts->latency_runs = (double) job->settings.latency_runs;
+    facts->latency_runs = (double) timing->runs;
     facts->cpu_us = timing->cpu_us;
     facts->arena_bytes = timing->arena_bytes;
     pith_facts_estimate_energy(facts, job->settings.cpu_power_mw);
 }
 
-/* The fastest of every other contender, from `first`. */
-static size_t fastest(const struct pith_contender *contenders, size_t count, size_t first)
+/* The fastest of every `step`th contender, from `first`. */
+static size_t fastest(const struct pith_contender *contenders, size_t count, size_t first,
+                      size_t step)
 {
     size_t best = first;
 
-    for (size_t i = first; i < count; i += 2)
+    for (size_t i = first; i < count; i += step)
         if (contenders[i].timing.supported &&
             (!contenders[best].timing.supported ||
              contenders[i].timing.latency_p50_us < contenders[best].timing.latency_p50_us))
@@ -135,7 +139,8 @@ static int measure_engines(struct job *job, size_t index, struct outcome *outcom
     struct pith_contender contenders[2 * JOB_MAX_ENGINES] = {0};
     struct pith_tensor inputs[PITH_SAMPLES_MAX_INPUTS];
     struct pith_technique_host host = {0};
-    size_t count = 2 * job->engine_count, best[2];
+    /* An original that stays is not timed against itself. */
+    size_t sides = is_original(job, index) ? 1 : 2, count = sides * job->engine_count, best[2];
     int rc;
 
     pith_technique_host_init(&host);
@@ -149,23 +154,24 @@ static int measure_engines(struct job *job, size_t index, struct outcome *outcom
         pith_samples_get(&graph->samples, 0, i, &inputs[i]);
     for (size_t i = 0; i < count; i++)
         contenders[i] = (struct pith_contender){
-            .engine = job->engines[i / 2].ops,
-            .options = job->engines[i / 2].options.values,
-            .graph = i % 2 ? job_form_graph(job, index, graph->level) : graph->original,
+            .engine = job->engines[i / sides].ops,
+            .options = job->engines[i / sides].options.values,
+            .graph = i % sides ? job_form_graph(job, index, graph->level) : graph->original,
         };
     rc = pith_measure_latency(&host.host, contenders, count, inputs, graph->samples.input_count,
                               (uint32_t) job->settings.threads,
-                              (uint32_t) job->settings.latency_runs, err);
+                              (uint32_t) job->settings.latency_runs, GRAPH_LIMIT_MS, err);
     if (rc < 0)
         return rc;
-    best[0] = fastest(contenders, count, 0);
-    best[1] = fastest(contenders, count, 1);
+    best[0] = fastest(contenders, count, 0, sides);
+    best[1] = fastest(contenders, count, sides - 1, sides);
     for (size_t i = 0; i < count; i++)
-        (void) json_array_append_new(
-            outcome->engines, engine_row(&job->engines[i / 2], i % 2 ? "variant" : "original",
-                                         &contenders[i].timing, i == best[i % 2]));
-    outcome->original_engine = &job->engines[best[0] / 2];
-    outcome->variant_engine = &job->engines[best[1] / 2];
+        (void) json_array_append_new(outcome->engines,
+                                     engine_row(&job->engines[i / sides],
+                                                i % sides ? "variant" : "original",
+                                                &contenders[i].timing, i == best[i % sides]));
+    outcome->original_engine = &job->engines[best[0] / sides];
+    outcome->variant_engine = &job->engines[best[1] / sides];
     take_timing(&outcome->original, &contenders[best[0]].timing, job);
     take_timing(&outcome->variant, &contenders[best[1]].timing, job);
     return 0;
@@ -180,11 +186,21 @@ struct both {
     struct pith_facts total[2];
 };
 
-static int run_both(struct job *job, const struct outcome *outcomes, struct both *both,
-                    struct pith_error *err)
+/* Whether the fastest engines are those of the search: then what it found need not be run again. */
+static bool decided_alike(const struct job *job, const struct outcome *outcomes)
+{
+    for (size_t i = 0; i < job->graph_count; i++)
+        if (outcomes[i].original_engine != job->graphs[i].engine ||
+            (!is_original(job, i) &&
+             outcomes[i].variant_engine != job->graphs[i].forms[job->graphs[i].level].engine))
+            return false;
+    return true;
+}
+
+static int open_both(struct job *job, const struct outcome *outcomes, struct both *both,
+                     struct pith_error *err)
 {
     const struct job_engine *engines[2][PITH_MANIFEST_MAX_GRAPHS];
-    const struct pith_dataset *data = job->data.count > 0 ? &job->data : &job->calibration;
     size_t levels[2][PITH_MANIFEST_MAX_GRAPHS];
     int rc = 0;
 
@@ -195,24 +211,61 @@ static int run_both(struct job *job, const struct outcome *outcomes, struct both
         levels[1][i] = job->graphs[i].level;
     }
     for (int side = 0; rc == 0 && side < 2; side++)
-        rc = job_open_chain(job, levels[side], engines[side], &both->chain[side], err);
-    job_say(job, "evaluating", 0.8, 1, "measuring original and variant in turn");
+        rc = job_open_chain(job, levels[side], engines[side], false, &both->chain[side], err);
+    return rc;
+}
+
+/* Sample by sample in turn, so that a machine that warms up or is shared treats both alike.
+ * limit_ms: no further sample after that; 0: all. */
+static int run_in_turn(struct job *job, struct both *both, uint64_t limit_ms,
+                       struct pith_error *err)
+{
+    const struct pith_dataset *data = job_evaluation_data(job);
+    uint64_t start = pith_monotonic_ns();
+    int rc = 0;
+
     for (uint64_t i = 0; rc == 0 && i < data->count; i++) {
+        if (i > 0 && limit_ms > 0 && pith_monotonic_ns() - start > limit_ms * 1000000)
+            break;
         rc = job_check_cancelled(job, err);
-        for (int side = 0; rc == 0 && side < 2; side++)
-            rc = pith_evaluate_sample(both->chain[(i + (uint64_t) side) % 2], job->manifest, data,
-                                      i, &both->outcomes[(i + (uint64_t) side) % 2], err);
+        for (uint64_t side = 0; rc == 0 && side < 2; side++)
+            rc = pith_evaluate_sample(both->chain[(i + side) % 2], job->manifest, data, i,
+                                      &both->outcomes[(i + side) % 2], err);
         if (job->options->progress)
             job->options->progress(job->options->user, job->state,
                                    0.8 + 0.2 * (double) (i + 1) / (double) data->count,
                                    "measuring original and variant in turn");
     }
+    return rc;
+}
+
+/* An original that stays was timed when it ran over the samples. */
+static int run_both(struct job *job, const struct outcome *outcomes, struct both *both,
+                    struct pith_error *err)
+{
+    bool alike = decided_alike(job, outcomes);
+    int rc;
+
+    job_say(job, "evaluating", 0.8, 1, "measuring original and variant in turn");
+    both->comparison = job->chosen;
+    pith_comparison_complete(&both->comparison);
+    if (job_evaluation_data(job)->count == 0 || (alike && !job->memo))
+        return 0;
+    rc = open_both(job, outcomes, both, err);
     if (rc == 0)
+        rc = run_in_turn(job, both, alike ? CHAIN_LIMIT_MS : 0, err);
+    if (rc == 0 && !alike)
         pith_outcomes_compare(&both->outcomes[0], &both->outcomes[1], &both->comparison);
     return rc;
 }
 
-static void total_facts(const struct job *job, const struct outcome *outcomes, struct both *both)
+/* Those of the run in turn, where there was one. */
+static struct pith_outcomes *timed(struct job *job, struct both *both, int side)
+{
+    return both->outcomes[side].results > 0 ? &both->outcomes[side] : &job->baseline;
+}
+
+static void total_facts(struct job *job, const struct outcome *outcomes, struct both *both)
 {
     const struct pith_comparison *comparison = &both->comparison;
 
@@ -225,10 +278,12 @@ static void total_facts(const struct job *job, const struct outcome *outcomes, s
         if (job->graph_count > 1 || comparison->samples > 0) {
             total->energy_uj = NAN;
             total->energy_source = PITH_ENERGY_UNKNOWN;
-            pith_outcomes_latency(&both->outcomes[side], &total->latency_p50_us,
-                                  &total->latency_p95_us, &total->cpu_us);
+            struct pith_outcomes *outcomes_of_side = timed(job, both, side);
+
+            pith_outcomes_latency(outcomes_of_side, &total->latency_p50_us, &total->latency_p95_us,
+                                  &total->cpu_us);
             total->latency_runs =
-                comparison->samples > 0 ? (double) both->outcomes[side].results : NAN;
+                comparison->samples > 0 ? (double) outcomes_of_side->results : NAN;
             pith_facts_estimate_energy(total, job->settings.cpu_power_mw);
         }
     }
@@ -369,6 +424,9 @@ static void reason_text(const struct job *job, const struct both *both, char *te
     if (all_original(job)) {
         if (!job->settings.compress)
             (void) snprintf(text, bytes, "the original is used as it is, as was asked for");
+        else if (job->recipe->step_count == 0)
+            (void) snprintf(text, bytes,
+                            "the original is used as it is: the recipe changes nothing");
         else if (job->given_up)
             (void) snprintf(
                 text, bytes,

@@ -275,13 +275,22 @@ static int make(struct job *job, size_t graph_index, size_t level, const char *k
 /* What was written is what is read back, run and judged from here on. */
 static int load_form(struct job *job, struct job_form *form, struct pith_error *err)
 {
+    struct pith_buffer file = {0};
+    uint8_t digest[PITH_SHA256_BYTES];
     char path[PATH_MAX];
     int rc;
 
     job_path(job, path, "%s", json_string_value(json_object_get(form->record, "file")));
     rc = pith_onnx_open(&form->graph, path, (size_t) job->settings.graph_max_bytes, err);
     if (rc == 0)
+        rc = pith_file_read(path, (size_t) job->settings.graph_max_bytes, &file, err);
+    if (rc == 0)
+        rc = pith_sha256(file.data, file.bytes, digest);
+    if (rc == 0) {
+        pith_hex_encode(form->sha256, digest, sizeof digest);
         rc = job_pick_engine(job, form->graph, &form->engine, err);
+    }
+    pith_buffer_done(&file);
     return rc;
 }
 
@@ -340,28 +349,49 @@ void job_form_facts(const struct job *job, size_t graph_index, size_t level, str
         pith_facts_read(out, json_object_get(graph->forms[level].record, "facts"));
 }
 
+const char *job_form_sha256(const struct job *job, size_t graph_index, size_t level)
+{
+    const struct job_graph *graph = &job->graphs[graph_index];
+
+    return level + 1 >= job->level_count || !graph->forms[level].graph ? graph->sha256
+                                                                       : graph->forms[level].sha256;
+}
+
+/* The engine that the search runs a form with. */
+static const struct job_engine *engine_of_search(const struct job *job, size_t graph, size_t level)
+{
+    const struct job_graph *of = &job->graphs[graph];
+
+    return level + 1 >= job->level_count || !of->forms[level].graph ? of->engine
+                                                                    : of->forms[level].engine;
+}
+
 int job_open_chain(struct job *job, const size_t *levels, const struct job_engine *const *engines,
-                   struct pith_chain **out, struct pith_error *err)
+                   bool remember, struct pith_chain **out, struct pith_error *err)
 {
     const struct pith_graph *graphs[PITH_MANIFEST_MAX_GRAPHS];
     const struct pith_engine_ops *ops[PITH_MANIFEST_MAX_GRAPHS];
     const struct pith_option_value *values[PITH_MANIFEST_MAX_GRAPHS];
+    struct pith_memo_engine memos[PITH_MANIFEST_MAX_GRAPHS];
+    /* `engine` stands for none of the graphs: each has its own entry, with its own options. */
     struct pith_chain_options options = {
         .engines = ops, .graph_options = values, .threads = (uint32_t) job->settings.threads};
 
     for (size_t i = 0; i < job->graph_count; i++) {
-        const struct job_graph *graph = &job->graphs[i];
         size_t level = levels ? levels[i] : job->level_count;
-        bool original = !levels || level + 1 >= job->level_count || !graph->forms[level].graph;
-        const struct job_engine *engine = engines    ? engines[i]
-                                          : original ? graph->engine
-                                                     : graph->forms[level].engine;
+        const struct job_engine *engine = engines ? engines[i] : engine_of_search(job, i, level);
 
-        graphs[i] = original ? graph->original : graph->forms[level].graph;
+        graphs[i] = job->graphs[i].forms ? job_form_graph(job, i, level) : job->graphs[i].original;
         ops[i] = engine->ops;
         values[i] = engine->options.values;
+        if (!remember || !job->memo)
+            continue;
+        memos[i] = (struct pith_memo_engine){.memo = job->memo,
+                                             .inner = engine->ops,
+                                             .inner_options = engine->options.values,
+                                             .graph_id = job_form_sha256(job, i, level)};
+        ops[i] = &pith_memo_ops;
+        values[i] = &memos[i].options;
     }
-    options.engine = ops[0];
-    options.engine_options = values[0];
     return pith_chain_open(out, job->manifest, graphs, &options, err);
 }

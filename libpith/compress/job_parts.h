@@ -7,11 +7,13 @@
 #include "libpith/compress/host.h"
 #include "libpith/compress/job.h"
 #include "libpith/compress/measure.h"
+#include "libpith/compress/memo.h"
 #include "libpith/compress/recipe.h"
 
 #include <limits.h>
 
 #define JOB_MAX_ENGINES 16
+#define JOB_MEMO_BYTES  ((size_t) 64 << 20) /* most that evaluation remembers of what graphs gave */
 
 struct job_engine {
     const struct pith_plugin *plugin;
@@ -23,6 +25,7 @@ struct job_form { /* one graph at one level of the ladder */
     struct pith_graph *graph; /* own; NULL: not loaded */
     const struct job_engine *engine; /* that runs it in the search */
     json_t *record;           /* own; what was written of it: ok, reason, file, bytes, raw_bytes, form, reports */
+    char sha256[PITH_SHA256_HEX + 1]; /* of that file, once loaded: forms of equal bytes are one form */
 };
 
 struct job_graph {
@@ -62,7 +65,9 @@ struct job {
     size_t level_asked;            /* the one that is as the recipe asks */
     struct pith_dataset calibration, data; /* data: what is evaluated; count 0 where there is none */
     const char *data_name;         /* "validation", "calibration" or "none" */
-    struct pith_outcomes baseline; /* of the original on data; made when first needed */
+    struct pith_outcomes baseline; /* of the original on what is evaluated; job_baseline makes it */
+    struct pith_memo *memo;        /* what graphs gave while forms were judged; NULL where nothing is searched */
+    struct pith_comparison chosen; /* of the levels that were kept, with the engines of the search */
     uint64_t started_ns;
     json_t *steps;                 /* for the result */
     bool given_up;                 /* the deadline or the evaluations ran out */
@@ -107,9 +112,20 @@ void job_measure_work(const struct job *job, size_t graph, const struct pith_gra
 void job_form_facts(const struct job *job, size_t graph, size_t level, struct pith_facts *out);
 /* Chooses each graph's level so that the budget is kept with the fewest bytes found. */
 int job_search(struct job *job, struct pith_error *err) PITH_CHECKED;
-/* Opens a chain over one form a graph. engines: one a graph. */
-int job_open_chain(struct job *job, const size_t *levels, const struct job_engine *const *engines,
+/* Opens a chain over one form a graph; levels NULL: the originals. engines: one a graph; NULL: those of the search.
+ * remember: through job->memo, where there is one. */
+int job_open_chain(struct job *job, const size_t *levels, const struct job_engine *const *engines, bool remember,
                    struct pith_chain **out, struct pith_error *err) PITH_CHECKED;
+/* What equal bytes have in common. */
+const char *job_form_sha256(const struct job *job, size_t graph, size_t level);
+const struct pith_dataset *job_evaluation_data(const struct job *job); /* count 0: there is none */
+/* Makes job->baseline, or reads it back. */
+int job_baseline(struct job *job, struct pith_error *err) PITH_CHECKED;
+/* After each sample: whether the rest can be left out. */
+typedef bool job_enough(void *user, const struct pith_outcomes *so_far);
+/* Runs the samples through the forms at `levels` (NULL: the originals). enough: NULL runs all of them. */
+int job_run_chain(struct job *job, const size_t *levels, struct pith_outcomes *outcomes, job_enough *enough,
+                  void *user, const char *text, struct pith_error *err) PITH_CHECKED;
 bool job_budget_allows(const struct job *job, const struct pith_comparison *comparison);
 json_t *job_comparison_json(const struct pith_comparison *comparison);
 void job_comparison_read(struct pith_comparison *out, const json_t *object);

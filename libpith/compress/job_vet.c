@@ -217,7 +217,7 @@ static int first_runs(struct job *job, struct pith_error *err)
 {
     struct first_run run = {.job = job, .finite = true};
     struct pith_chain *chain = NULL;
-    int rc = job_open_chain(job, NULL, NULL, &chain, err);
+    int rc = job_open_chain(job, NULL, NULL, false, &chain, err);
 
     if (rc < 0)
         return rc;
@@ -290,6 +290,10 @@ int job_vet(struct job *job, struct pith_error *err)
         job_measure_work(job, i, job->graphs[i].original, &job->graphs[i].facts);
     if (rc == 0)
         add_vet_step(job, started_ns);
-    job->rejected = rc < 0 && rc != -ECANCELED && rc != -ENOMEM && rc != -ENOENT;
-    return rc;
+    job->rejected = rc < 0 && rc != -ECANCELED && rc != -ENOMEM && rc != -ENOENT && rc != -EIO;
+    /* Whoever asked for the job tells a model at fault by one of two codes: what it holds, or what
+     * nothing here runs. Stages and graphs that don't fit come as a bad argument of the chain's. */
+    return job->rejected && rc != -ENOTSUP && rc != -EBADMSG
+               ? pith_fail_in(err, -EBADMSG, "model %s", job->manifest->model)
+               : rc;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define WARM_UP_RUNS 2
+#define LEAST_RUNS   3 /* whatever the time */
 
 static const struct {
     const char *name;
@@ -221,6 +222,7 @@ static void close_lane(struct pith_contender *contender, struct lane *lane, uint
         contender->timing.latency_p50_us = pith_quantile(lane->times_ns, runs, 0.5) / 1000;
         contender->timing.latency_p95_us = pith_quantile(lane->times_ns, runs, 0.95) / 1000;
         contender->timing.cpu_us = (double) lane->cpu_ns / runs / 1000;
+        contender->timing.runs = runs;
     }
     if (lane->session)
         contender->engine->close(lane->session);
@@ -230,11 +232,12 @@ static void close_lane(struct pith_contender *contender, struct lane *lane, uint
 
 int pith_measure_latency(const struct pith_host *host, struct pith_contender *contenders,
                          size_t count, const struct pith_tensor *inputs, size_t input_count,
-                         uint32_t threads, uint32_t runs, struct pith_error *err)
+                         uint32_t threads, uint32_t runs, uint32_t limit_ms, struct pith_error *err)
 {
     struct pith_shape *shapes = calloc(input_count + 1, sizeof *shapes);
     struct lane *lanes = calloc(count + 1, sizeof *lanes);
     int rc = shapes && lanes ? 0 : -ENOMEM;
+    uint32_t done = 0;
 
     for (size_t i = 0; rc == 0 && i < input_count; i++)
         shapes[i] = inputs[i].shape;
@@ -247,15 +250,21 @@ int pith_measure_latency(const struct pith_host *host, struct pith_contender *co
         else
             open_lane(host, &contenders[i], &lanes[i], shapes, threads);
     }
+    uint64_t start = pith_monotonic_ns();
+
     for (uint32_t run = 0; rc == 0 && run < runs + WARM_UP_RUNS; run++) {
+        if (limit_ms > 0 && run >= LEAST_RUNS + WARM_UP_RUNS &&
+            pith_monotonic_ns() - start > (uint64_t) limit_ms * 1000000)
+            break;
         if (host && host->cancelled && host->cancelled(host->context))
             rc = -ECANCELED;
         for (size_t i = 0; rc == 0 && i < count; i++)
             if (lanes[i].session)
                 run_lane(&contenders[i], &lanes[i], inputs, input_count, run);
+        done = run < WARM_UP_RUNS ? 0 : run - WARM_UP_RUNS + 1;
     }
     for (size_t i = 0; lanes && i < count; i++)
-        close_lane(&contenders[i], &lanes[i], rc == 0 ? runs : 1);
+        close_lane(&contenders[i], &lanes[i], rc == 0 && done > 0 ? done : 1);
     free(shapes);
     free(lanes);
     return rc < 0 ? pith_fail(err, rc,

@@ -38,6 +38,7 @@ struct pith_timing { /* one graph on one engine */
     char reason[PITH_ERROR_TEXT_BYTES]; /* why not, where not supported */
     double compile_us, arena_bytes;
     double latency_p50_us, latency_p95_us, cpu_us;
+    uint32_t runs;
 };
 
 struct pith_contender { /* who takes part in a measurement */
@@ -47,10 +48,11 @@ struct pith_contender { /* who takes part in a measurement */
     struct pith_timing timing;               /* out */
 };
 /* Times all contenders in turn, run by run (A B C A B C ...), so that a machine that warms up or is shared treats them
- * alike. inputs: as many as the graphs have inputs, of known shapes. One that fails is marked unsupported, with why. */
+ * alike. inputs: as many as the graphs have inputs, of known shapes. One that fails is marked unsupported, with why.
+ * limit_ms: no further run after that time, but for the least that says something; 0: all of `runs`. */
 int pith_measure_latency(const struct pith_host *host, struct pith_contender *contenders, size_t count,
                          const struct pith_tensor *inputs, size_t input_count, uint32_t threads, uint32_t runs,
-                         struct pith_error *err) PITH_CHECKED;
+                         uint32_t limit_ms, struct pith_error *err) PITH_CHECKED;
 /* Estimated: CPU time times what one busy core takes above idle. cpu_power_mw: 0 where unknown, and then so is energy. */
 void pith_facts_estimate_energy(struct pith_facts *facts, double cpu_power_mw);
 
