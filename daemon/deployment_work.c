@@ -443,16 +443,33 @@ static void prepared(struct disk *disk)
     }
 }
 
+/* What a busy core takes, as the cputime meter is told, so that a job's energy is an estimate like
+ * that of running. 0: no such meter is used. */
+static double cpu_power_mw(const struct config *config)
+{
+    for (size_t i = 0; i < config->meter_count; i++) {
+        const struct pith_plugin *plugin = config->meters[i].plugin;
+
+        if (strcmp(plugin->name, "cputime") != 0 || !plugin->options)
+            continue;
+        for (size_t k = 0; plugin->options[k].name; k++)
+            if (!strcmp(plugin->options[k].name, "watts"))
+                return config->meters[i].options.values[k].number * 1000;
+    }
+    return 0;
+}
+
 static char *job_text(const struct config *config)
 {
     json_t *job =
-        json_pack("{s:i, s:s, s:s, s:b, s:I, s:I, s:I}", "format", 1, "default_recipe",
+        json_pack("{s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:f}", "format", 1, "default_recipe",
                   config->compression.recipe, "recipe_path", config->recipe_path, "compress",
                   config->compression.when != CONFIG_WHEN_NEVER, "deadline_ms",
                   (json_int_t) (config->compression.deadline_ms / 10 *
                                 9), /* it then ends by itself, with what it has */
                   "graph_max_bytes", (json_int_t) config->model_max_bytes, "activation_max_bytes",
-                  (json_int_t) config->compression.memory_bytes);
+                  (json_int_t) config->compression.memory_bytes, "cpu_power_mw",
+                  cpu_power_mw(config));
     char *text = job ? pith_json_text(job) : NULL;
 
     json_decref(job);

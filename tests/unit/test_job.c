@@ -285,6 +285,69 @@ static void job_refuses_what_is_broken_with_a_sentence(void **unused)
     json_decref(result);
 }
 
+static bool there(const char *folder, const char *file)
+{
+    struct stat status;
+
+    return stat(in_folder(folder, file), &status) == 0;
+}
+
+static void job_without_a_technique_draws_and_searches_nothing(void **unused)
+{
+    const char *folder = new_job("nothing",
+                                 "{\"latency_runs\": 3, \"cpu_power_mw\": 2000, \"recipe\": "
+                                 "{\"steps\": []}}",
+                                 "");
+
+    (void) unused;
+    write_data(folder, "calibration", false);
+    write_data(folder, "validation", true);
+    json_t *result = run_job(folder);
+
+    assert_string_equal(text_of(result, "outcome"), "original");
+    assert_non_null(strstr(text_of(result, "reason"), "the recipe changes nothing"));
+    assert_true(total_of(result, "variant", "fidelity_ratio") == 1);
+    assert_true(total_of(result, "variant", "accuracy_samples") == CLIPS);
+    assert_true(total_of(result, "variant", "latency_runs") == CLIPS);
+    assert_true(total_of(result, "variant", "energy_uj") > 0);
+    assert_true(there(folder, "step/baseline.json"));
+    assert_false(there(folder, "step/calibrate.json"));
+    json_decref(result);
+
+    /* What the original decided is on the disk: a job that begins again reads it back. */
+    assert_int_equal(remove(in_folder(folder, "result.json")), 0);
+    assert_int_equal(remove(in_folder(folder, "step/baseline-trace.npy")), 0);
+    struct pith_job_options options = {.folder = folder, .plugins = plugins};
+
+    assert_true(pith_job_run(&options, &err) < 0);
+    assert_non_null(strstr(pith_error_text(&err), "baseline-trace.npy"));
+}
+
+static void job_rejects_stages_that_its_graphs_do_not_fit(void **unused)
+{
+    const char *folder = new_job("unfit", RECIPE(""), "");
+    struct pith_job_options options = {.folder = folder, .plugins = plugins};
+    struct pith_buffer text = {0};
+    char *row;
+
+    (void) unused;
+    assert_ok(pith_file_read(in_folder(folder, "manifest.json"), 1 << 16, &text, &err), &err);
+    char *manifest = strndup((const char *) text.data, text.bytes);
+
+    row = strstr(manifest, "[3, 12, 12]");
+    assert_non_null(row);
+    memcpy(row, "[3, 12, 13]", strlen("[3, 12, 13]"));
+    write_text(folder, "manifest.json", manifest);
+    free(manifest);
+    pith_buffer_done(&text);
+    assert_int_equal(pith_job_run(&options, &err), -EBADMSG);
+    assert_non_null(strstr(pith_error_text(&err), "net"));
+    json_t *result = run_job(folder);
+
+    assert_string_equal(text_of(result, "outcome"), "rejected");
+    json_decref(result);
+}
+
 /* ---- kill -9 ---- */
 
 struct countdown {
@@ -396,6 +459,8 @@ int main(void)
         cmocka_unit_test(job_goes_coarser_where_bytes_must_fit),
         cmocka_unit_test(job_leaves_the_original_where_asked),
         cmocka_unit_test(job_refuses_what_is_broken_with_a_sentence),
+        cmocka_unit_test(job_without_a_technique_draws_and_searches_nothing),
+        cmocka_unit_test(job_rejects_stages_that_its_graphs_do_not_fit),
         cmocka_unit_test(job_that_is_killed_goes_on_to_the_same_bytes),
     };
 
