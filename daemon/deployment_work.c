@@ -444,8 +444,8 @@ static void prepared(struct disk *disk)
 }
 
 /* What a busy core takes, as the cputime meter is told, so that a job's energy is an estimate like
- * that of running. 0: no such meter is used. */
-static double cpu_power_mw(const struct config *config)
+ * that of running. null: no such meter is used. */
+static json_t *cpu_power_mw(const struct config *config)
 {
     for (size_t i = 0; i < config->meter_count; i++) {
         const struct pith_plugin *plugin = config->meters[i].plugin;
@@ -454,15 +454,15 @@ static double cpu_power_mw(const struct config *config)
             continue;
         for (size_t k = 0; plugin->options[k].name; k++)
             if (!strcmp(plugin->options[k].name, "watts"))
-                return config->meters[i].options.values[k].number * 1000;
+                return json_real(config->meters[i].options.values[k].number * 1000);
     }
-    return 0;
+    return json_null();
 }
 
 static char *job_text(const struct config *config)
 {
     json_t *job =
-        json_pack("{s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:f}", "format", 1, "default_recipe",
+        json_pack("{s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:o}", "format", 1, "default_recipe",
                   config->compression.recipe, "recipe_path", config->recipe_path, "compress",
                   config->compression.when != CONFIG_WHEN_NEVER, "deadline_ms",
                   (json_int_t) (config->compression.deadline_ms / 10 *
