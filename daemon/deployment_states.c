@@ -190,7 +190,9 @@ void deployment_go_on(struct model *model)
     }
     if (model->wanted) {
         model->wanted = false;
-        deployment_go(model, model->wanted_state, "%s", model->wanted_reason);
+        /* A job that ends while "evaluating" is being written wants what is by then entered. */
+        if (model->wanted_state != model->newest->state)
+            deployment_go(model, model->wanted_state, "%s", model->wanted_reason);
     }
 }
 
