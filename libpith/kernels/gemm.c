@@ -38,38 +38,30 @@
 
 static const struct pith_gemm_form forms[] = {
 #if defined __x86_64__
-    {"avx512", 32, gemm_f32_avx512, gemm_s16_avx512, tap_f32_avx512},
-    {"avx2", 16, gemm_f32_avx2, gemm_s16_avx2, tap_f32_avx2},
-    {"sse", 8, gemm_f32_sse, gemm_s16_sse, tap_f32_sse},
+    {PITH_ISA_AVX512, 32, gemm_f32_avx512, gemm_s16_avx512, tap_f32_avx512},
+    {PITH_ISA_AVX2, 16, gemm_f32_avx2, gemm_s16_avx2, tap_f32_avx2},
+    {PITH_ISA_SSE2, 8, gemm_f32_sse, gemm_s16_sse, tap_f32_sse},
 #else
-    {"plain", 8, gemm_f32_plain, gemm_s16_plain, tap_f32_plain},
+    {PITH_ISA_PLAIN, 8, gemm_f32_plain, gemm_s16_plain, tap_f32_plain},
 #endif
 };
 
-static bool form_runs_here(const struct pith_gemm_form *form)
-{
-#if defined __x86_64__
-    if (strcmp(form->isa, "avx512") == 0)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (strcmp(form->isa, "avx2") == 0)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-    (void) form;
-    return true;
-}
+#define FORM_COUNT (sizeof forms / sizeof forms[0])
 
 const struct pith_gemm_form *pith_gemm_form_at(size_t index)
 {
-    for (size_t f = 0; f < sizeof forms / sizeof forms[0]; f++)
-        if (form_runs_here(&forms[f]) && index-- == 0)
+    for (size_t f = 0; f < FORM_COUNT; f++)
+        if (pith_isa_runs(forms[f].isa) && index-- == 0)
             return &forms[f];
     return NULL;
 }
 
 const struct pith_gemm_form *pith_gemm_form(void)
 {
-    return pith_gemm_form_at(0);
+    for (size_t f = 0; f < FORM_COUNT; f++)
+        if (pith_isa_includes(pith_isa(), forms[f].isa))
+            return &forms[f];
+    return &forms[FORM_COUNT - 1]; /* the least: vector types of 128 bits, which every CPU has */
 }
 
 int64_t pith_gemm_packed(const struct pith_gemm_form *form, int64_t depth, int64_t cols)

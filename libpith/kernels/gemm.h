@@ -5,6 +5,7 @@
 #ifndef PITH_KERNELS_GEMM_H
 #define PITH_KERNELS_GEMM_H
 
+#include "libpith/kernels/isa.h"
 #include "libpith/kernels/kernel.h"
 
 #define PITH_GEMM_MAX_PANEL 32 /* the greatest panel of any form */
@@ -39,7 +40,7 @@ struct pith_gemm_s16 {
 };
 
 struct pith_gemm_form {
-    const char *isa;
+    enum pith_isa isa;
     int panel;
     void (*f32)(const struct pith_gemm_f32 *g);
     void (*s16)(const struct pith_gemm_s16 *g);
@@ -47,7 +48,7 @@ struct pith_gemm_form {
     void (*tap_f32)(float *y, const float *x, int64_t stride, float w, int64_t count);
 };
 
-/* The fastest form that this CPU runs; the same for the life of the process. */
+/* The fastest form for pith_isa(); the same for the life of the process. */
 const struct pith_gemm_form *pith_gemm_form(void);
 /* All forms that this CPU runs, for tests; NULL past the last. */
 const struct pith_gemm_form *pith_gemm_form_at(size_t index);

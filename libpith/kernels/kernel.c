@@ -96,7 +96,7 @@ static bool opset_fits(const struct pith_kernel *kernel, int64_t opset)
 
 const struct pith_kernel *pith_kernel_find(const char *domain, const char *op, int64_t opset,
                                            const int32_t *types, size_t type_count,
-                                           int32_t output_type, bool quantized,
+                                           int32_t output_type, uint32_t form,
                                            const char **out_why)
 {
     const char *why = "no kernel for this operator";
@@ -105,7 +105,7 @@ const struct pith_kernel *pith_kernel_find(const char *domain, const char *op, i
         for (const struct pith_kernel *k = families[f]; k->op; k++) {
             if (strcmp(k->op, op) != 0 || strcmp(k->domain ? k->domain : "", domain) != 0)
                 continue;
-            if (((k->flags & PITH_KERNEL_QUANTIZED) != 0) != quantized)
+            if ((k->flags & (PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST)) != form)
                 continue;
             if (!opset_fits(k, opset)) {
                 why = "no kernel for this operator's version";
@@ -217,6 +217,7 @@ int pith_step_prepare(struct pith_step *step, struct pith_error *err)
     step->in_place = 0;
     step->view = -1;
     step->macs = 0;
+    step->parts = 0;
     rc = step->kernel->prepare(step, err);
     if (rc < 0)
         pith_step_done(step);

@@ -17,6 +17,8 @@
 
 #include <pith/graph.h>
 
+#include "libpith/kernels/image.h"
+
 #define PITH_BIT(dtype) (UINT32_C(1) << PITH_##dtype)
 #define PITH_FLOATS (PITH_BIT(FLOAT32) | PITH_BIT(FLOAT64) | PITH_BIT(FLOAT16))
 #define PITH_SIGNED_INTS (PITH_BIT(INT8) | PITH_BIT(INT16) | PITH_BIT(INT32) | PITH_BIT(INT64))
@@ -41,6 +43,17 @@ static inline float pith_activate(const struct pith_activation *a, float x)
     return x > a->high ? a->high : x;
 }
 
+/* An addition behind a convolution or product, done before the store: what comes out is
+ * after(round(activation(x)) + residual), x being the product with its bias and `activation` the step's. */
+struct pith_residual {
+    bool set;
+    size_t input; /* which entry of step->input is added; its shape and layout are the output's */
+    /* Quantized steps: the grid on which the value between product and addition lies, to which it is rounded as if it were
+     * stored, so that fusing changes no bit. NULL: it is added unrounded. */
+    const struct pith_quantization *between;
+    struct pith_activation after;
+};
+
 struct pith_kernel;
 struct pith_step_block;
 
@@ -64,6 +77,9 @@ struct pith_step {
     const struct pith_quantization *const *input_quantization;
     const struct pith_quantization *const *output_quantization;
     struct pith_activation activation; /* not set but for kernels flagged PITH_KERNEL_FUSES_ACTIVATION */
+    struct pith_residual residual;     /* not set but for kernels flagged PITH_KERNEL_FUSES_RESIDUAL */
+    /* How operands lie, for kernels flagged PITH_KERNEL_CHANNELS_LAST; as many as ports, else all planar. */
+    const struct pith_image *input_image, *output_image;
 
     /* ---- decided by prepare ---- */
     void *params;         /* the kernel's own; from pith_step_alloc, freed with the step */
@@ -71,6 +87,7 @@ struct pith_step {
     uint32_t in_place;    /* bit i: output 0 may lie exactly where input i lies. run must be right either way */
     int32_t view;         /* -1, or i: output 0 is input i's bytes under another shape; run is then never called */
     uint64_t macs;        /* for describe; 0 where the operator has none */
+    uint32_t parts;       /* the most parts that run_part may be cut into; 0: it has none for this step */
 
     /* ---- there in run ---- */
     void *scratch;
@@ -94,6 +111,10 @@ enum pith_kernel_flags {
     PITH_KERNEL_FUSES_ACTIVATION = 2, /* applies step->activation */
     PITH_KERNEL_QUANTIZED = 4,        /* wants the operands of quantized values as stored, with their quantization */
     PITH_KERNEL_NOT_FOLDED = 8,       /* never run at compile time (random numbers) */
+    PITH_KERNEL_FUSES_RESIDUAL = 16,  /* applies step->residual */
+    /* Takes and gives channels-last values (image.h): every activation of the step, of rank 3 or 4, lies so; constants
+     * and lists do not. With PITH_KERNEL_QUANTIZED the stored type is the one that pith_image_integer_dtype names. */
+    PITH_KERNEL_CHANNELS_LAST = 32,
 };
 
 struct pith_kernel {
@@ -110,16 +131,31 @@ struct pith_kernel {
     int (*prepare)(struct pith_step *step, struct pith_error *err);
     /* 0; -EINVAL where data can't be right (an index out of range): pith_step_fail names the node. NULL: always a view. */
     int (*run)(struct pith_step *step, struct pith_error *err);
+    /* Optional: part `part` of `count` (count <= step->parts) of what run does; parts write different bytes, share no
+     * scratch but what is cut by part, and can't fail. Any order, any threads at the same time. */
+    void (*run_part)(struct pith_step *step, uint32_t part, uint32_t count);
 };
 
 /* The kernel for an operator with these input types (count of them; PITH_DTYPE_NONE: left out, or not known yet, which
  * fits any) and first output type. NULL where there is none; *out_why (may be NULL) then says whether it is the
- * operator, its opset or its types. quantized: looks among the kernels flagged PITH_KERNEL_QUANTIZED, else among the others. */
+ * operator, its opset or its types. form: of PITH_KERNEL_QUANTIZED and PITH_KERNEL_CHANNELS_LAST, what the kernel's flags
+ * must be; 0: planar, and operands are what their types say. */
 const struct pith_kernel *pith_kernel_find(const char *domain, const char *op, int64_t opset, const int32_t *types,
-                                           size_t type_count, int32_t output_type, bool quantized,
+                                           size_t type_count, int32_t output_type, uint32_t form,
                                            const char **out_why);
 size_t pith_kernel_count(void); /* entries in all families, for tests and listings */
 const struct pith_kernel *pith_kernel_at(size_t index);
+
+/* The 8-bit type in which channels-last integer activations are stored here, because its instructions take them so: uint8 on
+ * x86-64, int8 on aarch64. Who compiles a graph brings values of the other type to it (zero point 128 off) where they enter. */
+static inline int32_t pith_image_integer_dtype(void)
+{
+#if defined __aarch64__
+    return PITH_INT8;
+#else
+    return PITH_UINT8;
+#endif
+}
 
 /* ---- for prepare ---- */
 /* Zeroed memory, aligned to 64 bytes, that lives as long as the step. NULL: out of memory, or past PITH_STEP_MAX_BYTES. */

@@ -50,8 +50,8 @@ static void check_f32(const struct pith_gemm_form *form, int64_t rows, int64_t c
     form->f32(&g);
     for (int64_t i = 0; i < rows * cols; i++)
         if (fabs((double) c[i] - want[i]) > tolerance(depth))
-            fail_msg("%s %dx%dx%d [%d]: %g, not %g", form->isa, (int) rows, (int) cols, (int) depth,
-                     (int) i, (double) c[i], (double) want[i]);
+            fail_msg("%s %dx%dx%d [%d]: %g, not %g", pith_isa_name(form->isa), (int) rows,
+                     (int) cols, (int) depth, (int) i, (double) c[i], (double) want[i]);
     free(a), free(b), free(packed), free(c), free(want), free(bias);
 }
 
@@ -122,8 +122,8 @@ static void check_s16(const struct pith_gemm_form *form, int64_t rows, int64_t c
         want = (double) (sum + bias[at]) * (double) scale[at] - 3;
         want = want < -128 ? -128 : want > 127 ? 127 : want;
         if (fabs(out[i] - want) > 0.5001)
-            fail_msg("%s %dx%dx%d [%d]: %d, not %g", form->isa, (int) rows, (int) cols, (int) depth,
-                     (int) i, out[i], want);
+            fail_msg("%s %dx%dx%d [%d]: %d, not %g", pith_isa_name(form->isa), (int) rows,
+                     (int) cols, (int) depth, (int) i, out[i], want);
     }
     free(a), free(b), free(packed), free(sums), free(bias), free(out), free(scale);
 }

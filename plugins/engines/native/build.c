@@ -39,7 +39,7 @@ const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint3
             pith_value_quantization(graph, value) ? PITH_FLOAT32 : pith_value_dtype(graph, value);
     }
     return pith_kernel_find(domain, pith_node_op(graph, node), pith_graph_opset(graph, domain),
-                            types, 4, output_type, false, out_why);
+                            types, 4, output_type, 0, out_why);
 }
 
 int plan_output_slot(struct plan *plan, uint32_t value, uint32_t *out)

@@ -12,7 +12,7 @@
 
 const struct pith_kernel *plan_own_kernel(const char *op, int32_t in_dtype, int32_t out_dtype)
 {
-    return pith_kernel_find("pith", op, 0, &in_dtype, 1, out_dtype, false, NULL);
+    return pith_kernel_find("pith", op, 0, &in_dtype, 1, out_dtype, 0, NULL);
 }
 
 static int own_step(struct plan *plan, const char *op, uint32_t in, uint32_t out,
@@ -205,7 +205,7 @@ static int build_move(struct plan *plan, uint32_t node, const struct pith_quanti
                  out_count = pith_node_output_count(plan->graph, node);
     const struct pith_kernel *kernel =
         pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
-                         &grid->dtype, 1, grid->dtype, false, NULL);
+                         &grid->dtype, 1, grid->dtype, 0, NULL);
     uint32_t *in = calloc(in_count + 1, sizeof *in), *out = calloc(out_count + 1, sizeof *out);
     int rc = in && out ? 0 : -ENOMEM;
 
@@ -365,7 +365,8 @@ static bool find_integer_kernel(struct plan *plan, uint32_t node, uint32_t *in, 
             types[i] = plan->slots[in[i]].tensor.dtype;
     }
     *out = pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
-                            types, in_count < 4 ? in_count : 4, output_type, true, NULL);
+                            types, in_count < 4 ? in_count : 4, output_type,
+                            PITH_KERNEL_QUANTIZED, NULL);
     return *out != NULL;
 }
 

@@ -1,0 +1,50 @@
+/* Channels-last activations: their dimensions and halos. See image.h. */
+#include "libpith/kernels/image.h"
+
+#include <assert.h>
+#include <string.h>
+
+struct pith_image_dims pith_image_dims(const struct pith_shape *shape)
+{
+    assert(shape->rank == 3 || shape->rank == 4);
+    return (struct pith_image_dims){
+        .n = shape->dim[0],
+        .c = shape->dim[1],
+        .h = shape->rank == 4 ? shape->dim[2] : 1,
+        .w = shape->dim[shape->rank - 1],
+    };
+}
+
+/* count pixels from `pixel` on */
+static void fill_pixels(const struct pith_image *image, int64_t channels, uint8_t *pixel,
+                        int64_t count, size_t element_bytes, const void *zero)
+{
+    if (element_bytes == 1 && image->pixel == channels) {
+        memset(pixel, *(const uint8_t *) zero, (size_t) (count * channels));
+        return;
+    }
+    for (int64_t x = 0; x < count; x++, pixel += (size_t) image->pixel * element_bytes)
+        for (int64_t c = 0; c < channels; c++)
+            memcpy(pixel + (size_t) c * element_bytes, zero, element_bytes);
+}
+
+void pith_image_fill_halo(const struct pith_image *image, const struct pith_image_dims *dims,
+                          void *data, size_t element_bytes, const void *zero)
+{
+    const int64_t width = image->left + dims->w + image->right;
+
+    for (int64_t n = 0; n < dims->n; n++) {
+        for (int64_t y = -image->top; y < dims->h + image->bottom; y++) {
+            const int64_t start = n * image->picture + y * image->row - image->left * image->pixel;
+            uint8_t *row = (uint8_t *) data + start * (int64_t) element_bytes;
+
+            if (y < 0 || y >= dims->h) {
+                fill_pixels(image, dims->c, row, width, element_bytes, zero);
+                continue;
+            }
+            fill_pixels(image, dims->c, row, image->left, element_bytes, zero);
+            row += (image->left + dims->w) * image->pixel * (int64_t) element_bytes;
+            fill_pixels(image, dims->c, row, image->right, element_bytes, zero);
+        }
+    }
+}

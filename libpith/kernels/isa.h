@@ -1,0 +1,37 @@
+/* The instruction sets that kernels are built for, and the one that this process uses.
+ * PITH_ISA=plain|sse2|avx2|avx512|avx512vnni|neon|dotprod|i8mm in the environment caps the choice.
+ */
+#ifndef PITH_KERNELS_ISA_H
+#define PITH_KERNELS_ISA_H
+
+#include <stdbool.h>
+
+enum pith_isa {
+    PITH_ISA_PLAIN,  /* plain C, on every CPU: what defines the answer */
+    PITH_ISA_SSE2,   /* every x86-64 */
+    PITH_ISA_AVX2,   /* with FMA */
+    PITH_ISA_AVX512, /* F, BW, VL, DQ */
+    PITH_ISA_AVX512_VNNI,
+    PITH_ISA_NEON, /* every aarch64 */
+    PITH_ISA_NEON_DOTPROD,
+    PITH_ISA_NEON_I8MM,
+    PITH_ISA_COUNT,
+};
+
+/* The one to use: the best that this CPU and its kernel offer, no better than PITH_ISA says. Read
+ * once; the same for the life of the process. An unknown PITH_ISA, or one that this CPU lacks, is
+ * taken as not given. Thread: any. */
+enum pith_isa pith_isa(void);
+bool pith_isa_runs(enum pith_isa isa);        /* on this CPU, whatever PITH_ISA says: for tests */
+const char *pith_isa_name(enum pith_isa isa); /* "avx512vnni": as PITH_ISA writes it */
+
+/* Whether a form built for `form` may be used where pith_isa() is `isa`: AVX-512 VNNI runs AVX2's.
+ */
+static inline bool pith_isa_includes(enum pith_isa isa, enum pith_isa form)
+{
+    if (form == PITH_ISA_PLAIN)
+        return true;
+    return form <= isa && (form >= PITH_ISA_NEON) == (isa >= PITH_ISA_NEON);
+}
+
+#endif
