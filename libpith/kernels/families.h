@@ -20,6 +20,10 @@ extern const struct pith_kernel pith_kernels_normalize[];
 extern const struct pith_kernel pith_kernels_integer_conv[];
 extern const struct pith_kernel pith_kernels_integer_matmul[];
 extern const struct pith_kernel pith_kernels_integer_elementwise[];
+/* channels-last, float32 */
+extern const struct pith_kernel pith_kernels_image_conv_f32[];
+extern const struct pith_kernel pith_kernels_image_pool_f32[];
+extern const struct pith_kernel pith_kernels_image_elementwise_f32[];
 /* by element, by strides, by index */
 extern const struct pith_kernel pith_kernels_unary[];
 extern const struct pith_kernel pith_kernels_binary[];

@@ -15,6 +15,13 @@ struct pith_image_dims pith_image_dims(const struct pith_shape *shape)
     };
 }
 
+bool pith_image_equal(const struct pith_image *a, const struct pith_image *b)
+{
+    return a->channels_last == b->channels_last && a->pixel == b->pixel && a->row == b->row &&
+           a->picture == b->picture && a->top == b->top && a->bottom == b->bottom &&
+           a->left == b->left && a->right == b->right;
+}
+
 /* count pixels from `pixel` on */
 static void fill_pixels(const struct pith_image *image, int64_t channels, uint8_t *pixel,
                         int64_t count, size_t element_bytes, const void *zero)

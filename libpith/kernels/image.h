@@ -31,6 +31,8 @@ struct pith_image_dims {
 };
 struct pith_image_dims pith_image_dims(const struct pith_shape *shape);
 
+bool pith_image_equal(const struct pith_image *a, const struct pith_image *b);
+
 /* Fills the halo of every picture with `zero`, an element of `element_bytes` (1, 2, 4), C channels wide. */
 void pith_image_fill_halo(const struct pith_image *image, const struct pith_image_dims *dims, void *data,
                           size_t element_bytes, const void *zero);

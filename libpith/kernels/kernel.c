@@ -14,6 +14,9 @@
 
 /* In the order in which they are searched. */
 static const struct pith_kernel *const families[] = {
+    pith_kernels_image_conv_f32,
+    pith_kernels_image_pool_f32,
+    pith_kernels_image_elementwise_f32,
     pith_kernels_conv,
     pith_kernels_matmul,
     pith_kernels_quantize,
@@ -96,8 +99,7 @@ static bool opset_fits(const struct pith_kernel *kernel, int64_t opset)
 
 const struct pith_kernel *pith_kernel_find(const char *domain, const char *op, int64_t opset,
                                            const int32_t *types, size_t type_count,
-                                           int32_t output_type, uint32_t form,
-                                           const char **out_why)
+                                           int32_t output_type, uint32_t form, const char **out_why)
 {
     const char *why = "no kernel for this operator";
 
@@ -192,6 +194,15 @@ int64_t pith_dims_product(const struct pith_shape *shape, uint32_t from, uint32_
         product *= shape->dim[i];
     }
     return product;
+}
+
+void pith_image_zero_halo(const struct pith_step *step, size_t output)
+{
+    const struct pith_image_dims dims = pith_image_dims(&step->output[output].shape);
+    const float zero = 0.0F;
+
+    pith_image_fill_halo(&step->output_image[output], &dims, step->output[output].data, sizeof zero,
+                         &zero);
 }
 
 int pith_step_fail(const struct pith_step *step, struct pith_error *err, int code,

@@ -179,6 +179,20 @@ static inline bool pith_step_has(const struct pith_step *step, size_t input)
 /* Like pith_fail, with `Conv "name": ` before it. */
 int pith_step_fail(const struct pith_step *step, struct pith_error *err, int code, const char *format, ...) PITH_PRINTF(4, 5);
 
+/* Where part `part` of `count` begins among `total` units of work: it ends where the next one begins. */
+static inline int64_t pith_part_begin(int64_t total, uint32_t part, uint32_t count)
+{
+    return total / count * part + (total % count < part ? total % count : part);
+}
+/* How many parts `units` of work may be cut into, for step->parts. */
+static inline uint32_t pith_parts_of(int64_t units)
+{
+    return units < UINT32_MAX ? (uint32_t) units : UINT32_MAX;
+}
+
+/* Fills the halo of channels-last float output `output` with zeros. */
+void pith_image_zero_halo(const struct pith_step *step, size_t output);
+
 /* ---- for whoever makes steps ---- */
 /* Calls the kernel's prepare. On failure the step holds nothing. */
 int pith_step_prepare(struct pith_step *step, struct pith_error *err) PITH_CHECKED;

@@ -150,6 +150,26 @@ int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *w
     return 0;
 }
 
+int pith_sliding_check_halo(struct pith_step *step, const struct pith_sliding *w,
+                            const struct pith_image *image, struct pith_error *err)
+{
+    const int64_t before[PITH_SLIDING_DIMS] = {0, image->top, image->left};
+    const int64_t behind[PITH_SLIDING_DIMS] = {0, image->bottom, image->right};
+
+    for (int d = 0; d < PITH_SLIDING_DIMS && w->out_plane > 0; d++) {
+        const int64_t reach = (w->out[d] - 1) * w->stride[d] - w->pad[d] +
+                              (w->kernel[d] - 1) * w->dilation[d] - (w->in[d] - 1);
+
+        if (w->pad[d] > before[d] || reach > behind[d])
+            return pith_step_fail(step, err, -EINVAL,
+                                  "the window reaches %lld before and %lld past the picture, "
+                                  "whose halo has %lld and %lld",
+                                  (long long) w->pad[d], (long long) reach, (long long) before[d],
+                                  (long long) behind[d]);
+    }
+    return 0;
+}
+
 /* Whether dimension d of the window is one element that moves by one and never leaves the input. */
 static bool stays(const struct pith_sliding *w, int d)
 {

@@ -24,6 +24,11 @@ int pith_sliding_read(struct pith_step *step, const struct pith_shape *x, const 
 /* Whether y has the size that the formula for convolutions gives; -EINVAL with the sentence where not. */
 int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *window, struct pith_error *err) PITH_CHECKED;
 
+/* Whether a channels-last input's halo holds all that the window reaches past the picture; -EINVAL with the sentence where
+ * not. */
+int pith_sliding_check_halo(struct pith_step *step, const struct pith_sliding *window, const struct pith_image *image,
+                            struct pith_error *err) PITH_CHECKED;
+
 /* A 1x1 window without stride and padding sees one long row, and so does a Kx1 one that moves down by one: makes it one.
  * Taps keep their order. */
 void pith_sliding_flatten(struct pith_sliding *window);

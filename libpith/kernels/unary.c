@@ -17,7 +17,8 @@ struct unary {
     int64_t count;
     int32_t dtype;
     bool through_f32;
-    double p[4]; /* attributes, in the operator's order */
+    double p[4];                 /* attributes, in the operator's order */
+    struct pith_image_dims dims; /* channels-last form */
 };
 
 /* x is the element, a and b the first attributes, T the type. */
@@ -278,52 +279,105 @@ static int unary_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
+/* ---- channels-last values in float32 ---- */
+
+static int image_unary_prepare(struct pith_step *step, struct pith_error *err)
+{
+    int rc = unary_prepare(step, err);
+    struct unary *u = step->params;
+
+    if (rc < 0)
+        return rc;
+    u->dims = pith_image_dims(&step->output[0].shape);
+    step->in_place = pith_image_equal(&step->input_image[0], &step->output_image[0]) ? 1 : 0;
+    step->parts = pith_parts_of(u->dims.n * u->dims.h);
+    return 0;
+}
+
+static void image_unary_part(struct pith_step *step, uint32_t part, uint32_t count)
+{
+    const struct unary *u = step->params;
+    const struct pith_image *in = &step->input_image[0], *out = &step->output_image[0];
+    const bool dense = in->pixel == u->dims.c && out->pixel == u->dims.c;
+    const int64_t rows = u->dims.n * u->dims.h;
+    const int64_t runs = dense ? 1 : u->dims.w, length = dense ? u->dims.w * u->dims.c : u->dims.c;
+
+    for (int64_t i = pith_part_begin(rows, part, count); i < pith_part_begin(rows, part + 1, count);
+         i++) {
+        const int64_t n = i / u->dims.h, h = i % u->dims.h;
+        const float *x = (const float *) step->input[0].data + n * in->picture + h * in->row;
+        float *y = (float *) step->output[0].data + n * out->picture + h * out->row;
+
+        for (int64_t w = 0; w < runs; w++)
+            u->loop(x + w * in->pixel, y + w * out->pixel, length, u->p);
+    }
+    if (part == 0)
+        pith_image_zero_halo(step, 0);
+}
+
+static int image_unary_run(struct pith_step *step, struct pith_error *err)
+{
+    (void) err;
+    image_unary_part(step, 0, 1);
+    return 0;
+}
+
 #define ENTRY(operator, t)                                                                         \
     {                                                                                              \
         .op = operator, .name = "unary", .types = {t}, .prepare = unary_prepare, .run = unary_run  \
     }
+/* Both layouts */
+#define ENTRIES(operator, t)                                                                       \
+    {.op = operator,                                                                               \
+     .name = "image_unary_f32",                                                                    \
+     .types = {PITH_BIT(FLOAT32)},                                                                 \
+     .flags = PITH_KERNEL_CHANNELS_LAST,                                                           \
+     .prepare = image_unary_prepare,                                                               \
+     .run = image_unary_run,                                                                       \
+     .run_part = image_unary_part},                                                                \
+        ENTRY(operator, t)
 #define REAL_TYPES   (PITH_FLOATS | PITH_BIT(BFLOAT16))
 #define NUMBER_TYPES (REAL_TYPES | PITH_INTS)
 
 const struct pith_kernel pith_kernels_unary[] = {
-    ENTRY("Abs", NUMBER_TYPES),
-    ENTRY("Acos", REAL_TYPES),
-    ENTRY("Acosh", REAL_TYPES),
-    ENTRY("Asin", REAL_TYPES),
-    ENTRY("Asinh", REAL_TYPES),
-    ENTRY("Atan", REAL_TYPES),
-    ENTRY("Atanh", REAL_TYPES),
+    ENTRIES("Abs", NUMBER_TYPES),
+    ENTRIES("Acos", REAL_TYPES),
+    ENTRIES("Acosh", REAL_TYPES),
+    ENTRIES("Asin", REAL_TYPES),
+    ENTRIES("Asinh", REAL_TYPES),
+    ENTRIES("Atan", REAL_TYPES),
+    ENTRIES("Atanh", REAL_TYPES),
     ENTRY("BitwiseNot", PITH_INTS),
-    ENTRY("Ceil", REAL_TYPES),
-    ENTRY("Celu", REAL_TYPES),
-    ENTRY("Cos", REAL_TYPES),
-    ENTRY("Cosh", REAL_TYPES),
-    ENTRY("Elu", REAL_TYPES),
-    ENTRY("Erf", REAL_TYPES),
-    ENTRY("Exp", REAL_TYPES),
-    ENTRY("Floor", REAL_TYPES),
-    ENTRY("Gelu", REAL_TYPES),
-    ENTRY("HardSigmoid", REAL_TYPES),
-    ENTRY("HardSwish", REAL_TYPES),
-    ENTRY("LeakyRelu", REAL_TYPES),
-    ENTRY("Log", REAL_TYPES),
-    ENTRY("Mish", REAL_TYPES),
-    ENTRY("Neg", REAL_TYPES | PITH_SIGNED_INTS),
+    ENTRIES("Ceil", REAL_TYPES),
+    ENTRIES("Celu", REAL_TYPES),
+    ENTRIES("Cos", REAL_TYPES),
+    ENTRIES("Cosh", REAL_TYPES),
+    ENTRIES("Elu", REAL_TYPES),
+    ENTRIES("Erf", REAL_TYPES),
+    ENTRIES("Exp", REAL_TYPES),
+    ENTRIES("Floor", REAL_TYPES),
+    ENTRIES("Gelu", REAL_TYPES),
+    ENTRIES("HardSigmoid", REAL_TYPES),
+    ENTRIES("HardSwish", REAL_TYPES),
+    ENTRIES("LeakyRelu", REAL_TYPES),
+    ENTRIES("Log", REAL_TYPES),
+    ENTRIES("Mish", REAL_TYPES),
+    ENTRIES("Neg", REAL_TYPES | PITH_SIGNED_INTS),
     ENTRY("Not", PITH_BIT(BOOL)),
-    ENTRY("Reciprocal", REAL_TYPES),
-    ENTRY("Relu", NUMBER_TYPES),
-    ENTRY("Round", REAL_TYPES),
-    ENTRY("Selu", REAL_TYPES),
-    ENTRY("Shrink", REAL_TYPES),
-    ENTRY("Sigmoid", REAL_TYPES),
-    ENTRY("Sign", NUMBER_TYPES),
-    ENTRY("Sin", REAL_TYPES),
-    ENTRY("Sinh", REAL_TYPES),
-    ENTRY("Softplus", REAL_TYPES),
-    ENTRY("Softsign", REAL_TYPES),
-    ENTRY("Sqrt", REAL_TYPES),
-    ENTRY("Tan", REAL_TYPES),
-    ENTRY("Tanh", REAL_TYPES),
-    ENTRY("ThresholdedRelu", REAL_TYPES),
+    ENTRIES("Reciprocal", REAL_TYPES),
+    ENTRIES("Relu", NUMBER_TYPES),
+    ENTRIES("Round", REAL_TYPES),
+    ENTRIES("Selu", REAL_TYPES),
+    ENTRIES("Shrink", REAL_TYPES),
+    ENTRIES("Sigmoid", REAL_TYPES),
+    ENTRIES("Sign", NUMBER_TYPES),
+    ENTRIES("Sin", REAL_TYPES),
+    ENTRIES("Sinh", REAL_TYPES),
+    ENTRIES("Softplus", REAL_TYPES),
+    ENTRIES("Softsign", REAL_TYPES),
+    ENTRIES("Sqrt", REAL_TYPES),
+    ENTRIES("Tan", REAL_TYPES),
+    ENTRIES("Tanh", REAL_TYPES),
+    ENTRIES("ThresholdedRelu", REAL_TYPES),
     {0},
 };
