@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Floats and quantized integers weigh; shapes, axes and indices don't. */
@@ -49,7 +50,40 @@ static void describe_value(const struct pith_graph *graph, uint32_t value, char 
         pith_dtype_name(quantization ? quantization->dtype : pith_value_dtype(graph, value)), dims);
 }
 
-static json_t *describe_node(const struct pith_graph *graph, uint32_t node)
+/* Where the batch alone is open, the counts are those of one sample: a copy of the graph with that
+ * shape, which has the same numbers for nodes. NULL where nothing is open, or more is. */
+static struct pith_graph *with_one_sample(const struct pith_graph *graph)
+{
+    size_t count = pith_graph_input_count(graph);
+    struct pith_shape *shapes = calloc(count + 1, sizeof *shapes);
+    struct pith_graph *copy = NULL;
+    bool open = false, known = shapes != NULL;
+
+    for (size_t i = 0; known && i < count; i++) {
+        const struct pith_shape *shape = pith_value_shape(graph, pith_graph_input(graph, i));
+
+        known = shape != NULL;
+        if (!known)
+            break;
+        shapes[i] = *shape;
+        if (shape->rank > 0 && shape->dim[0] == PITH_DIM_UNKNOWN) {
+            shapes[i].dim[0] = 1;
+            open = true;
+        }
+        known = pith_shape_elements(&shapes[i]) >= 0;
+    }
+    if (open && known && pith_graph_clone(graph, &copy, NULL) == 0 &&
+        pith_graph_infer(copy, shapes, NULL) < 0) {
+        pith_graph_free(copy);
+        copy = NULL;
+    }
+    free(shapes);
+    return copy;
+}
+
+/* counted: what the multiply-accumulates are counted in. */
+static json_t *describe_node(const struct pith_graph *graph, const struct pith_graph *counted,
+                             uint32_t node)
 {
     uint64_t parameters, bytes;
     char output[256] = "";
@@ -59,7 +93,7 @@ static json_t *describe_node(const struct pith_graph *graph, uint32_t node)
         describe_value(graph, pith_node_output(graph, node, 0), output, sizeof output);
     return json_pack("{ss ss ss sI sI sI}", "operator", pith_node_op(graph, node), "name",
                      pith_node_name(graph, node), "output", output, "parameters",
-                     (json_int_t) parameters, "macs", (json_int_t) pith_node_macs(graph, node),
+                     (json_int_t) parameters, "macs", (json_int_t) pith_node_macs(counted, node),
                      "bytes", (json_int_t) bytes);
 }
 
@@ -82,15 +116,18 @@ static json_t *describe_values(const struct pith_graph *graph, size_t count,
 static json_t *describe_graph(const struct model *model, size_t index)
 {
     const struct pith_graph *graph = model->graphs[index];
+    struct pith_graph *one_sample = with_one_sample(graph);
+    const struct pith_graph *counted = one_sample ? one_sample : graph;
     struct pith_graph_size size;
     json_t *layers = json_array();
+    json_t *described;
     size_t count;
     const uint32_t *order = pith_graph_order(graph, &count);
 
     for (size_t i = 0; i < count; i++)
-        (void) json_array_append_new(layers, describe_node(graph, order[i]));
-    pith_graph_measure(graph, &size);
-    return json_pack(
+        (void) json_array_append_new(layers, describe_node(graph, counted, order[i]));
+    pith_graph_measure(counted, &size);
+    described = json_pack(
         "{ss ss sI so so so s{sI sI sI sI sI sI sI}}", "graph",
         model->single ? "" : model->manifest->graphs[index].name, "file",
         model_graph_path(model, index), "opset", (json_int_t) pith_graph_opset(graph, ""), "inputs",
@@ -101,6 +138,11 @@ static json_t *describe_graph(const struct model *model, size_t index)
         (json_int_t) size.weight_bytes, "peak_activation_bytes",
         (json_int_t) size.peak_activation_bytes, "file_bytes",
         (json_int_t) model->file_bytes[index]);
+    if (described && one_sample)
+        (void) json_object_set_new(json_object_get(described, "total"), "counted_batch",
+                                   json_integer(1));
+    pith_graph_free(one_sample);
+    return described;
 }
 
 static void print_layers(const json_t *layers)
@@ -147,10 +189,11 @@ static void print_graph(const json_t *graph)
     }
     print_layers(json_object_get(graph, "layers"));
     printf("total: %" JSON_INTEGER_FORMAT
-           " nodes, %s parameters, %s MACs a run, weights %s, file %s, peak activations %s\n",
+           " nodes, %s parameters, %s MACs a run%s, weights %s, file %s, peak activations %s\n",
            json_integer_value(json_object_get(total, "nodes")),
            figure_count(number_of(total, "parameters"), figures[0]),
            figure_count(number_of(total, "macs"), figures[1]),
+           json_object_get(total, "counted_batch") ? " of one sample (the batch is open)" : "",
            figure_bytes(number_of(total, "weight_bytes"), figures[2]),
            figure_bytes(number_of(total, "file_bytes"), figures[3]),
            figure_bytes(number_of(total, "peak_activation_bytes"), figures[4]));
@@ -193,9 +236,10 @@ const struct cli_command command_inspect = {
     .name = "inspect",
     .arguments = "MODEL",
     .summary = "list a model's layers, shapes, parameters, MACs and bytes",
-    .text = "MODEL is an ONNX file (.onnx or .onnx.zst) or a model's folder. Counts that depend on "
-            "a dimension which the model\n"
-            "leaves open are 0.\n\n"
+    .text = "MODEL is an ONNX file (.onnx or .onnx.zst) or a model's folder. Where the "
+            "model leaves the batch open,\n"
+            "MACs and activations are those of one sample; where it leaves more open, they are "
+            "0.\n\n"
             "example: pith inspect wakeword/embedding.onnx",
     .run = run_inspect,
 };
