@@ -1,3 +1,4 @@
+/* Threads that run models, a bounded queue a stream: see lanes.h. */
 #include "daemon/lanes.h"
 
 #include "libpith/base/clock.h"

@@ -2,6 +2,8 @@
  * control methods. */
 #include "daemon/pipelines_private.h"
 
+#include "daemon/recents.h"
+
 #include "libpith/base/clock.h"
 #include "libpith/base/json.h"
 #include "libpith/base/log.h"
@@ -99,10 +101,13 @@ static void count_refused(struct instance *instance, const struct stream_event *
                            event->refused.reason));
 }
 
+/* It counts for the version that gave the result, which another may have replaced since. */
 static void count_judged(const struct instance *instance, const struct stream_event *event)
 {
-    struct telemetry_key key = instance_key(instance, event->version);
+    struct telemetry_key key = instance_key(instance, NULL);
 
+    key.version = event->judged.version;
+    key.variant = event->judged.variant;
     if (event->judged.found)
         telemetry_feedback(instance->pipeline->pipelines->daemon->telemetry, &key,
                            event->judged.correct);
@@ -115,7 +120,7 @@ static void count_judged(const struct instance *instance, const struct stream_ev
     else
         control_refuse(event->judged.call, -ENOENT,
                        "no such result among the last %d of this pipeline, or nothing runs on it",
-                       256);
+                       RECENTS_COUNT);
 }
 
 static void count_compared(struct instance *instance, const struct stream_event *event)

@@ -1,3 +1,4 @@
+/* A payload from codec to result, on a lane's thread: see stream.h. */
 #include "daemon/stream.h"
 
 #include "daemon/recents.h"
@@ -237,9 +238,12 @@ static void swap(struct stream *stream, struct stream_message *message)
 
     /* Another version's stages may differ; then its windows begin empty, and rows are counted anew.
      */
-    if (stream->chain && message->chain &&
-        pith_chain_take_state(message->chain, stream->chain, &err) < 0)
-        stream->recents = (struct recents){0};
+    bool continues = stream->chain && message->chain &&
+                     pith_chain_take_state(message->chain, stream->chain, &err) == 0;
+
+    if (message->version)
+        recents_begin_run(&stream->recents, message->version->name, message->version->variant,
+                          continues);
     if (stream->batch.batch.payload_count > 0)
         post_batch(stream);
     event.swapped.chain = stream->chain;
@@ -264,19 +268,26 @@ static uint64_t sequence_of(const struct stream *stream, const char *id)
 static void judge(struct stream *stream, const struct stream_message *message)
 {
     struct stream_event event = {.kind = STREAM_JUDGED, .judged.call = message->call};
+    struct judgement judgement;
     uint64_t label = recents_label(message->label);
 
     if (message->id[0]) {
         event.judged.found = recents_judge_one(&stream->recents, sequence_of(stream, message->id),
-                                               label, &event.judged.correct);
+                                               label, &judgement);
     } else if (stream->chain) {
         double rate_hz = stream->version->manifest->input_rate_hz;
         uint64_t now = pith_chain_row(stream->chain);
         uint64_t rows = (uint64_t) (rate_hz * (double) message->window_ms / 1e3);
-        event.judged.found = true;
-        event.judged.correct =
+        event.judged.found =
             recents_judge_window(&stream->recents, rate_hz > 0, now > rows ? now - rows : 0,
-                                 pith_wall_ms() - message->window_ms, label);
+                                 pith_wall_ms() - message->window_ms, label, &judgement);
+    }
+    if (event.judged.found) {
+        event.judged.correct = judgement.correct;
+        (void) snprintf(event.judged.version, sizeof event.judged.version, "%s",
+                        judgement.run->version);
+        (void) snprintf(event.judged.variant, sizeof event.judged.variant, "%s",
+                        judgement.run->variant);
     }
     post(stream, &event);
 }

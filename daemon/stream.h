@@ -73,6 +73,7 @@ struct stream_event {
         struct {
             bool found, correct;
             struct control_call *call;
+            char version[PITH_NAME_BYTES], variant[PITH_NAME_BYTES]; /* that gave what was judged, where found */
         } judged;
         struct {
             char reason[400];

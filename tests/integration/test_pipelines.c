@@ -345,6 +345,26 @@ static void feedback_is_judged_after_the_samples_before_it(void **state)
         turn();
 }
 
+static void feedback_counts_for_the_version_that_gave_the_result(void **state)
+{
+    char text[128], id[STREAM_ID_BYTES];
+
+    (void) state;
+    activate_and_wait("mean", "judged", "original.onnx");
+    w.expected = 7000;
+    send_number(7000);
+    while (w.expected == 7000)
+        turn();
+    (void) snprintf(id, sizeof id, "%s", w.last_id);
+    activate_and_wait("mean", "relu", "variant.onnx");
+    (void) snprintf(text, sizeof text, "{\"id\": \"%s\", \"label\": \"mean\"}", id);
+    send_payload("pith/1/gw/gw-test/feedback/numbers", text, strlen(text));
+    w.expected = 7001;
+    send_number(7001); /* so that the feedback before it has been handled */
+    while (w.expected == 7001)
+        turn();
+}
+
 static void variant_is_compared_with_the_original_in_idle_time(void **state)
 {
     const struct instance *instance = instance_at("test/numbers");
@@ -421,7 +441,7 @@ static void telemetry_has_it_all_after_the_end(void **state)
 {
     struct telemetry_question question = {.period = "summary", .pipeline = "numbers", .limit = 10};
     struct pith_error err = {0};
-    json_int_t inferences = 0, refused = 0, labelled = 0, correct = 0, compared = 0;
+    json_int_t inferences = 0, refused = 0, labelled = 0, correct = 0, compared = 0, judged = 0;
     json_t *rows, *row;
     char path[512];
     size_t i;
@@ -441,6 +461,8 @@ static void telemetry_has_it_all_after_the_end(void **state)
         inferences += json_integer_value(json_object_get(row, "inference_count"));
         refused += json_integer_value(json_object_get(row, "refused_count"));
         labelled += json_integer_value(json_object_get(row, "labelled_count"));
+        if (strcmp(json_string_value(json_object_get(row, "variant")), "judged") == 0)
+            judged += json_integer_value(json_object_get(row, "labelled_count"));
         correct += json_integer_value(json_object_get(row, "correct_count"));
         compared += json_integer_value(json_object_get(row, "compared_count"));
         assert_string_equal(json_string_value(json_object_get(row, "energy_source")), "estimated");
@@ -448,8 +470,9 @@ static void telemetry_has_it_all_after_the_end(void **state)
     assert_true(json_array_size(rows) >= 2); /* the original and the variant */
     assert_true(inferences > PAYLOADS);
     assert_int_equal(refused, 3);
-    assert_int_equal(labelled, 3);
-    assert_int_equal(correct, 2);
+    assert_int_equal(labelled, 4);
+    assert_int_equal(correct, 3);
+    assert_int_equal(judged, 1);
     assert_true(compared > 0);
     json_decref(rows);
 }
@@ -520,6 +543,7 @@ int main(void)
         cmocka_unit_test(swaps_under_a_stream_lose_and_repeat_nothing),
         cmocka_unit_test(bad_payloads_are_refused_and_disturb_nothing),
         cmocka_unit_test(feedback_is_judged_after_the_samples_before_it),
+        cmocka_unit_test(feedback_counts_for_the_version_that_gave_the_result),
         cmocka_unit_test(variant_is_compared_with_the_original_in_idle_time),
         cmocka_unit_test(a_codec_that_does_not_fit_is_refused_by_name),
         cmocka_unit_test(a_reload_keeps_what_stays_and_opens_what_is_new),
