@@ -292,6 +292,136 @@ static void quantize_without_samples_rounds_weights_alone(void **unused)
     pith_graph_free(graph);
 }
 
+/* What is written and read again holds the same integers on the same grid. */
+static void assert_same_weights(const struct pith_graph *graph, const struct pith_graph *back,
+                                const char *name)
+{
+    uint32_t a = pith_node_input(graph, find_node(graph, name), 1),
+             b = pith_node_input(back, find_node(back, name), 1);
+    const struct pith_tensor *wa = pith_value_constant(graph, a),
+                             *wb = pith_value_constant(back, b);
+    const struct pith_quantization *qa = pith_value_quantization(graph, a),
+                                   *qb = pith_value_quantization(back, b);
+
+    if (!qa) { /* halves behind a Cast */
+        assert_string_equal(pith_node_op(back, pith_value_producer(back, b)), "Cast");
+        return;
+    }
+    assert_int_equal(wa->dtype, wb->dtype);
+    assert_memory_equal(wa->data, wb->data, wa->bytes);
+    assert_int_equal(qa->block_size, qb->block_size);
+    assert_int_equal(qa->axis, qb->axis);
+    assert_int_equal(qa->count, qb->count);
+    assert_memory_equal(qa->scale, qb->scale, qa->count * sizeof *qa->scale);
+}
+
+static void quantize_writes_every_form_to_files_that_say_the_same(void **unused)
+{
+    static const struct {
+        const char *options, *form;
+        int32_t weight, activation;
+        double most_error;
+    } cases[] = {
+        {"{}", "int8", PITH_INT8, PITH_INT8, 0.05},
+        {"{\"weights\": \"int4\"}", "int4", PITH_INT4, PITH_INT8, 0.4},
+        {"{\"weights\": \"int4\", \"block_size\": 3}", "int4", PITH_INT4, PITH_INT8, 0.4},
+        {"{\"activations\": \"int16\"}", "w8a16", PITH_INT8, PITH_INT16, 0.02},
+        {"{\"activations\": \"float32\", \"weights\": \"int4\", \"block_size\": 16}",
+         "weights-int4", PITH_INT4, 0, 0.4},
+        {"{\"activations\": \"float32\"}", "weights-int8", PITH_INT8, 0, 0.02},
+        {"{\"weights\": \"float16\"}", "weights-float16", 0, 0, 0.001},
+        {"{\"weights\": \"bfloat16\"}", "weights-bfloat16", 0, 0, 0.01},
+    };
+    struct pith_graph *graph = conv_net();
+
+    (void) unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pith_buffer file = {0};
+        struct pith_graph *back;
+        struct applied applied;
+
+        assert_ok(apply_to(graph, cases[i].options, true, &applied), &err);
+        assert_string_equal(form_of(applied.report, "conv2"), cases[i].form);
+        assert_true(error_of(&applied) > 0 && error_of(&applied) < cases[i].most_error);
+        assert_ok(pith_onnx_write(applied.graph, &file, &err), &err);
+        assert_ok(pith_onnx_parse(&back, file.data, file.bytes, &err), &err);
+        assert_same_weights(applied.graph, back, "conv2");
+        const struct pith_quantization *x = grid_of(back, "x");
+
+        assert_int_equal(x ? x->dtype : 0, cases[i].activation);
+        if (cases[i].activation == PITH_INT16)
+            assert_int_equal(x->zero_point[0], 0);
+        pith_graph_free(back);
+        pith_buffer_done(&file);
+        done(&applied);
+    }
+    pith_graph_free(graph);
+}
+
+static void quantize_gives_single_layers_their_own_form(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(apply_to(graph,
+                       "{\"schemes\": [\"conv2=w8a16\", \"conv*=weights-int8\"], "
+                       "\"keep\": [\"den?e\"]}",
+                       true, &applied),
+              &err);
+    assert_string_equal(form_of(applied.report, "conv2"), "w8a16");   /* the first that matches */
+    assert_string_equal(form_of(applied.report, "conv1"), "float32"); /* 216 weights */
+    assert_string_equal(form_of(applied.report, "dense"), "float32");
+    assert_int_equal(grid_of(applied.graph, "pool1")->dtype, PITH_INT16);
+    assert_null(grid_of(applied.graph, "x"));
+    done(&applied);
+    assert_ok(apply_to(graph, "{\"only\": [\"conv2\"]}", true, &applied), &err);
+    assert_string_equal(form_of(applied.report, "conv2"), "int8");
+    assert_string_equal(form_of(applied.report, "conv1"), "float32");
+    assert_string_equal(form_of(applied.report, "dense"), "float32");
+    done(&applied);
+    assert_int_equal(apply_to(graph, "{\"schemes\": [\"conv2=int7\"]}", true, &applied), -EINVAL);
+    assert_non_null(strstr(err.text, "LAYER=FORM"));
+    done(&applied);
+    /* Weights alone, but one layer that wants samples. */
+    assert_int_equal(apply_to(graph,
+                              "{\"activations\": \"float32\", \"schemes\": [\"conv2=int8\"]}",
+                              false, &applied),
+                     -EINVAL);
+    done(&applied);
+    pith_graph_free(graph);
+}
+
+/* Two products of uint8 and int8 are added in 16 bits by processors without VNNI. */
+static void quantize_leaves_room_for_pairs_of_products(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+
+    (void) unused;
+    for (int reduced = 0; reduced < 2; reduced++) {
+        int32_t most = 0;
+        struct applied applied;
+
+        assert_ok(apply_to(graph,
+                           reduced ? "{\"activations\": \"uint8\", \"reduce_range\": true}"
+                                   : "{\"activations\": \"uint8\"}",
+                           true, &applied),
+                  &err);
+        const struct pith_tensor *w = pith_value_constant(
+            applied.graph, pith_node_input(applied.graph, find_node(applied.graph, "conv2"), 1));
+
+        for (int64_t i = 0; i + 1 < pith_shape_elements(&w->shape); i++) {
+            int32_t pair = 255 * abs((int) pith_tensor_get_int(w, i)) +
+                           255 * abs((int) pith_tensor_get_int(w, i + 1));
+
+            most = pair > most ? pair : most;
+        }
+        assert_int_equal(most <= INT16_MAX, reduced);
+        done(&applied);
+    }
+    pith_graph_free(graph);
+}
+
 static void quantize_keeps_layers_that_hurt_finer(void **unused)
 {
     struct pith_graph *graph = touchy_net();
@@ -396,6 +526,9 @@ int main(void)
         cmocka_unit_test(quantize_scales_each_output_channel),
         cmocka_unit_test(quantize_keeps_what_it_is_told_to),
         cmocka_unit_test(quantize_without_samples_rounds_weights_alone),
+        cmocka_unit_test(quantize_writes_every_form_to_files_that_say_the_same),
+        cmocka_unit_test(quantize_gives_single_layers_their_own_form),
+        cmocka_unit_test(quantize_leaves_room_for_pairs_of_products),
         cmocka_unit_test(quantize_keeps_layers_that_hurt_finer),
         cmocka_unit_test(quantize_leaves_broken_weights_float),
         cmocka_unit_test(quantize_gives_the_same_report_twice),

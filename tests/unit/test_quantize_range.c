@@ -49,7 +49,7 @@ static struct histogram *filled(const float *x, size_t count, size_t batch)
 
 static double true_error(const float *x, size_t count, struct range range)
 {
-    struct grid grid = grid_of_range(range, 0);
+    struct grid grid = grid_of_range(range, PITH_UINT8);
     double sum = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -118,7 +118,7 @@ static void minmax_is_the_extremes_with_zero(void **unused)
     histogram = filled(x, 0, 1);
     range = range_estimate(histogram, RANGE_MSE, 0);
     assert_true(range.low == 0 && range.high == 0);
-    assert_true(grid_of_range(range, -128).scale == 1.0f);
+    assert_true(grid_of_range(range, PITH_INT8).scale == 1.0f);
     free(histogram);
 }
 
@@ -188,18 +188,72 @@ static void mse_is_near_the_best_pair_of_clips(void **unused)
     free(x);
 }
 
+/* A bell and one value far outside: what the levels are for is the bell. Zeros, however many, have
+ * no say. */
+static void entropy_cuts_a_far_value_and_ignores_zeros(void **unused)
+{
+    float *x = calloc(2 * VALUES, sizeof *x);
+    struct range of[2];
+
+    (void) unused;
+    draw(x, VALUES, 1);
+    x[17] = 60;
+    for (int zeros = 0; zeros < 2; zeros++) {
+        struct histogram *histogram = filled(x, zeros ? 2 * VALUES : VALUES, 500);
+
+        of[zeros] = range_estimate(histogram, RANGE_ENTROPY, 0);
+        free(histogram);
+    }
+    assert_true(of[0].low == 0 && of[0].high > 6 && of[0].high < 20);
+    assert_true(of[1].low == of[0].low && of[1].high == of[0].high);
+    free(x);
+}
+
+/* The order of the samples and how they come makes no difference but for the width. */
+static void histogram_forgets_how_values_came(void **unused)
+{
+    float *x = malloc(VALUES * sizeof *x);
+
+    (void) unused;
+    draw(x, VALUES, 2);
+    struct histogram *once = filled(x, VALUES, VALUES), *pieces = filled(x, VALUES, 7);
+    uint64_t counted[2] = {once->zeros, pieces->zeros};
+
+    for (size_t i = 0; i < HISTOGRAM_BINS; i++) {
+        counted[0] += once->count[i];
+        counted[1] += pieces->count[i];
+    }
+    assert_int_equal(counted[0], VALUES);
+    assert_int_equal(counted[1], VALUES);
+    assert_true(once->minimum == pieces->minimum && once->maximum == pieces->maximum);
+    assert_true(fabs(once->squares - pieces->squares) <= 1e-9 * once->squares);
+    assert_true(sizeof *once <= 16384);
+    free(once);
+    free(pieces);
+    free(x);
+}
+
+static void wide_grid_is_symmetric_and_holds_the_range(void **unused)
+{
+    struct grid grid = grid_of_range((struct range){-1, 4}, PITH_INT16);
+
+    (void) unused;
+    assert_int_equal(grid.zero_point, 0);
+    assert_true(fabsf(grid.scale - 4.0f / 32767) < 1e-9f);
+}
+
 static void grid_has_an_exact_zero(void **unused)
 {
     (void) unused;
     for (int i = 0; i < 1000; i++) {
         struct range range = {-uniform() * pow(10, 6 * normal()),
                               uniform() * pow(10, 6 * normal())};
-        struct grid grid = grid_of_range(range, -128);
+        struct grid grid = grid_of_range(range, PITH_INT8);
 
         assert_true(grid.scale > 0 && isfinite(grid.scale));
         assert_in_range(grid.zero_point + 128, 0, 255);
     }
-    struct grid relu = grid_of_range((struct range){0, 6}, 0);
+    struct grid relu = grid_of_range((struct range){0, 6}, PITH_UINT8);
 
     assert_int_equal(relu.zero_point, 0);
     assert_true(fabsf(relu.scale - 6.0f / 255) < 1e-9f);
@@ -213,6 +267,9 @@ int main(void)
         cmocka_unit_test(minmax_is_the_extremes_with_zero),
         cmocka_unit_test(percentile_leaves_its_share_outside),
         cmocka_unit_test(mse_is_near_the_best_pair_of_clips),
+        cmocka_unit_test(entropy_cuts_a_far_value_and_ignores_zeros),
+        cmocka_unit_test(histogram_forgets_how_values_came),
+        cmocka_unit_test(wide_grid_is_symmetric_and_holds_the_range),
         cmocka_unit_test(grid_has_an_exact_zero),
     };
 

@@ -17,7 +17,7 @@ struct histogram {
     uint64_t zeros;                 /* exact zeros: they cost nothing on a grid that has zero */
     uint64_t values;                /* all finite values, zeros included */
     uint64_t refused;               /* NaN and infinities, left out */
-    float minimum, maximum;         /* of the finite values; 0 where there is none */
+    float minimum, maximum;         /* of the finite values and 0, which every grid has */
     double squares;                 /* sum of squares */
 };
 

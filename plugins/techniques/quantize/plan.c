@@ -1,30 +1,11 @@
-/* The plan: layers from the axis table, activations by walking back from the layers' inputs. An
- * activation is quantized where an integer layer takes it, so nothing is rounded between a
- * convolution and the activation behind it. */
+/* The plan's activations, by walking back from the layers' inputs. An activation is quantized where
+ * an integer layer takes it, so nothing is rounded between a convolution and the activation behind
+ * it. */
 #include "plugins/techniques/quantize/plan.h"
-
-#include "plugins/techniques/quantize/weights.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LEAST_WEIGHTS 256 /* below it, scales and nodes take what the weights give back */
-
-const char *const layer_form_names[] = {"int8", "weights-int8", "weights-float16", "float32"};
-
-static bool is_op(const struct pith_graph *graph, uint32_t node, const char *op)
-{
-    return !strcmp(pith_node_op(graph, node), op) && !pith_node_domain(graph, node)[0];
-}
-
-static bool is_one_of(const struct pith_graph *graph, uint32_t node, const char *const *ops)
-{
-    for (; *ops; ops++)
-        if (is_op(graph, node, *ops))
-            return true;
-    return false;
-}
 
 /* Operators that only move or pick elements of input 0: their output lies on the same grid. */
 static const char *const moving_ops[] = {
@@ -32,120 +13,6 @@ static const char *const moving_ops[] = {
     "Slice",   "Dropout", "DepthToSpace", "Split",     "SpaceToDepth", "GlobalMaxPool", NULL};
 /* Operators that integer kernels run from one grid to another. */
 static const char *const mixing_ops[] = {"Add", "Mul", "AveragePool", "GlobalAveragePool", NULL};
-
-/* ---- layers ---- */
-
-/* The output channel's axis of a weight at this slot, or -2 where the slot holds no weights. The
- * classic mistake is to rely on the default axis of DequantizeLinear. */
-static int32_t weight_axis(const struct pith_graph *graph, uint32_t node, size_t slot,
-                           uint32_t rank)
-{
-    static const char *const recurrent[] = {"LSTM", "GRU", "RNN", NULL};
-
-    if (slot == 1 && is_op(graph, node, "Conv"))
-        return 0;
-    if (slot == 1 && is_op(graph, node, "ConvTranspose"))
-        return 1;
-    if (slot == 1 && is_op(graph, node, "Gemm"))
-        return pith_node_int(graph, node, "transB", 0) ? 0 : 1;
-    if (slot == 1 && is_op(graph, node, "MatMul"))
-        return (int32_t) rank - 1;
-    if (slot == 0 && is_op(graph, node, "MatMul"))
-        return (int32_t) rank - 2;
-    if (slot == 0 && is_op(graph, node, "Gather"))
-        return 0;
-    if ((slot == 1 || slot == 2) && is_one_of(graph, node, recurrent))
-        return 1;
-    return -2;
-}
-
-static bool runs_static(const struct pith_graph *graph, uint32_t node, size_t slot)
-{
-    static const char *const ops[] = {"Conv", "ConvTranspose", "MatMul", NULL};
-
-    if (slot != 1)
-        return false;
-    if (is_op(graph, node, "Gemm"))
-        return !pith_node_int(graph, node, "transA", 0) &&
-               pith_node_float(graph, node, "alpha", 1) == 1.0f;
-    return is_one_of(graph, node, ops);
-}
-
-static bool named(const struct plan_options *options, const char *name)
-{
-    for (size_t i = 0; i < options->keep_count; i++)
-        if (!strcmp(options->keep[i], name))
-            return true;
-    return false;
-}
-
-static void choose_form(struct layer *layer, const struct plan *plan,
-                        const struct plan_options *options)
-{
-    const struct pith_graph *graph = plan->graph;
-    struct weight_facts facts;
-
-    weights_look(pith_value_constant(graph, layer->weight), layer->axis, &facts);
-    layer->channel_ratio = facts.channel_ratio;
-    layer->form = options->weights;
-    if (named(options, pith_node_name(graph, layer->node)))
-        layer->form = LAYER_FLOAT, layer->why = "kept float by the option keep";
-    else if (!facts.finite)
-        layer->form = LAYER_FLOAT, layer->why = "a weight is infinite or not a number";
-    else if (facts.elements == 0)
-        layer->form = LAYER_FLOAT, layer->why = "it has no weights";
-    else if (options->static_activations && options->weights == LAYER_WEIGHTS &&
-             layer->can_be_static)
-        layer->form = LAYER_STATIC;
-    else if (facts.elements < LEAST_WEIGHTS)
-        layer->form = LAYER_FLOAT, layer->why = "so few weights that nothing is won";
-    else if (options->static_activations)
-        layer->why = "no integer kernel exists for this operator";
-}
-
-static void add_layer(struct plan *plan, uint32_t node, size_t slot,
-                      const struct plan_options *options)
-{
-    const struct pith_graph *graph = plan->graph;
-    uint32_t value = pith_node_input(graph, node, slot);
-    const struct pith_tensor *w = value == PITH_NO_VALUE ? NULL : pith_value_constant(graph, value);
-
-    if (!w || w->dtype != PITH_FLOAT32 || w->shape.rank < 2 ||
-        pith_value_quantization(graph, value))
-        return;
-    int32_t axis = weight_axis(graph, node, slot, w->shape.rank);
-
-    if (axis == -2)
-        return;
-    struct layer *layer = &plan->layers[plan->layer_count++];
-
-    *layer = (struct layer){
-        .node = node,
-        .weight = value,
-        .weight_input = slot,
-        .axis = options->per_channel ? axis : -1,
-        .can_be_static = runs_static(graph, node, slot),
-        .output_error_ratio = -1,
-    };
-    choose_form(layer, plan, options);
-}
-
-static int find_layers(struct plan *plan, const struct plan_options *options)
-{
-    size_t count = 0;
-    const uint32_t *order = pith_graph_order(plan->graph, &count);
-
-    plan->layers =
-        calloc(2 * count + 1, sizeof *plan->layers); /* no operator has more than two weights */
-    if (!plan->layers)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++)
-        for (size_t slot = 0; slot < 3; slot++)
-            add_layer(plan, order[i], slot, options);
-    return 0;
-}
-
-/* ---- activations ---- */
 
 static uint32_t root(uint32_t *group, uint32_t value)
 {
@@ -167,16 +34,16 @@ static bool can_quantize(const struct pith_graph *graph, uint32_t value)
 struct walk {
     struct plan *plan;
     uint32_t *share; /* union of values on one grid; NULL where groups are made already */
-    uint32_t *stack; /* values to walk back from: each value is pushed once */
+    uint32_t *stack; /* values to walk back from: each is pushed once for 8 bits and once for 16 */
     size_t depth;
 };
 
-static bool push(struct walk *walk, uint32_t value)
+static bool push(struct walk *walk, uint32_t value, uint8_t bits)
 {
     if (!can_quantize(walk->plan->graph, value))
         return false;
-    if (!walk->plan->quantized[value]) {
-        walk->plan->quantized[value] = true;
+    if (walk->plan->bits[value] < bits) {
+        walk->plan->bits[value] = bits;
         walk->stack[walk->depth++] = value;
     }
     return true;
@@ -184,7 +51,7 @@ static bool push(struct walk *walk, uint32_t value)
 
 static void push_sharing(struct walk *walk, uint32_t input, uint32_t output)
 {
-    if (push(walk, input) && walk->share) {
+    if (push(walk, input, walk->plan->bits[output]) && walk->share) {
         uint32_t a = root(walk->share, input), b = root(walk->share, output);
 
         walk->share[a > b ? a : b] = a > b ? b : a;
@@ -199,34 +66,49 @@ static void walk_back(struct walk *walk, uint32_t value)
 
     if (node == PITH_NO_NODE)
         return;
-    if (is_one_of(graph, node, moving_ops)) {
+    if (node_is_one_of(graph, node, moving_ops)) {
         push_sharing(walk, pith_node_input(graph, node, 0), value);
-    } else if (is_op(graph, node, "Concat")) {
+    } else if (node_is(graph, node, "Concat")) {
         for (size_t i = 0; i < pith_node_input_count(graph, node); i++)
             push_sharing(walk, pith_node_input(graph, node, i), value);
-    } else if (is_one_of(graph, node, mixing_ops)) {
+    } else if (node_is_one_of(graph, node, mixing_ops)) {
         uint32_t a = pith_node_input(graph, node, 0), b = pith_node_input(graph, node, 1);
 
         /* Both or none: an Add of integers and floats runs as float anyway. */
         if (pith_node_input_count(graph, node) == 1 ||
             (can_quantize(graph, a) && can_quantize(graph, b))) {
-            (void) push(walk, a);
-            (void) push(walk, b);
+            (void) push(walk, a, walk->plan->bits[value]);
+            (void) push(walk, b, walk->plan->bits[value]);
         }
     }
+}
+
+/* Values of a group go together: the finest that some layer wants. */
+static void mark_groups(struct plan *plan)
+{
+    uint32_t limit = pith_graph_value_limit(plan->graph);
+
+    for (size_t i = 0; i < plan->group_count; i++)
+        plan->groups[i].bits = 0;
+    for (uint32_t value = 0; value < limit; value++)
+        if (plan->bits[value] > 0 && plan->bits[value] > plan->groups[plan->group_of[value]].bits)
+            plan->groups[plan->group_of[value]].bits = plan->bits[value];
+    for (uint32_t value = 0; value < limit; value++)
+        if (plan->bits[value] > 0)
+            plan->bits[value] = plan->groups[plan->group_of[value]].bits;
 }
 
 static void mark(struct walk *walk)
 {
     struct plan *plan = walk->plan;
 
-    memset(plan->quantized, 0, pith_graph_value_limit(plan->graph) * sizeof *plan->quantized);
+    memset(plan->bits, 0, pith_graph_value_limit(plan->graph) * sizeof *plan->bits);
     for (size_t i = 0; i < plan->layer_count; i++) {
         struct layer *layer = &plan->layers[i];
 
-        if (layer->form == LAYER_STATIC &&
-            !push(walk, pith_node_input(plan->graph, layer->node, 0))) {
-            layer->form = LAYER_WEIGHTS;
+        if (form_is_static(layer->form) && !push(walk, pith_node_input(plan->graph, layer->node, 0),
+                                                 (uint8_t) form_activation_bits(layer->form))) {
+            layer->form = form_without_activations(layer->form);
             layer->why = "its input is an output of the graph, a constant, or no float";
         }
     }
@@ -234,14 +116,19 @@ static void mark(struct walk *walk)
         walk_back(walk, walk->stack[--walk->depth]);
 }
 
+static uint32_t *new_stack(const struct pith_graph *graph)
+{
+    return calloc(2 * (size_t) pith_graph_value_limit(graph) + 1, sizeof(uint32_t));
+}
+
 int plan_mark(struct plan *plan)
 {
-    struct walk walk = {.plan = plan};
+    struct walk walk = {.plan = plan, .stack = new_stack(plan->graph)};
 
-    walk.stack = calloc((size_t) pith_graph_value_limit(plan->graph) + 1, sizeof *walk.stack);
     if (!walk.stack)
         return -ENOMEM;
     mark(&walk);
+    mark_groups(plan);
     free(walk.stack);
     return 0;
 }
@@ -255,9 +142,9 @@ static bool fixed_range(const struct pith_graph *graph, uint32_t value, struct r
     if (node == PITH_NO_NODE)
         return false;
     /* 255/256, so that the scale is a power of two as other converters write it. */
-    if (is_one_of(graph, node, unit))
+    if (node_is_one_of(graph, node, unit))
         *out = (struct range){0, 255.0 / 256};
-    else if (is_op(graph, node, "Tanh"))
+    else if (node_is(graph, node, "Tanh"))
         *out = (struct range){-1, 127.0 / 128};
     else
         return false;
@@ -271,14 +158,14 @@ static bool is_source(const struct plan *plan, uint32_t value)
 
     if (node == PITH_NO_NODE)
         return true;
-    if (is_one_of(plan->graph, node, moving_ops))
-        return !plan->quantized[pith_node_input(plan->graph, node, 0)];
-    if (!is_op(plan->graph, node, "Concat"))
+    if (node_is_one_of(plan->graph, node, moving_ops))
+        return !plan->bits[pith_node_input(plan->graph, node, 0)];
+    if (!node_is(plan->graph, node, "Concat"))
         return true;
     for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
         uint32_t input = pith_node_input(plan->graph, node, i);
 
-        if (input == PITH_NO_VALUE || !plan->quantized[input])
+        if (input == PITH_NO_VALUE || !plan->bits[input])
             return true;
     }
     return false;
@@ -289,14 +176,14 @@ static int make_groups(struct plan *plan, uint32_t *share)
     uint32_t limit = pith_graph_value_limit(plan->graph);
 
     for (uint32_t value = 0; value < limit; value++)
-        if (plan->quantized[value] && root(share, value) == value)
+        if (plan->bits[value] && root(share, value) == value)
             plan->group_of[value] = (uint32_t) plan->group_count++;
     plan->groups = calloc(plan->group_count + 1, sizeof *plan->groups);
     plan->observed = calloc((size_t) limit + 1, sizeof *plan->observed);
     if (!plan->groups || !plan->observed)
         return -ENOMEM;
     for (uint32_t value = 0; value < limit; value++) {
-        if (!plan->quantized[value])
+        if (!plan->bits[value])
             continue;
         plan->group_of[value] = plan->group_of[root(share, value)];
         struct group *group = &plan->groups[plan->group_of[value]];
@@ -317,6 +204,7 @@ static int make_groups(struct plan *plan, uint32_t *share)
         if (is_source(plan, value))
             plan->observed[plan->observed_count++] = value;
     }
+    mark_groups(plan);
     return 0;
 }
 
@@ -327,10 +215,10 @@ static int find_activations(struct plan *plan)
     int rc = -ENOMEM;
 
     plan->group_of = malloc(((size_t) limit + 1) * sizeof *plan->group_of);
-    plan->quantized = calloc((size_t) limit + 1, sizeof *plan->quantized);
+    plan->bits = calloc((size_t) limit + 1, sizeof *plan->bits);
     walk.share = malloc(((size_t) limit + 1) * sizeof *walk.share);
-    walk.stack = calloc((size_t) limit + 1, sizeof *walk.stack);
-    if (plan->group_of && plan->quantized && walk.share && walk.stack) {
+    walk.stack = new_stack(plan->graph);
+    if (plan->group_of && plan->bits && walk.share && walk.stack) {
         for (uint32_t value = 0; value < limit; value++) {
             plan->group_of[value] = NO_GROUP;
             walk.share[value] = value;
@@ -343,13 +231,13 @@ static int find_activations(struct plan *plan)
     return rc;
 }
 
-int plan_make(struct plan *out, const struct pith_graph *graph, const struct plan_options *options,
-              struct pith_error *err)
+int plan_make(struct plan *out, const struct pith_graph *graph, const struct layer_options *options,
+              int32_t dtype, struct pith_error *err)
 {
     int rc;
 
-    *out = (struct plan){.graph = graph, .weight_limit = options->weight_limit};
-    rc = find_layers(out, options);
+    *out = (struct plan){.graph = graph, .options = *options, .dtype = dtype};
+    rc = layers_find(graph, options, &out->layers, &out->layer_count);
     if (rc == 0)
         rc = find_activations(out);
     if (rc < 0) {
@@ -360,7 +248,7 @@ int plan_make(struct plan *out, const struct pith_graph *graph, const struct pla
     return 0;
 }
 
-size_t plan_count(const struct plan *plan, enum layer_form form)
+size_t plan_count(const struct plan *plan, enum form form)
 {
     size_t count = 0;
 
@@ -369,11 +257,35 @@ size_t plan_count(const struct plan *plan, enum layer_form form)
     return count;
 }
 
+enum form *plan_forms(const struct plan *plan)
+{
+    enum form *forms = calloc(plan->layer_count + 1, sizeof *forms);
+
+    for (size_t i = 0; i < plan->layer_count && forms; i++)
+        forms[i] = plan->layers[i].form;
+    return forms;
+}
+
+int32_t plan_dtype(const struct plan *plan, uint32_t value)
+{
+    return plan->bits[value] == 16 ? PITH_INT16 : plan->dtype;
+}
+
+struct grid plan_grid(const struct plan *plan, uint32_t value)
+{
+    const struct group *group = &plan->groups[plan->group_of[value]];
+    struct range range = group->range;
+
+    if (plan->bits[value] == 16 && !group->fixed)
+        range = range_estimate(&group->histogram, RANGE_MINMAX, 0);
+    return grid_of_range(range, plan_dtype(plan, value));
+}
+
 void plan_done(struct plan *plan)
 {
-    free(plan->layers);
+    layers_free(plan->layers, plan->layer_count);
     free(plan->group_of);
-    free(plan->quantized);
+    free(plan->bits);
     free(plan->groups);
     free(plan->observed);
     *plan = (struct plan){0};

@@ -18,18 +18,29 @@
 #define CHECK_SAMPLES 32 /* that the ranges have not seen, of those that came */
 #define CHECK_SHARE   4  /* one in so many */
 
-static const char *const weight_choices[] = {"int8", "float16", NULL};
-static const char *const activation_choices[] = {"int8", "uint8", "float32", NULL};
-enum { ACTIVATIONS_INT8, ACTIVATIONS_UINT8, ACTIVATIONS_FLOAT32 };
+#define INT4_ERROR_RATIO 0.4 /* unless told: who asks for 4 bits doesn't expect the outputs of 8   \
+                              */
+
+static const char *const weight_choices[] = {"int8", "int4", "float16", "bfloat16", NULL};
+enum { WEIGHTS_INT8, WEIGHTS_INT4, WEIGHTS_FLOAT16, WEIGHTS_BFLOAT16 };
+static const char *const activation_choices[] = {"int8", "uint8", "int16", "float32", NULL};
+enum { ACTIVATIONS_INT8, ACTIVATIONS_UINT8, ACTIVATIONS_INT16, ACTIVATIONS_FLOAT32 };
+
+#define REDUCED_BITS 7 /* 2 * 255 * 63 fits 16 bits, where some processors add pairs of products   \
+                        */
 
 enum {
     OPTION_WEIGHTS,
     OPTION_WEIGHT_BITS,
+    OPTION_REDUCE_RANGE,
+    OPTION_BLOCK_SIZE,
     OPTION_ACTIVATIONS,
     OPTION_RANGES,
     OPTION_PERCENTILE,
     OPTION_PER_CHANNEL,
     OPTION_KEEP,
+    OPTION_ONLY,
+    OPTION_SCHEMES,
     OPTION_SAMPLES,
     OPTION_MAX_ERROR_RATIO,
     OPTION_MAX_CHECKS,
@@ -41,7 +52,8 @@ static const struct pith_option options[] = {
                         .type = PITH_OPTION_CHOICE,
                         .otherwise = "int8",
                         .choices = weight_choices,
-                        .help = "how weights are stored: int8 with a scale a channel, or float16"},
+                        .help = "how weights are stored: int8 or int4 with a scale a channel, or "
+                                "float16 or bfloat16"},
     [OPTION_WEIGHT_BITS] = {.name = "weight_bits",
                             .type = PITH_OPTION_INT,
                             .minimum = 4,
@@ -50,21 +62,34 @@ static const struct pith_option options[] = {
                             .help =
                                 "bits that int8 weights make use of; fewer pack better at rest, "
                                 "and cost a little accuracy"},
+    [OPTION_REDUCE_RANGE] =
+        {.name = "reduce_range",
+         .type = PITH_OPTION_BOOL,
+         .otherwise = "false",
+         .help = "int8 weights make use of 7 bits at most, for runtimes that add pairs of products "
+                 "of uint8 and int8 in 16 bits (x86 without VNNI) and would saturate; ours don't"},
+    [OPTION_BLOCK_SIZE] =
+        {.name = "block_size",
+         .type = PITH_OPTION_INT,
+         .minimum = 0,
+         .maximum = 65536,
+         .otherwise = "0",
+         .help = "int4 weights have a scale for each block of so many inputs instead of one a "
+                 "channel; 0: a channel. 32 suits large products"},
     [OPTION_ACTIVATIONS] =
         {.name = "activations",
          .type = PITH_OPTION_CHOICE,
          .otherwise = "int8",
          .choices = activation_choices,
-         .help =
-             "what flows between layers: int8 or uint8 (wants calibration samples), or float32, "
-             "where only weights get smaller"},
+         .help = "what flows between layers: int8, uint8 or int16 (want calibration samples), or "
+                 "float32, where only weights get smaller"},
     [OPTION_RANGES] = {.name = "ranges",
                        .type = PITH_OPTION_CHOICE,
                        .otherwise = "mse",
                        .choices = range_method_names,
                        .help = "how an activation's range follows from the samples: all of it, all "
-                               "but the rarest, or "
-                               "where the squared error is least"},
+                               "but the rarest, where the squared error is least, or where the "
+                               "distribution changes least"},
     [OPTION_PERCENTILE] =
         {.name = "percentile",
          .type = PITH_OPTION_FLOAT,
@@ -80,7 +105,18 @@ static const struct pith_option options[] = {
     [OPTION_KEEP] = {.name = "keep",
                      .type = PITH_OPTION_STRINGS,
                      .otherwise = "[]",
-                     .help = "names of nodes that stay float"},
+                     .help = "names of nodes that stay float, or patterns as a shell has them"},
+    [OPTION_ONLY] = {.name = "only",
+                     .type = PITH_OPTION_STRINGS,
+                     .otherwise = "[]",
+                     .help = "names or patterns of the only nodes that don't stay float; []: all"},
+    [OPTION_SCHEMES] =
+        {.name = "schemes",
+         .type = PITH_OPTION_STRINGS,
+         .otherwise = "[]",
+         .help = "forms of single layers, each a name or pattern, = and a form: int8, int4, w8a16, "
+                 "w4a16, weights-int8, weights-int4, weights-float16, weights-bfloat16 or float32. "
+                 "The first that matches counts"},
     [OPTION_SAMPLES] = {.name = "samples",
                         .type = PITH_OPTION_INT,
                         .minimum = 0,
@@ -94,7 +130,8 @@ static const struct pith_option options[] = {
          .maximum = 1e9,
          .otherwise = "0.1",
          .help = "greatest root mean square error of the graph's outputs, relative to their "
-                 "deviation; layers that push it higher are kept finer. 0: no check"},
+                 "deviation; layers that push it higher are kept finer. Left out with int4 "
+                 "weights: 0.4. 0: no check"},
     [OPTION_MAX_CHECKS] = {.name = "max_checks",
                            .type = PITH_OPTION_INT,
                            .minimum = 4,
@@ -107,20 +144,51 @@ static const struct pith_option options[] = {
                       .maximum = 2,
                       .otherwise = "0",
                       .help = "steps finer than asked for: 1 leaves activations float, 2 stores "
-                              "weights as float16 too; -1 and -2 take bits from int8 weights. A "
+                              "weights as float16 too; from int4 weights, 1 makes them int8 and 2 "
+                              "leaves activations float. -1 and -2 take bits from int8 weights. A "
                               "budget moves it where a graph needs it"},
     {.name = NULL},
 };
 
-static bool wants_static(const struct pith_option_value *values)
+/* The form of layers that no rule names. */
+static enum form asked_form(const struct pith_option_value *values)
 {
-    return values[OPTION_ACTIVATIONS].integer != ACTIVATIONS_FLOAT32 &&
-           values[OPTION_FINER].integer <= 0 && values[OPTION_WEIGHTS].integer == 0;
+    static const enum form by_activations[2][4] = {
+        [WEIGHTS_INT8] = {FORM_W8A8, FORM_W8A8, FORM_W8A16, FORM_W8},
+        [WEIGHTS_INT4] = {FORM_W4A8, FORM_W4A8, FORM_W4A16, FORM_W4},
+    };
+    int64_t weights = values[OPTION_WEIGHTS].integer, finer = values[OPTION_FINER].integer;
+
+    if (weights == WEIGHTS_FLOAT16)
+        return FORM_FLOAT16;
+    if (weights == WEIGHTS_BFLOAT16)
+        return FORM_BFLOAT16;
+    if (weights == WEIGHTS_INT4 && finer > 0)
+        weights = WEIGHTS_INT8, finer--;
+    if (finer > 1)
+        return FORM_FLOAT16;
+    return by_activations[weights]
+                         [finer > 0 ? ACTIVATIONS_FLOAT32 : values[OPTION_ACTIVATIONS].integer];
+}
+
+static struct rules rules_of(const struct pith_option_value *values)
+{
+    return (struct rules){
+        .form = asked_form(values),
+        .keep = values[OPTION_KEEP].texts,
+        .keep_count = values[OPTION_KEEP].text_count,
+        .only = values[OPTION_ONLY].texts,
+        .only_count = values[OPTION_ONLY].text_count,
+        .schemes = values[OPTION_SCHEMES].texts,
+        .scheme_count = values[OPTION_SCHEMES].text_count,
+    };
 }
 
 static uint32_t quantize_needs(const struct pith_option_value *values)
 {
-    return wants_static(values) ? PITH_NEEDS_CALIBRATION : 0;
+    struct rules rules = rules_of(values);
+
+    return rules_want_samples(&rules) ? PITH_NEEDS_CALIBRATION : 0;
 }
 
 struct run { /* one call of apply */
@@ -131,7 +199,6 @@ struct run { /* one call of apply */
     struct reference reference;
     struct report report;
     uint64_t check_first; /* sample */
-    int32_t dtype;        /* of quantized activations */
 };
 
 static void say_progress(const struct run *run, double done_ratio)
@@ -156,50 +223,58 @@ static void share_samples(struct run *run)
     run->report.check_samples = check > 0 ? check : count;
 }
 
+static double error_limit(const struct pith_option_value *values)
+{
+    const struct pith_option_value *limit = &values[OPTION_MAX_ERROR_RATIO];
+
+    return limit->given || form_weight_bits(asked_form(values)) != 4 ? limit->number
+                                                                     : INT4_ERROR_RATIO;
+}
+
 static int32_t weight_limit(const struct pith_option_value *values)
 {
     int64_t bits = values[OPTION_WEIGHT_BITS].integer;
 
+    if (values[OPTION_REDUCE_RANGE].integer && bits > REDUCED_BITS)
+        bits = REDUCED_BITS;
     if (values[OPTION_FINER].integer < 0)
         bits += values[OPTION_FINER].integer;
     return (1 << ((bits < 4 ? 4 : bits) - 1)) - 1;
 }
 
-static int plan_layers(struct run *run, bool calibrated, struct pith_error *err)
+static int plan_layers(struct run *run, struct pith_error *err)
 {
     const struct pith_option_value *values = run->values;
-    struct plan_options wanted = {
-        .static_activations = calibrated && wants_static(values),
+    struct layer_options wanted = {
+        .rules = rules_of(values),
         .per_channel = values[OPTION_PER_CHANNEL].integer,
-        .weights = values[OPTION_WEIGHTS].integer || values[OPTION_FINER].integer > 1
-                       ? LAYER_FLOAT16
-                       : LAYER_WEIGHTS,
+        .block_size = values[OPTION_BLOCK_SIZE].integer,
         .weight_limit = weight_limit(values),
-        .keep = values[OPTION_KEEP].texts,
-        .keep_count = values[OPTION_KEEP].text_count,
     };
+    int32_t dtype =
+        values[OPTION_ACTIVATIONS].integer == ACTIVATIONS_UINT8 ? PITH_UINT8 : PITH_INT8;
 
-    return plan_make(&run->plan, run->folded, &wanted, err);
+    return plan_make(&run->plan, run->folded, &wanted, dtype, err);
 }
 
-/* Names in `keep` that no layer has are a mistake that would otherwise pass unseen. */
-static void warn_of_unknown_names(const struct run *run)
+/* Rules that match no layer are a mistake that would otherwise pass unseen. */
+static void warn_of_unknown_names(const struct run *run, int option)
 {
-    const struct pith_option_value *keep = &run->values[OPTION_KEEP];
+    const struct pith_option_value *rules = &run->values[option];
     const struct pith_host *host = run->job->host;
 
-    for (size_t i = 0; i < keep->text_count && host->log; i++) {
+    for (size_t i = 0; i < rules->text_count && host->log; i++) {
         char text[256];
         bool found = false;
 
         for (size_t j = 0; j < run->plan.layer_count && !found; j++)
-            found = !strcmp(pith_node_name(run->folded, run->plan.layers[j].node), keep->texts[i]);
+            found = rule_matches(rules->texts[i], option == OPTION_SCHEMES,
+                                 layer_name(run->folded, &run->plan.layers[j]));
         if (found)
             continue;
-        (void) snprintf(text, sizeof text,
-                        "keep names \"%.150s\", which no layer with weights is called",
-                        keep->texts[i]);
-        host->log(host->context, PITH_LOG_WARNING, "quantize_keep_unknown", text);
+        (void) snprintf(text, sizeof text, "%s has \"%.150s\", which no layer with weights matches",
+                        options[option].name, rules->texts[i]);
+        host->log(host->context, PITH_LOG_WARNING, "quantize_rule_unknown", text);
     }
 }
 
@@ -208,14 +283,13 @@ static int settle(struct run *run, struct pith_graph **out, struct pith_error *e
     struct sensitivity sensitivity = {
         .host = run->job->host,
         .reference = &run->reference,
-        .dtype = run->dtype,
-        .max_error_ratio = run->values[OPTION_MAX_ERROR_RATIO].number,
+        .max_error_ratio = run->report.max_error_ratio,
         .passes_left = (unsigned) run->values[OPTION_MAX_CHECKS].integer,
     };
     int rc;
 
     if (run->report.check_samples == 0)
-        return write_graph(&run->plan, run->dtype, out, err);
+        return write_graph(&run->plan, out, err);
     if (sensitivity.max_error_ratio == 0)
         sensitivity.max_error_ratio = HUGE_VAL;
     rc = reference_make(&run->reference, run->folded, run->job->host, run->check_first,
@@ -230,8 +304,12 @@ static int settle(struct run *run, struct pith_graph **out, struct pith_error *e
 static int run_through(struct run *run, struct pith_graph **out, struct pith_error *err)
 {
     const struct pith_host *host = run->job->host;
-    int rc = fold_batch_norms(run->folded, &run->report.folded, err);
+    struct rules rules = rules_of(run->values);
+    int rc = rules_check(&rules, err);
 
+    run->report.calibrated = rules_want_samples(&rules);
+    if (rc == 0)
+        rc = fold_batch_norms(run->folded, &run->report.folded, err);
     if (rc == 0)
         rc = pith_graph_prune_dead(run->folded);
     if (rc == 0)
@@ -239,16 +317,17 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
     if (rc < 0)
         return rc;
     share_samples(run);
-    run->report.calibrated = wants_static(run->values);
     if (run->report.calibrated && run->report.samples == 0)
         return pith_fail(
             err, -EINVAL,
             "quantize: integer activations want calibration samples, and there are none; "
             "give some, or set activations: float32");
-    rc = plan_layers(run, run->report.calibrated, err);
+    rc = plan_layers(run, err);
     if (rc < 0)
         return rc;
-    warn_of_unknown_names(run);
+    warn_of_unknown_names(run, OPTION_KEEP);
+    warn_of_unknown_names(run, OPTION_ONLY);
+    warn_of_unknown_names(run, OPTION_SCHEMES);
     if (run->report.calibrated)
         rc = calibrate_ranges(&run->plan, host, run->report.samples, run->report.method,
                               run->report.percentile, err);
@@ -261,14 +340,15 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
 
 static int write_metadata(const struct run *run, struct pith_graph *graph)
 {
-    char text[160];
+    char text[320] = "";
+    size_t at = 0;
 
-    (void) snprintf(
-        text, sizeof text,
-        "int8 %zu, weights-int8 %zu, weights-float16 %zu, float32 %zu layers; activations %s",
-        plan_count(&run->plan, LAYER_STATIC), plan_count(&run->plan, LAYER_WEIGHTS),
-        plan_count(&run->plan, LAYER_FLOAT16), plan_count(&run->plan, LAYER_FLOAT),
-        run->report.calibrated ? run->report.activations : "float32");
+    for (int form = 0; form < FORMS; form++)
+        if (plan_count(&run->plan, (enum form) form) > 0)
+            at += (size_t) snprintf(text + at, sizeof text - at, "%s %zu, ", form_names[form],
+                                    plan_count(&run->plan, (enum form) form));
+    (void) snprintf(text + at, sizeof text - at, "activations %s",
+                    run->report.calibrated ? run->report.activations : "float32");
     return pith_graph_set_metadata(graph, "pith.quantize", text);
 }
 
@@ -283,14 +363,12 @@ static int quantize_apply(const struct pith_technique_job *job, const struct pit
 
     if (rc < 0)
         return rc;
-    run.dtype = values[OPTION_ACTIVATIONS].integer == ACTIVATIONS_UINT8 ? PITH_UINT8 : PITH_INT8;
     run.report = (struct report){
         .plan = &run.plan,
         .activations = values[OPTION_ACTIVATIONS].text,
-        .least = run.dtype == PITH_INT8 ? -128 : 0,
         .method = (enum range_method) values[OPTION_RANGES].integer,
         .percentile = values[OPTION_PERCENTILE].number,
-        .max_error_ratio = values[OPTION_MAX_ERROR_RATIO].number,
+        .max_error_ratio = error_limit(values),
         .error_ratio = -1,
     };
     rc = run_through(&run, &made, err);
@@ -326,8 +404,8 @@ const struct pith_plugin pith_plugin = {
     .kind = PITH_KIND_TECHNIQUE,
     .name = "quantize",
     .version = "1.0",
-    .summary = "8-bit integers for weights and activations, or for weights alone; layers that hurt "
-               "stay finer",
+    .summary = "integers for weights and activations, or for weights alone; layers that hurt stay "
+               "finer",
     .ops = &ops,
     .options = options,
 };

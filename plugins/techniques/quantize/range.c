@@ -1,6 +1,8 @@
 /* Range estimators: all answers come from one histogram, so they can be reported side by side. */
 #include "plugins/techniques/quantize/range.h"
 
+#include "plugins/techniques/quantize/entropy.h"
+
 #include <math.h>
 
 #define MSE_STEPS     100    /* clips tried an end */
@@ -8,7 +10,7 @@
 #define MSE_ROUNDS    3      /* ends in turn, until neither moves */
 #define SQNR_LIMIT_DB 200    /* "no noise", finite so that it can be a JSON number */
 
-const char *const range_method_names[] = {"minmax", "percentile", "mse", NULL};
+const char *const range_method_names[] = {"minmax", "percentile", "mse", "entropy", NULL};
 
 double sqnr_db(double signal, double noise)
 {
@@ -25,39 +27,50 @@ static struct range with_zero(double low, double high)
     return (struct range){.low = fmin(low, 0), .high = fmax(high, 0)};
 }
 
-struct grid grid_of_range(struct range range, int32_t least)
+struct grid grid_of_range(struct range range, int32_t dtype)
 {
-    struct grid grid = {.scale = 1, .zero_point = least, .least = least};
-    double scale = (range.high - range.low) / 255;
+    bool wide = dtype == PITH_INT16;
+    int32_t least = dtype == PITH_UINT8 ? 0 : wide ? INT16_MIN : INT8_MIN;
+    struct grid grid = {.scale = 1,
+                        .zero_point = wide ? 0 : least,
+                        .least = least,
+                        .greatest = wide ? INT16_MAX : least + 255};
+    double scale = wide ? fmax(range.high, -range.low) / INT16_MAX : (range.high - range.low) / 255;
 
     /* A scale that is no normal float would not survive the file; such a tensor is as good as all
      * zero. */
-    if (!(scale >= 1e-37) || !isfinite(scale))
+    if (!(scale >= 1e-37) || !isfinite((float) scale))
         return grid;
-    double zero = nearbyint(-range.low / (double) (float) scale);
-
     grid.scale = (float) scale;
-    grid.zero_point = least + (int32_t) fmin(fmax(zero, 0), 255);
+    if (!wide) {
+        double zero = nearbyint(-range.low / (double) grid.scale);
+
+        grid.zero_point = least + (int32_t) fmin(fmax(zero, 0), 255);
+    }
     return grid;
 }
 
-static double error_on(const struct grid *grid, double x)
+/* Adding and taking away 1.5 * 2^52 rounds to even, which is nearbyint where it is not one
+ * instruction; x is limited first. */
+static inline double error_on(const struct grid *grid, double inverse, double x)
 {
-    double q = nearbyint(x / (double) grid->scale) + grid->zero_point;
+    double q = x * inverse + grid->zero_point;
 
-    q = fmin(fmax(q, grid->least), grid->least + 255);
+    q = fmin(fmax(q, grid->least), grid->greatest);
+    q = (q + 6755399441055744.0) - 6755399441055744.0;
     return x - (double) grid->scale * (q - grid->zero_point);
 }
 
 double range_error(const struct histogram *histogram, struct range range)
 {
-    struct grid grid = grid_of_range(range, 0);
+    struct grid grid = grid_of_range(range, PITH_UINT8);
+    double inverse = 1 / (double) grid.scale;
     double sum = 0, count = (double) histogram->zeros;
 
     for (size_t i = 0; i < HISTOGRAM_BINS; i++) {
         if (histogram->count[i] == 0)
             continue;
-        double e = error_on(&grid, histogram_centre(histogram, i));
+        double e = error_on(&grid, inverse, histogram_centre(histogram, i));
 
         sum += e * e * histogram->count[i];
         count += histogram->count[i];
@@ -156,5 +169,7 @@ struct range range_estimate(const struct histogram *histogram, enum range_method
         return by_percentile(histogram, percentile);
     if (histogram->any && method == RANGE_MSE)
         return by_mse(histogram);
+    if (histogram->any && method == RANGE_ENTROPY)
+        return range_by_entropy(histogram);
     return with_zero(histogram->minimum, histogram->maximum);
 }

@@ -7,7 +7,6 @@
 struct report {
     const struct plan *plan;
     const char *activations; /* as asked for */
-    int32_t least;           /* of the activations' grid */
     enum range_method method;
     double percentile;
     bool calibrated;

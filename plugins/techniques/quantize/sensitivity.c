@@ -35,7 +35,7 @@ static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t 
     int rc = plan_mark(plan);
 
     if (rc == 0)
-        rc = write_graph(plan, sensitivity->dtype, &graph, err);
+        rc = write_graph(plan, &graph, err);
     if (rc == 0)
         rc = reference_error_ratio(sensitivity->reference, graph, sensitivity->host, samples,
                                    out_error, err);
@@ -56,7 +56,7 @@ static double estimate(const struct plan *plan, const struct layer *layer)
     double noise = pow(10, -layer->weight_sqnr_db / 10);
     uint32_t input = pith_node_input(plan->graph, layer->node, 0);
 
-    if (layer->form == LAYER_STATIC && plan->group_of[input] != NO_GROUP) {
+    if (form_is_static(layer->form) && plan->group_of[input] != NO_GROUP) {
         const struct group *group = &plan->groups[plan->group_of[input]];
 
         noise += pow(10, -range_sqnr_db(&group->histogram, group->range) / 10);
@@ -73,24 +73,23 @@ static int measure_alone(struct sensitivity *sensitivity, struct plan *plan, siz
     int rc = 0;
 
     alone.layers = calloc(plan->layer_count, sizeof *alone.layers);
-    alone.quantized =
-        calloc((size_t) pith_graph_value_limit(plan->graph) + 1, sizeof *alone.quantized);
-    if (!alone.layers || !alone.quantized)
+    alone.bits = calloc((size_t) pith_graph_value_limit(plan->graph) + 1, sizeof *alone.bits);
+    if (!alone.layers || !alone.bits)
         rc = -ENOMEM;
     for (size_t i = 0; rc == 0 && i < plan->layer_count; i++) {
         alone.layers[i] = plan->layers[i];
         if (i != index)
-            alone.layers[i].form = LAYER_FLOAT;
+            alone.layers[i].form = FORM_FLOAT;
     }
     if (rc == 0)
         rc = attempt(sensitivity, &alone, RANKING_SAMPLES, &graph, out, err);
     pith_graph_free(graph);
     free(alone.layers);
-    free(alone.quantized);
+    free(alone.bits);
     return rc;
 }
 
-static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum layer_form form,
+static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum form form,
                        struct ranked **out, size_t *out_count, struct pith_error *err)
 {
     struct ranked *ranked = calloc(plan->layer_count + 1, sizeof *ranked);
@@ -123,7 +122,7 @@ static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
 }
 
 static void move_first(struct plan *plan, const struct ranked *ranked, size_t count, size_t moved,
-                       enum layer_form from, enum layer_form to, const char *why)
+                       enum form from, enum form to, const char *why)
 {
     for (size_t i = 0; i < count; i++) {
         struct layer *layer = &plan->layers[ranked[i].layer];
@@ -137,7 +136,7 @@ struct search { /* over how many of the ranked layers are moved */
     struct plan *plan;
     struct ranked *ranked;
     size_t count;
-    enum layer_form from, to;
+    enum form from, to;
     const char *why;
     size_t best;              /* moved in *graph */
     struct pith_graph *graph; /* of the best */
@@ -205,14 +204,16 @@ static int search_count(struct sensitivity *sensitivity, struct search *search,
 }
 
 /* One rung of the ladder: as few layers as needed move from a form to the next finer one. */
-static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum layer_form from,
-                       enum layer_form to, const char *why, struct pith_graph **graph,
+static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum form from,
+                       enum form to, const char *why, struct pith_graph **graph,
                        struct pith_error *err)
 {
     struct search search = {.plan = plan, .from = from, .to = to, .why = why, .graph = *graph};
-    int rc = rank_layers(sensitivity, plan, from, &search.ranked, &search.count, err);
+    int rc = plan_count(plan, from) == 0
+                 ? 0
+                 : rank_layers(sensitivity, plan, from, &search.ranked, &search.count, err);
 
-    if (rc < 0)
+    if (rc < 0 || search.count == 0)
         return rc;
     search.error_ratio = sensitivity->error_ratio;
     rc = search_count(sensitivity, &search, err);
@@ -225,18 +226,30 @@ static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
     return rc;
 }
 
+/* From coarse to fine: bits of weights first, as the levels are what 4-bit weights lack, then
+ * integers between layers, then integers at all. */
+static const struct {
+    enum form from, to;
+    const char *why;
+} rungs[] = {
+    {FORM_W4A8, FORM_W8A8, "4-bit weights here move the graph's outputs too far"},
+    {FORM_W4A16, FORM_W8A16, "4-bit weights here move the graph's outputs too far"},
+    {FORM_W4, FORM_W8, "4-bit weights here move the graph's outputs too far"},
+    {FORM_W8A8, FORM_W8, "integer activations here move the graph's outputs too far"},
+    {FORM_W8A16, FORM_W8, "integer activations here move the graph's outputs too far"},
+    {FORM_W8, FORM_FLOAT16, "8-bit weights here move the graph's outputs too far"},
+};
+
 int sensitivity_settle(struct sensitivity *sensitivity, struct plan *plan, struct pith_graph **out,
                        struct pith_error *err)
 {
     struct pith_graph *graph = NULL;
     int rc = attempt(sensitivity, plan, UINT64_MAX, &graph, &sensitivity->error_ratio, err);
 
-    if (rc == 0 && sensitivity->error_ratio > sensitivity->max_error_ratio)
-        rc = move_layers(sensitivity, plan, LAYER_STATIC, LAYER_WEIGHTS,
-                         "integer activations here move the graph's outputs too far", &graph, err);
-    if (rc == 0 && sensitivity->error_ratio > sensitivity->max_error_ratio)
-        rc = move_layers(sensitivity, plan, LAYER_WEIGHTS, LAYER_FLOAT16,
-                         "8-bit weights here move the graph's outputs too far", &graph, err);
+    for (size_t i = 0; i < sizeof rungs / sizeof *rungs && rc == 0; i++)
+        if (sensitivity->error_ratio > sensitivity->max_error_ratio)
+            rc = move_layers(sensitivity, plan, rungs[i].from, rungs[i].to, rungs[i].why, &graph,
+                             err);
     if (rc < 0) {
         pith_graph_free(graph);
         return rc;

@@ -6,10 +6,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct written {    /* what a weight became, so that two nodes that share it go on sharing it */
     uint32_t value; /* of the new constant; PITH_NO_VALUE: not yet */
-    enum layer_form form;
+    enum form form;
     int32_t axis;
     double sqnr_db;
 };
@@ -17,17 +18,11 @@ struct written {    /* what a weight became, so that two nodes that share it go 
 struct writer {
     struct plan *plan;
     struct pith_graph *graph;
-    int32_t dtype;
     struct written *written; /* a value of the plan's graph */
 };
 
-static enum layer_form stored_form(enum layer_form form)
-{
-    return form == LAYER_STATIC ? LAYER_WEIGHTS : form;
-}
-
-/* A constant of integers that stands for floats. */
-static int add_quantized(struct writer *writer, const struct pith_tensor *q,
+/* A constant of integers that stands for floats; they are taken over. */
+static int add_quantized(struct writer *writer, struct pith_tensor *q,
                          const struct pith_quantization *quantization, uint32_t *out,
                          struct pith_error *err)
 {
@@ -36,28 +31,33 @@ static int add_quantized(struct writer *writer, const struct pith_tensor *q,
     if (rc == 0)
         rc = pith_value_set_quantization(writer->graph, *out, quantization);
     if (rc == 0)
-        rc = pith_value_set_constant(writer->graph, *out, q);
+        rc = pith_value_take_constant(writer->graph, *out, q);
     return rc;
 }
 
-static int add_int8(struct writer *writer, const struct layer *layer, struct written *written,
-                    struct pith_error *err)
+static int add_integers(struct writer *writer, const struct layer *layer, struct written *written,
+                        struct pith_error *err)
 {
     const struct pith_tensor *w = pith_value_constant(writer->plan->graph, layer->weight);
-    size_t channels = layer->axis < 0 ? 1 : (size_t) w->shape.dim[layer->axis];
-    float *scale = calloc(channels, sizeof *scale);
-    int32_t *zero = calloc(channels, sizeof *zero);
+    const struct weight_grid grid = layer_grid(layer, &writer->plan->options);
+    bool repaired = layer->levels && layer->repaired_bits == grid.bits;
+    size_t count = weight_scale_count(w, &grid);
+    float *scale = calloc(count, sizeof *scale);
+    int32_t *zero = calloc(count, sizeof *zero);
     struct pith_tensor q = {0};
-    int rc = scale && zero ? 0 : -ENOMEM;
+    int rc = !scale || !zero ? -ENOMEM : repaired ? 0 : weight_scales(w, &grid, scale);
 
+    if (rc == 0 && repaired)
+        memcpy(scale, layer->scale, count * sizeof *scale);
     if (rc == 0)
-        rc = weights_to_int8(w, layer->axis, writer->plan->weight_limit, &q, scale,
-                             &written->sqnr_db, err);
+        rc = weights_to_integers(w, &grid, scale, repaired ? layer->levels : NULL, &q,
+                                 &written->sqnr_db, err);
     if (rc == 0) {
         struct pith_quantization quantization = {
-            .dtype = PITH_INT8,
-            .axis = layer->axis < 0 ? 0 : layer->axis,
-            .count = channels,
+            .dtype = q.dtype,
+            .axis = grid.axis < 0 ? 0 : grid.axis,
+            .block_size = grid.block_size,
+            .count = count,
             .scale = scale,
             .zero_point = zero,
         };
@@ -70,16 +70,19 @@ static int add_int8(struct writer *writer, const struct layer *layer, struct wri
     return rc;
 }
 
-static int add_float16(struct writer *writer, const struct layer *layer, struct written *written,
-                       struct pith_error *err)
+static int add_halves(struct writer *writer, const struct layer *layer, struct written *written,
+                      struct pith_error *err)
 {
     const struct pith_tensor *w = pith_value_constant(writer->plan->graph, layer->weight);
+    int32_t dtype = layer->form == FORM_BFLOAT16 ? PITH_BFLOAT16 : PITH_FLOAT16;
     struct pith_tensor half = {0};
     uint32_t stored, node;
-    int rc = weights_to_float16(w, &half, &written->sqnr_db, err);
+    int rc = weights_to_halves(w, dtype, &half, &written->sqnr_db, err);
 
     if (rc == 0)
-        rc = pith_graph_add_constant(writer->graph, NULL, &half, &stored, err);
+        rc = pith_graph_add_value(writer->graph, NULL, dtype, &half.shape, &stored, err);
+    if (rc == 0)
+        rc = pith_value_take_constant(writer->graph, stored, &half);
     if (rc == 0)
         rc = pith_graph_add_value(writer->graph, NULL, PITH_FLOAT32, &w->shape, &written->value,
                                   err);
@@ -95,16 +98,18 @@ static int add_float16(struct writer *writer, const struct layer *layer, struct 
 static int write_weight(struct writer *writer, struct layer *layer, struct pith_error *err)
 {
     struct written *written = &writer->written[layer->weight];
-    enum layer_form form = stored_form(layer->form);
+    enum form form = form_without_activations(layer->form);
     int rc = 0;
 
-    if (written->value == PITH_NO_VALUE || written->form != form || written->axis != layer->axis) {
-        *written = (struct written){.value = PITH_NO_VALUE, .form = form, .axis = layer->axis};
-        rc = form == LAYER_WEIGHTS ? add_int8(writer, layer, written, err)
-                                   : add_float16(writer, layer, written, err);
+    if (written->value == PITH_NO_VALUE || written->form != form ||
+        written->axis != layer->channel_axis) {
+        *written =
+            (struct written){.value = PITH_NO_VALUE, .form = form, .axis = layer->channel_axis};
+        rc = form_is_integer(form) ? add_integers(writer, layer, written, err)
+                                   : add_halves(writer, layer, written, err);
     }
     if (rc == -ERANGE) {
-        layer->form = LAYER_FLOAT;
+        layer->form = FORM_FLOAT;
         layer->why = "a weight is past the greatest float16";
         *written = (struct written){.value = PITH_NO_VALUE};
         return 0;
@@ -116,30 +121,28 @@ static int write_weight(struct writer *writer, struct layer *layer, struct pith_
 }
 
 /* The bias of a static layer lies on the grid of the products, so that the sum needs no conversion.
- */
-static int write_bias(struct writer *writer, const struct layer *layer, const struct grid *input,
-                      struct pith_error *err)
+ * 1: written; 0: it can't be, and stays float, which is right everywhere and slower in places. */
+static int write_integer_bias(struct writer *writer, const struct layer *layer,
+                              const struct pith_tensor *b, const float *shift,
+                              struct pith_error *err)
 {
-    const struct pith_graph *from = writer->plan->graph;
-    uint32_t value = pith_node_input(from, layer->node, 2),
-             weight = pith_node_input(writer->graph, layer->node, 1);
-    const struct pith_tensor *b = value == PITH_NO_VALUE ? NULL : pith_value_constant(from, value);
-    const struct pith_quantization *w = pith_value_quantization(writer->graph, weight);
+    const struct pith_quantization *w = pith_value_quantization(
+        writer->graph, pith_node_input(writer->graph, layer->node, layer->weight_input));
+    struct grid input =
+        plan_grid(writer->plan, pith_node_input(writer->plan->graph, layer->node, 0));
+    size_t count = (size_t) b->shape.dim[0];
     struct pith_tensor q = {0};
     uint32_t made;
 
-    if (!b || b->dtype != PITH_FLOAT32 || b->shape.rank != 1 ||
-        pith_value_quantization(from, value) ||
-        pith_node_float(from, layer->node, "beta", 1) != 1.0f ||
-        (w->count != 1 && b->shape.dim[0] % (int64_t) w->count))
+    if (count == 0 || w->block_size > 0 || (w->count != 1 && count % w->count))
         return 0;
-    size_t count = (size_t) b->shape.dim[0];
-    float *scale = calloc(count + 1, sizeof *scale);
-    int32_t *zero = calloc(count + 1, sizeof *zero);
-    int rc = scale && zero ? bias_to_int32(b, input->scale, w->scale, w->count, &q, scale, err)
-                           : -ENOMEM;
+    float *scale = calloc(count, sizeof *scale);
+    int32_t *zero = calloc(count, sizeof *zero);
+    int rc = !scale || !zero
+                 ? -ENOMEM
+                 : bias_to_int32(b, shift, input.scale, w->scale, w->count, &q, scale, err);
 
-    if (rc == 0 && count > 0) {
+    if (rc == 0) {
         struct pith_quantization quantization = {.dtype = PITH_INT32,
                                                  .count = w->count == 1 ? 1 : count,
                                                  .scale = scale,
@@ -148,12 +151,55 @@ static int write_bias(struct writer *writer, const struct layer *layer, const st
         rc = add_quantized(writer, &q, &quantization, &made, err);
         if (rc == 0)
             rc = pith_node_set_input(writer->graph, layer->node, 2, made);
+        rc = rc < 0 ? rc : 1;
     }
     pith_tensor_free(&q);
     free(scale);
     free(zero);
-    return rc == -ERANGE ? 0
-                         : rc; /* it stays float, which is right everywhere and slower in places */
+    return rc == -ERANGE ? 0 : rc;
+}
+
+/* b, or zeros where there is none, plus the shift of a bias correction. */
+static int write_float_bias(struct writer *writer, const struct layer *layer,
+                            const struct bias_home *home, const float *shift,
+                            struct pith_error *err)
+{
+    struct pith_shape shape = pith_shape_of(1, (int64_t[]){(int64_t) layer->channels});
+    struct pith_tensor sum = {0};
+    uint32_t made;
+    int rc = pith_tensor_alloc(&sum, PITH_FLOAT32, &shape, err);
+
+    for (int64_t i = 0; rc == 0 && i < shape.dim[0]; i++)
+        ((float *) sum.data)[i] =
+            (float) ((home->bias ? pith_tensor_get(home->bias, i) : 0) + (double) shift[i]);
+    if (rc == 0)
+        rc = pith_graph_add_value(writer->graph, NULL, PITH_FLOAT32, &shape, &made, err);
+    if (rc == 0)
+        rc = pith_value_take_constant(writer->graph, made, &sum);
+    if (rc == 0)
+        rc = pith_node_set_input(writer->graph, home->node, home->slot, made);
+    pith_tensor_free(&sum);
+    return rc;
+}
+
+static int write_bias(struct writer *writer, const struct layer *layer, struct pith_error *err)
+{
+    const float *shift =
+        layer->repaired_bits == form_weight_bits(layer->form) ? layer->bias_shift : NULL;
+    struct bias_home home;
+
+    if (!layer_bias_home(writer->plan->graph, layer, &home))
+        return 0;
+    /* 4-bit weights go with a float bias: no runtime has integer kernels that want it otherwise,
+     * and its scales would take as much room again. */
+    if (form_is_static(layer->form) && form_weight_bits(layer->form) == 8 &&
+        home.node == layer->node && home.bias) {
+        int rc = write_integer_bias(writer, layer, home.bias, shift, err);
+
+        if (rc != 0)
+            return rc < 0 ? rc : 0;
+    }
+    return shift ? write_float_bias(writer, layer, &home, shift, err) : 0;
 }
 
 static int write_activations(struct writer *writer)
@@ -162,11 +208,10 @@ static int write_activations(struct writer *writer)
     uint32_t limit = pith_graph_value_limit(plan->graph);
 
     for (uint32_t value = 0; value < limit; value++) {
-        if (!plan->quantized[value])
+        if (!plan->bits[value])
             continue;
-        struct grid grid = grid_of_range(plan->groups[plan->group_of[value]].range,
-                                         writer->dtype == PITH_INT8 ? -128 : 0);
-        struct pith_quantization quantization = {.dtype = writer->dtype,
+        struct grid grid = plan_grid(plan, value);
+        struct pith_quantization quantization = {.dtype = plan_dtype(plan, value),
                                                  .count = 1,
                                                  .scale = &grid.scale,
                                                  .zero_point = &grid.zero_point};
@@ -184,23 +229,19 @@ static int write_layers(struct writer *writer, struct pith_error *err)
 
     for (size_t i = 0; i < plan->layer_count; i++) {
         struct layer *layer = &plan->layers[i];
-        int rc = layer->form == LAYER_FLOAT ? 0 : write_weight(writer, layer, err);
+        int rc = layer->form == FORM_FLOAT ? 0 : write_weight(writer, layer, err);
 
-        if (rc == 0 && layer->form == LAYER_STATIC) {
-            uint32_t input = pith_node_input(plan->graph, layer->node, 0);
-            struct grid grid = grid_of_range(plan->groups[plan->group_of[input]].range, 0);
-
-            rc = write_bias(writer, layer, &grid, err);
-        }
+        if (rc == 0 && form_is_integer(layer->form))
+            rc = write_bias(writer, layer, err);
         if (rc < 0)
             return rc;
     }
     return 0;
 }
 
-int write_graph(struct plan *plan, int32_t dtype, struct pith_graph **out, struct pith_error *err)
+int write_graph(struct plan *plan, struct pith_graph **out, struct pith_error *err)
 {
-    struct writer writer = {.plan = plan, .dtype = dtype};
+    struct writer writer = {.plan = plan};
     uint32_t limit = pith_graph_value_limit(plan->graph);
     int rc = pith_graph_clone(plan->graph, &writer.graph, err);
 

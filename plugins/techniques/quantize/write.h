@@ -1,14 +1,13 @@
-/* From a plan to a graph: integer weights, biases and grids in the values' quantization, float16
- * weights behind a Cast. */
+/* From a plan to a graph: integer weights, biases and grids in the values' quantization, halves
+ * as weights behind a Cast. */
 #ifndef PITH_QUANTIZE_WRITE_H
 #define PITH_QUANTIZE_WRITE_H
 
 #include "plugins/techniques/quantize/plan.h"
 
-/* dtype: of quantized activations, PITH_INT8 or PITH_UINT8. *out: a new graph, validated; fills the
- * layers' weight_sqnr_db. A layer whose float16 weights don't fit is left float, with the reason.
+/* *out: a new graph, validated; fills the layers' weight_sqnr_db. A layer whose float16 weights
+ * don't fit is left float, with the reason.
  */
-int write_graph(struct plan *plan, int32_t dtype, struct pith_graph **out,
-                struct pith_error *err) PITH_CHECKED;
+int write_graph(struct plan *plan, struct pith_graph **out, struct pith_error *err) PITH_CHECKED;
 
 #endif
