@@ -94,6 +94,10 @@ static int run_plugins(const struct cli_command *command, int argc, char **argv)
         return code;
     if (pith_plugins_open(&plugins, path, &err) < 0)
         return cli_fail(&err);
+    if (pith_plugins_prepare(plugins, &err) < 0) {
+        pith_plugins_free(plugins);
+        return cli_fail(&err);
+    }
     code = CLI_OK;
     if (json) {
         json_t *list = json_array();

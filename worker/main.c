@@ -190,6 +190,11 @@ int main(int argc, char **argv)
         return EXIT_JOB_FAILED;
     }
     warm_up();
+    if (pith_plugins_prepare(plugins, &err) < 0) {
+        say(json_pack("{s:i, s:s}", "code", err.code, "error", pith_error_text(&err)));
+        pith_plugins_free(plugins);
+        return EXIT_JOB_FAILED;
+    }
     if (sandbox_enter(&options.sandbox, &err) < 0) {
         say(json_pack("{s:i, s:s}", "code", err.code, "error", pith_error_text(&err)));
         pith_plugins_free(plugins);

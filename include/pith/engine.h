@@ -50,6 +50,10 @@ struct pith_engine_ops {
     /* Optional; then bytes and steps are unknown. */
     int (*describe)(struct pith_session *session, struct pith_session_description *out);
     void (*close)(struct pith_session *session); /* NULL is fine */
+    /* Optional, since ABI 1.1. Opens what the engine needs from outside itself (a library that is looked for at run time),
+     * for a host that is about to give up the right to open files. Any number of calls. Returns 0, or why this engine can
+     * run nothing here: `supports` then refuses every graph with the same sentence. */
+    int (*prepare)(struct pith_error *err);
 };
 
 #endif

@@ -204,6 +204,12 @@ PITH_PUBLIC int pith_graph_validate(struct pith_graph *graph, struct pith_error 
 PITH_PUBLIC int pith_graph_infer(struct pith_graph *graph, const struct pith_shape *input_shapes,
                                  struct pith_error *err) PITH_CHECKED;
 
+/* The graph as the bytes of an ONNX file, quantization as QuantizeLinear and DequantizeLinear: for engines that read
+ * files. Values and nodes keep their names. *out_data: *out_bytes long, the caller's, freed with free(). The same graph
+ * gives the same bytes. Since ABI 1.1. */
+PITH_PUBLIC int pith_graph_write_onnx(const struct pith_graph *graph, void **out_data, size_t *out_bytes,
+                                      struct pith_error *err) PITH_CHECKED;
+
 struct pith_graph_size {
     uint64_t parameters;        /* elements of constants of rank >= 1 that weigh: floats and quantized integers */
     uint64_t nonzero;           /* of them */

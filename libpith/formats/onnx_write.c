@@ -404,6 +404,21 @@ int pith_onnx_write(const struct pith_graph *graph, struct pith_buffer *out, str
     return rc;
 }
 
+int pith_graph_write_onnx(const struct pith_graph *graph, void **out_data, size_t *out_bytes,
+                          struct pith_error *err)
+{
+    struct pith_buffer file = {0};
+    int rc = pith_onnx_write(graph, &file, err);
+
+    if (rc < 0) {
+        pith_buffer_done(&file);
+        return rc;
+    }
+    *out_data = file.data; /* the caller's now */
+    *out_bytes = file.bytes;
+    return 0;
+}
+
 static bool is_compressed(const char *path)
 {
     size_t length = strlen(path);

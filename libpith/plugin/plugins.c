@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <pith/engine.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,26 @@ void pith_plugins_free(struct pith_plugins *plugins)
     }
     free(plugins->entries);
     free(plugins);
+}
+
+int pith_plugins_prepare(struct pith_plugins *plugins, struct pith_error *err)
+{
+    const size_t least = offsetof(struct pith_engine_ops, prepare) + sizeof(void (*)(void));
+
+    for (size_t i = 0; i < plugins->count; i++) {
+        struct pith_plugin_entry *entry = &plugins->entries[i];
+        const struct pith_engine_ops *ops =
+            entry->plugin && entry->plugin->kind == PITH_KIND_ENGINE ? entry->plugin->ops : NULL;
+        struct pith_error why = {0};
+
+        if (!ops || ops->size_bytes < least || !ops->prepare || ops->prepare(&why) == 0)
+            continue;
+        entry->refusal = strdup(pith_error_text(&why));
+        if (!entry->refusal)
+            return pith_fail(err, -ENOMEM, "no memory for the list of plugins");
+        entry->plugin = NULL;
+    }
+    return 0;
 }
 
 size_t pith_plugins_count(const struct pith_plugins *plugins)

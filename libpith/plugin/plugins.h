@@ -25,6 +25,9 @@ const struct pith_plugin_entry *pith_plugins_entry(const struct pith_plugins *pl
 /* -ENOENT, with what there is in *err. */
 int pith_plugins_find(const struct pith_plugins *plugins, uint32_t kind, const char *name,
                       const struct pith_plugin **out, struct pith_error *err) PITH_CHECKED;
+/* Lets each engine open what it needs from outside itself (pith/engine.h, prepare). One that can't is refused from here
+ * on, with its reason. For a process that is about to give up the right to open files, and to list what would run. */
+int pith_plugins_prepare(struct pith_plugins *plugins, struct pith_error *err) PITH_CHECKED;
 const char *pith_kind_name(uint32_t kind); /* "engine", ... */
 
 /* The user's options checked against the plugin's table. */

@@ -25,7 +25,8 @@ below() {
 
 number=0
 rooms="libpith/base libpith/graph libpith/formats libpith/kernels libpith/plugin libpith/model libpith/pipeline
-    libpith/train libpith/compress worker cli daemon plugins/engines/native plugins/techniques plugins/codecs
+    libpith/train libpith/compress worker cli daemon plugins/engines/native plugins/engines/onnxruntime
+    plugins/engines/xnnpack plugins/techniques plugins/codecs
     plugins/meters examples"
 present=
 for room in $rooms; do

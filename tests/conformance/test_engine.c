@@ -296,9 +296,20 @@ static void there_is_an_engine(void **state)
 static int open_plugins(void **state)
 {
     struct pith_error err = {0};
+    int rc = pith_plugins_open(&plugins, NULL, &err);
 
     (void) state;
-    return pith_plugins_open(&plugins, NULL, &err);
+    if (rc == 0) /* engines whose library is not here have nothing to show */
+        rc = pith_plugins_prepare(plugins, &err);
+    for (size_t i = 0; rc == 0 && i < pith_plugins_count(plugins); i++) {
+        const struct pith_plugin_entry *entry = pith_plugins_entry(plugins, i);
+
+        if (engine_at(i))
+            print_message("# engine %s\n", entry->plugin->name);
+        else if (entry->refusal)
+            print_message("# refused: %s\n", entry->refusal);
+    }
+    return rc;
 }
 
 static int close_plugins(void **state)
