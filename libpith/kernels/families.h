@@ -24,6 +24,9 @@ extern const struct pith_kernel pith_kernels_integer_elementwise[];
 extern const struct pith_kernel pith_kernels_image_conv_f32[];
 extern const struct pith_kernel pith_kernels_image_pool_f32[];
 extern const struct pith_kernel pith_kernels_image_elementwise_f32[];
+/* channels-last, 8 bits */
+extern const struct pith_kernel pith_kernels_image_conv_s8[];
+extern const struct pith_kernel pith_kernels_image_pool_s8[];
 /* by element, by strides, by index */
 extern const struct pith_kernel pith_kernels_unary[];
 extern const struct pith_kernel pith_kernels_binary[];

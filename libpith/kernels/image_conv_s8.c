@@ -1,0 +1,279 @@
+/* Channels-last Conv between quantized values: planning, the plain loops that define the answer,
+ * and the choice of a form. Padding is in the halo, which holds the input's zero point; what zero
+ * points add to a sum is the same everywhere and part of the bias. */
+#include "libpith/kernels/image_conv_s8.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "libpith/kernels/families.h"
+#include "libpith/kernels/sliding.h"
+
+/* ---- planning ---- */
+
+static int plan_geometry(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err)
+{
+    const struct pith_shape *x = &step->input[0].shape, *w = &step->input[1].shape,
+                            *y = &step->output[0].shape;
+    struct pith_sliding window;
+    int rc;
+
+    if (x->rank < 3 || w->rank != x->rank || y->rank != x->rank)
+        return pith_step_fail(step, err, -EINVAL, "input of rank %u, weights of rank %u", x->rank,
+                              w->rank);
+    if (x->rank > 4)
+        return pith_step_fail(step, err, -ENOTSUP, "a channels-last value has rank 3 or 4, not %u",
+                              x->rank);
+    rc = pith_sliding_read(step, x, y, &w->dim[2], &window, err);
+    if (rc == 0)
+        rc = pith_sliding_check_conv(step, &window, err);
+    if (rc < 0)
+        return rc;
+    conv->x = pith_image_dims(x);
+    conv->y = pith_image_dims(y);
+    conv->groups = pith_node_int(step->graph, step->node, "group", 1);
+    if (conv->groups < 1 || w->dim[1] < 1 || x->dim[1] % conv->groups != 0 ||
+        x->dim[1] / conv->groups != w->dim[1] || w->dim[0] % conv->groups != 0 ||
+        y->dim[1] != w->dim[0] || y->dim[0] != x->dim[0])
+        return pith_step_fail(step, err, -EINVAL,
+                              "%lld channels in %lld groups don't fit weights for %lld -> %lld",
+                              (long long) x->dim[1], (long long) conv->groups,
+                              (long long) w->dim[1], (long long) w->dim[0]);
+    conv->in_channels = w->dim[1];
+    conv->out_channels = w->dim[0] / conv->groups;
+    for (int d = 0; d < 2; d++) {
+        conv->kernel[d] = window.kernel[d + 1];
+        conv->stride[d] = window.stride[d + 1];
+        conv->dilation[d] = window.dilation[d + 1];
+        conv->pad[d] = window.pad[d + 1];
+    }
+    if (window.taps > PITH_SUM_DEPTH_LIMIT ||
+        conv->in_channels * window.taps > PITH_SUM_DEPTH_LIMIT)
+        return pith_step_fail(step, err, -ENOTSUP, "sums of %lld products a channel may pass int32",
+                              (long long) window.taps);
+    conv->in = step->input_image[0];
+    conv->out = step->output_image[0];
+    if (step->residual.set && !pith_shape_equal(&step->input[step->residual.input].shape, y))
+        return pith_step_fail(step, err, -EINVAL, "the residual has not the output's shape");
+    if (step->residual.set)
+        conv->added = step->input_image[step->residual.input];
+    step->macs = (uint64_t) (conv->y.n * conv->y.c * conv->y.h * conv->y.w * conv->in_channels) *
+                 (uint64_t) window.taps;
+    return pith_sliding_check_halo(step, &window, &conv->in, err);
+}
+
+/* From the model's (out, in, taps) to (out, taps, in), less the zero points, where that fits int8.
+ */
+static int order_weights(struct pith_step *step, struct pith_conv_s8 *conv,
+                         const struct pith_quantization *wq, struct pith_weight_sums *sums,
+                         struct pith_error *err)
+{
+    const struct pith_tensor *w = &step->input[1];
+    const int64_t taps = conv->kernel[0] * conv->kernel[1], each = taps * conv->in_channels;
+    int8_t *to = pith_step_alloc(step, conv->y.c * each);
+
+    if (!to)
+        return -ENOMEM;
+    conv->weights = to;
+    for (int64_t m = 0; m < conv->y.c; m++) {
+        const int32_t zero = wq->zero_point[wq->count > 1 ? m : 0];
+
+        for (int64_t i = 0; i < each; i++) {
+            const int64_t at = m * each + i;
+            const int32_t q = w->dtype == PITH_INT8    ? ((const int8_t *) w->data)[at]
+                              : w->dtype == PITH_UINT8 ? ((const uint8_t *) w->data)[at]
+                                                       : (int32_t) pith_tensor_get_int(w, at);
+            const int32_t v = q - zero;
+
+            if (v < -128 || v > 127)
+                return pith_step_fail(step, err, -ENOTSUP,
+                                      "weights less their zero point don't fit int8");
+            to[m * each + i % taps * conv->in_channels + i / taps] = (int8_t) v;
+            sums[m].sum += v;
+            sums[m].magnitude += v < 0 ? -v : v;
+        }
+    }
+    return 0;
+}
+
+static int check_types(struct pith_step *step, struct pith_error *err)
+{
+    const struct pith_quantization *wq = step->input_quantization[1];
+    const int32_t stored = pith_image_integer_dtype();
+    const struct pith_tensor *y = &step->output[0];
+
+    if (!step->input[1].data)
+        return pith_step_needs(step, 1);
+    if (!pith_is_byte_grid(step->input_quantization[0]) || step->input[0].dtype != stored || !wq ||
+        wq->block_size != 0 || (wq->count > 1 && wq->axis != 0) ||
+        (y->dtype != PITH_FLOAT32 && y->dtype != stored) ||
+        (step->residual.set && step->input[step->residual.input].dtype != stored))
+        return pith_step_fail(step, err, -ENOTSUP,
+                              "this quantization is not one for the channels-last kernel");
+    if (wq->count > 1 && (int64_t) wq->count != step->input[1].shape.dim[0])
+        return pith_step_fail(step, err, -EINVAL, "%zu weight scales for %lld channels", wq->count,
+                              (long long) step->input[1].shape.dim[0]);
+    return 0;
+}
+
+static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err)
+{
+    const struct pith_quantization *xq = step->input_quantization[0],
+                                   *wq = step->input_quantization[1];
+    const int64_t channels = conv->y.c;
+    struct pith_weight_sums *sums = pith_step_alloc(step, channels * (int64_t) sizeof *sums);
+    double *scale = pith_step_alloc(step, channels * (int64_t) sizeof *scale), *bias = NULL;
+    const int32_t x_zero = pith_stored_zero(xq, step->input[0].dtype);
+    int rc = sums && scale ? 0 : -ENOMEM;
+
+    if (rc == 0 && pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2)) {
+        bias = pith_step_alloc(step, channels * (int64_t) sizeof *bias);
+        rc = bias ? pith_read_bias(step, 2, channels, bias, err) : -ENOMEM;
+    }
+    if (rc == 0)
+        rc = order_weights(step, conv, wq, sums, err);
+    for (int64_t m = 0; rc == 0 && m < channels; m++)
+        scale[m] = (double) xq->scale[0] * (double) wq->scale[wq->count > 1 ? m : 0];
+    if (rc == 0)
+        rc = pith_requantize_plan(step, &conv->to, channels, scale, bias, sums, x_zero, err);
+    conv->in_zero = (uint8_t) x_zero;
+    conv->out_zero = (uint8_t) conv->to.zero;
+    return rc;
+}
+
+static const struct pith_conv_s8_form plain_form = {.name = "plain", .run = pith_conv_s8_plain};
+
+/* In parts by rows, or by channels where there are few rows. */
+static uint32_t count_parts(const struct pith_conv_s8 *conv)
+{
+    const int64_t rows = conv->y.n * conv->y.h;
+    const int64_t cuts =
+        conv->groups > 1 ? 1 : (conv->y.c + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT;
+
+    return pith_parts_of(rows > cuts ? rows : cuts);
+}
+
+static int conv_prepare(struct pith_step *step, struct pith_error *err)
+{
+    struct pith_conv_s8 *conv = pith_step_alloc(step, sizeof *conv);
+    int rc = conv ? check_types(step, err) : -ENOMEM;
+
+    if (rc == 0)
+        rc = plan_geometry(step, conv, err);
+    if (rc == 0)
+        rc = plan_values(step, conv, err);
+    if (rc < 0)
+        return rc;
+    conv->form = &plain_form;
+    step->parts = count_parts(conv);
+    if (conv->to.adds && !conv->to.real && pith_image_equal(&conv->added, &conv->out))
+        step->in_place = UINT32_C(1) << step->residual.input;
+    step->params = conv;
+    return 0;
+}
+
+/* ---- the definition ---- */
+
+static inline int32_t stored_integer(uint8_t byte)
+{
+    return pith_image_integer_dtype() == PITH_INT8 ? (int8_t) byte : byte;
+}
+
+/* x: the first tap of the output pixel, first channel of its group. */
+static int32_t plain_sum(const struct pith_conv_s8 *conv, const uint8_t *x, int64_t channel)
+{
+    const int8_t *w =
+        conv->weights + channel * conv->kernel[0] * conv->kernel[1] * conv->in_channels;
+    uint32_t sum = 0; /* wraps, as vectors do; the true sum, with the bias, fits */
+
+    for (int64_t i = 0; i < conv->kernel[0]; i++)
+        for (int64_t j = 0; j < conv->kernel[1]; j++) {
+            const uint8_t *tap =
+                x + i * conv->dilation[0] * conv->in.row + j * conv->dilation[1] * conv->in.pixel;
+
+            for (int64_t c = 0; c < conv->in_channels; c++)
+                sum += (uint32_t) (stored_integer(tap[c]) * *w++);
+        }
+    return (int32_t) sum;
+}
+
+static void plain_pixel(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
+                        int64_t n, int64_t row, int64_t col, const struct pith_conv_s8_span *span)
+{
+    const int64_t out = n * conv->out.picture + row * conv->out.row + col * conv->out.pixel;
+    const int64_t added = n * conv->added.picture + row * conv->added.row + col * conv->added.pixel;
+    const uint8_t *x = data->x + n * conv->in.picture +
+                       (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
+                       (col * conv->stride[1] - conv->pad[1]) * conv->in.pixel;
+
+    for (int64_t m = span->channel; m < span->channel_end; m++) {
+        const int32_t sum = plain_sum(conv, x + m / conv->out_channels * conv->in_channels, m);
+        float f = pith_requantize_real(&conv->to, m, sum);
+
+        if (conv->to.adds)
+            f = pith_requantize_add(&conv->to, f, stored_integer(data->added[added + m]));
+        if (conv->to.real)
+            ((float *) data->y)[out + m] = pith_requantize_limit(&conv->to, f);
+        else
+            ((uint8_t *) data->y)[out + m] = pith_requantize_store(&conv->to, f);
+    }
+}
+
+void pith_conv_s8_plain(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
+                        const struct pith_conv_s8_span *span)
+{
+    for (int64_t row = span->row; row < span->row_end; row++)
+        for (int64_t col = 0; col < conv->y.w; col++)
+            plain_pixel(conv, data, row / conv->y.h, row % conv->y.h, col, span);
+}
+
+/* ---- running ---- */
+
+static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
+{
+    const struct pith_conv_s8 *conv = step->params;
+    const struct pith_conv_s8_data data = {
+        .x = step->input[0].data,
+        .added = conv->to.adds ? step->input[step->residual.input].data : NULL,
+        .y = step->output[0].data};
+    const int64_t rows = conv->y.n * conv->y.h;
+    const float zero = 0.0F;
+    struct pith_conv_s8_span span = {0, rows, 0, conv->y.c};
+
+    if (rows >= step->parts) {
+        span.row = pith_part_begin(rows, part, count);
+        span.row_end = pith_part_begin(rows, part + 1, count);
+    } else {
+        const int64_t end = pith_part_begin(step->parts, part + 1, count) * PITH_CONV_S8_CUT;
+
+        span.channel = pith_part_begin(step->parts, part, count) * PITH_CONV_S8_CUT;
+        span.channel_end = end < conv->y.c ? end : conv->y.c;
+    }
+    if (part == 0)
+        pith_image_fill_halo(&conv->out, &conv->y, data.y, conv->to.real ? sizeof zero : 1,
+                             conv->to.real ? (const void *) &zero : &conv->out_zero);
+    if (span.row >= span.row_end || span.channel >= span.channel_end)
+        return;
+    conv->form->run(conv, &data, &span);
+}
+
+static int conv_run(struct pith_step *step, struct pith_error *err)
+{
+    (void) err;
+    conv_part(step, 0, 1);
+    return 0;
+}
+
+#define EIGHT_BITS (PITH_BIT(INT8) | PITH_BIT(UINT8))
+
+const struct pith_kernel pith_kernels_image_conv_s8[] = {
+    {.op = "Conv",
+     .name = "image_conv_s8",
+     .types = {EIGHT_BITS, EIGHT_BITS | PITH_BIT(INT4) | PITH_BIT(UINT4)},
+     .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_FUSES_ACTIVATION |
+              PITH_KERNEL_FUSES_RESIDUAL,
+     .prepare = conv_prepare,
+     .run = conv_run,
+     .run_part = conv_part},
+    {0},
+};

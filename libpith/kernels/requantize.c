@@ -1,0 +1,183 @@
+/* Planning how sums become what is stored: grids, activations and residuals brought to a few
+ * numbers. See requantize.h. */
+#include "libpith/kernels/requantize.h"
+
+#include <errno.h>
+
+#define BIAS_LIMIT  1073741824.0 /* 2^30 */
+#define VALUE_LIMIT 1073741824.0 /* of every float that is rounded: half of what int32 holds */
+
+bool pith_is_byte_grid(const struct pith_quantization *q)
+{
+    return q && q->count == 1 && q->block_size == 0 &&
+           (q->dtype == PITH_INT8 || q->dtype == PITH_UINT8);
+}
+
+int32_t pith_stored_zero(const struct pith_quantization *q, int32_t dtype)
+{
+    if (q->dtype == dtype)
+        return q->zero_point[0];
+    return q->zero_point[0] + (dtype == PITH_UINT8 ? 128 : -128);
+}
+
+int pith_read_bias(struct pith_step *step, size_t input, int64_t channels, double *out,
+                   struct pith_error *err)
+{
+    const struct pith_tensor *bias = &step->input[input];
+    const struct pith_quantization *q = step->input_quantization[input];
+
+    if (!bias->data)
+        return pith_step_needs(step, input);
+    if (pith_shape_elements(&bias->shape) != channels || (!q && bias->dtype != PITH_FLOAT32) ||
+        (q && (q->block_size != 0 || (q->count != 1 && (int64_t) q->count != channels))))
+        return pith_step_fail(step, err, -ENOTSUP, "this bias is not one for the integer kernel");
+    for (int64_t c = 0; c < channels; c++) {
+        const int64_t at = q && q->count > 1 ? c : 0;
+
+        out[c] =
+            q ? (double) (pith_tensor_get_int(bias, c) - q->zero_point[at]) * (double) q->scale[at]
+              : pith_tensor_get(bias, c);
+    }
+    return 0;
+}
+
+/* In steps of the sums: the model's bias, and what the zero point adds to every sum. */
+static int32_t fold_bias(double bias, double sum_scale, const struct pith_weight_sums *w,
+                         int32_t x_zero)
+{
+    double b = nearbyint(bias / sum_scale);
+
+    b = b > BIAS_LIMIT ? BIAS_LIMIT : b < -BIAS_LIMIT ? -BIAS_LIMIT : b;
+    return (int32_t) ((int64_t) b - x_zero * w->sum);
+}
+
+static int32_t least_of(int32_t dtype)
+{
+    return dtype == PITH_INT8 ? -128 : 0;
+}
+
+static float steep(float slope)
+{
+    return fabsf(slope) > 1.0F ? fabsf(slope) : 1.0F;
+}
+
+/* The stored integer on which a real limit in steps of the output lies; rounding keeps order, so
+ * that limiting the rounded value is rounding the limited one. */
+static int32_t stored_limit(const struct pith_requantize *r, float steps, int32_t least)
+{
+    const float q = rintf(steps) + (float) r->zero;
+
+    return !(q > (float) least) ? least : q > (float) (least + 255) ? least + 255 : (int32_t) q;
+}
+
+static int plan_grid(struct pith_step *step, struct pith_requantize *r, float *out_scale,
+                     struct pith_error *err)
+{
+    const struct pith_tensor *y = &step->output[0];
+    const struct pith_quantization *q = step->output_quantization[0];
+    const struct pith_activation *last =
+        step->residual.set ? &step->residual.after : &step->activation;
+    const int32_t least = least_of(y->dtype);
+
+    if (y->dtype == PITH_FLOAT32 && !q && !step->residual.set) {
+        r->real = true;
+        r->real_low = last->low;
+        r->real_high = last->high;
+        *out_scale = 1.0F;
+        return 0;
+    }
+    if (!pith_is_byte_grid(q) || (y->dtype != PITH_INT8 && y->dtype != PITH_UINT8))
+        return pith_step_fail(step, err, -ENOTSUP,
+                              "this output's quantization is not one for the integer kernel");
+    *out_scale = q->scale[0];
+    r->zero = pith_stored_zero(q, y->dtype);
+    r->low = stored_limit(r, last->low / q->scale[0], least);
+    r->high = stored_limit(r, last->high / q->scale[0], least);
+    return 0;
+}
+
+/* *out_scale: the grid that the product is brought to before the addition. */
+static int plan_residual(struct pith_step *step, struct pith_requantize *r, float y_scale,
+                         float *out_scale, struct pith_error *err)
+{
+    const struct pith_residual *residual = &step->residual;
+    const struct pith_quantization *q = step->input_quantization[residual->input],
+                                   *between = residual->between;
+    const struct pith_activation *first = &step->activation;
+    float low = first->low, high = first->high;
+
+    *out_scale = y_scale;
+    r->after_slope = 1.0F;
+    if (!residual->set)
+        return 0;
+    if (!pith_is_byte_grid(q) || (between && !pith_is_byte_grid(between)))
+        return pith_step_fail(step, err, -ENOTSUP,
+                              "this residual's quantization is not one for the integer kernel");
+    r->adds = true;
+    r->residual_zero = pith_stored_zero(q, step->input[residual->input].dtype);
+    r->residual_ratio = q->scale[0] / y_scale;
+    r->after_slope = residual->after.slope;
+    r->between_ratio = 1.0F;
+    if (between) {
+        const float least = (float) (least_of(between->dtype) - between->zero_point[0]);
+
+        *out_scale = between->scale[0];
+        r->rounds_between = true;
+        r->between_ratio = between->scale[0] / y_scale;
+        low = rintf(low / between->scale[0]);
+        high = rintf(high / between->scale[0]);
+        low = low > least ? low : least;
+        high = high < least + 255.0F ? high : least + 255.0F;
+    } else {
+        low /= y_scale;
+        high /= y_scale;
+    }
+    r->between_low = low;
+    r->between_high = high > low ? high : low;
+    return 0;
+}
+
+/* The greatest magnitude of anything that is rounded, given that of the product. */
+static bool stays_in_range(const struct pith_requantize *r, double product)
+{
+    const double residual = 255.0 * (double) r->residual_ratio;
+
+    product *= (double) steep(r->slope);
+    if (!(product < VALUE_LIMIT))
+        return false;
+    return !r->adds ||
+           (product * (double) r->between_ratio + residual) * (double) steep(r->after_slope) <
+               VALUE_LIMIT;
+}
+
+int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, int64_t channels,
+                         const double *sum_scale, const double *bias,
+                         const struct pith_weight_sums *weights, int32_t x_zero,
+                         struct pith_error *err)
+{
+    struct pith_requantize r = {.slope = step->activation.slope};
+    float y_scale = 1.0F, product_scale = 1.0F;
+    int rc = plan_grid(step, &r, &y_scale, err);
+
+    if (rc == 0)
+        rc = plan_residual(step, &r, y_scale, &product_scale, err);
+    if (rc < 0)
+        return rc;
+    r.bias = pith_step_alloc(step, (channels + PITH_REQUANTIZE_SPARE) * (int64_t) sizeof *r.bias);
+    r.scale = pith_step_alloc(step, (channels + PITH_REQUANTIZE_SPARE) * (int64_t) sizeof *r.scale);
+    if (!r.bias || !r.scale)
+        return -ENOMEM;
+    for (int64_t c = 0; c < channels; c++) {
+        r.bias[c] = fold_bias(bias ? bias[c] : 0.0, sum_scale[c], &weights[c], x_zero);
+        r.scale[c] = (float) (sum_scale[c] / (double) product_scale);
+        const double most =
+            255.0 * (double) weights[c].magnitude + fabs(bias ? bias[c] / sum_scale[c] : 0.0);
+
+        if (!r.real && !stays_in_range(&r, (most < BIAS_LIMIT ? most : 2.0 * BIAS_LIMIT) *
+                                               (double) r.scale[c]))
+            return pith_step_fail(step, err, -ENOTSUP,
+                                  "scales so far apart are not for the integer kernel");
+    }
+    *out = r;
+    return 0;
+}

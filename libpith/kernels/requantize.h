@@ -1,0 +1,87 @@
+/* How the int32 sums of an integer step become what it stores: one definition, which plain C and every fast form give bit
+ * for bit. All of it is float32 with one rounding an operation: no multiplication is fused with an addition (what includes
+ * this is compiled with -ffp-contract=off), rounding is half to even, and no value passes int32 (checked when planned).
+ *
+ *     f = float(sum + bias) * scale;  f = f < 0 ? f * slope : f
+ *     with a residual:  f = limit(round(f)) * between_ratio + float(residual - residual_zero) * residual_ratio
+ *                       f = f < 0 ? f * after_slope : f
+ *     stored = limit(round(f) + zero)      or, for a float output, limit(f)
+ *
+ * Zero points of the activations are folded into bias: sums run over the integers as they are stored. */
+#ifndef PITH_KERNELS_REQUANTIZE_H
+#define PITH_KERNELS_REQUANTIZE_H
+
+#include <math.h>
+
+#include "libpith/kernels/kernel.h"
+
+#define PITH_REQUANTIZE_SPARE 64 /* entries of bias and scale past the last channel: zeros, for whole vectors */
+
+struct pith_requantize {
+    int32_t *bias; /* a channel, in steps of its sums */
+    float *scale;  /* a channel: from steps of its sums to steps of the output (float output: to reals) */
+    float slope;   /* of what is negative; 1: as it is */
+    /* the residual */
+    bool adds;
+    bool rounds_between;             /* whether the grid between product and addition is rounded to */
+    float between_low, between_high; /* in steps of that grid, 0 being real 0 */
+    float between_ratio, residual_ratio; /* a step of that grid, of the residual, in steps of the output */
+    int32_t residual_zero;
+    float after_slope;
+    /* the store */
+    bool real; /* float32 output: real_low and real_high limit it, else low and high, in stored integers */
+    float real_low, real_high;
+    int32_t zero, low, high;
+};
+
+/* What pith_requantize_plan knows of one channel's weights. */
+struct pith_weight_sums {
+    int64_t sum, magnitude; /* of the weights less their zero point; of their magnitudes */
+};
+
+#define PITH_SUM_DEPTH_LIMIT 32768 /* products a sum: 255 * 128 * depth + 2^30 of bias stays below 2^31 */
+
+/* Reads the step's output, activation and residual. sum_scale[c]: what one of channel c's sums stands for; bias[c]: real, or
+ * NULL. -ENOTSUP where the output or residual has another form, or values could pass int32. */
+int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, int64_t channels, const double *sum_scale,
+                         const double *bias, const struct pith_weight_sums *weights, int32_t x_zero,
+                         struct pith_error *err) PITH_CHECKED;
+
+/* A grid of 8 bits with one scale. */
+bool pith_is_byte_grid(const struct pith_quantization *q);
+/* The zero point of values that are stored as `dtype`, int8 or uint8; those of a grid of the other type lie 128 off. */
+int32_t pith_stored_zero(const struct pith_quantization *q, int32_t dtype);
+/* The real bias of each channel: float32, or integers with their quantization. -ENOTSUP where it has another form. */
+int pith_read_bias(struct pith_step *step, size_t input, int64_t channels, double *out, struct pith_error *err) PITH_CHECKED;
+
+static inline float pith_requantize_real(const struct pith_requantize *r, int64_t channel, int32_t sum)
+{
+    const float f = (float) (int32_t) ((uint32_t) sum + (uint32_t) r->bias[channel]) * r->scale[channel];
+
+    return f < 0.0F ? f * r->slope : f;
+}
+
+/* residual: the stored integer. */
+static inline float pith_requantize_add(const struct pith_requantize *r, float f, int32_t residual)
+{
+    f = r->rounds_between ? rintf(f) : f;
+    f = f < r->between_low ? r->between_low : f;
+    f = f > r->between_high ? r->between_high : f;
+    f = f * r->between_ratio + (float) (residual - r->residual_zero) * r->residual_ratio;
+    return f < 0.0F ? f * r->after_slope : f;
+}
+
+static inline uint8_t pith_requantize_store(const struct pith_requantize *r, float f)
+{
+    const int32_t q = (int32_t) rintf(f) + r->zero;
+
+    return (uint8_t) (q < r->low ? r->low : q > r->high ? r->high : q);
+}
+
+static inline float pith_requantize_limit(const struct pith_requantize *r, float f)
+{
+    f = f < r->real_low ? r->real_low : f;
+    return f > r->real_high ? r->real_high : f;
+}
+
+#endif

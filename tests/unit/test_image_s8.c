@@ -1,0 +1,462 @@
+/* Channels-last 8-bit kernels: the plain form against exact sums and one rounding, every other form
+ * and every cut into parts against the plain one, bit for bit. */
+#include "tests/unit/image_bytes.h"
+
+#include <math.h>
+
+#include "libpith/kernels/image_conv_s8.h"
+
+#define FORM (PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST)
+
+static uint32_t seed = 5;
+
+static int64_t pick(int64_t low, int64_t high)
+{
+    seed = seed * 1664525U + 1013904223U;
+    return low + (int64_t) (seed >> 8) % (high - low + 1);
+}
+
+static int32_t least(void)
+{
+    return pith_image_integer_dtype() == PITH_INT8 ? -128 : 0;
+}
+
+struct grid {
+    struct pith_quantization q;
+    float scale;
+    int32_t zero;
+};
+
+static void grid_init(struct grid *g, float scale, int32_t zero)
+{
+    *g = (struct grid){.scale = scale, .zero = zero};
+    g->q = (struct pith_quantization){.dtype = pith_image_integer_dtype(),
+                                      .count = 1,
+                                      .scale = &g->scale,
+                                      .zero_point = &g->zero};
+}
+
+static int32_t pick_zero(int round)
+{
+    return least() + (int32_t) (round % 3 == 0 ? 0 : round % 3 == 1 ? 128 : pick(0, 255));
+}
+
+/* Random bytes, the halo filled with zero points. */
+static void picture_fill(struct picture *p, int32_t zero)
+{
+    const uint8_t byte = (uint8_t) zero;
+
+    for (size_t i = 0; i < p->bytes; i++)
+        p->block[i] = (uint8_t) pick(0, 255);
+    pith_image_fill_halo(&p->image, &p->dims, p->data, 1, &byte);
+}
+
+/* ---- convolution ---- */
+
+struct geometry {
+    uint32_t rank;
+    int64_t batch, groups, in_channels, out_channels; /* channels of a group */
+    int64_t in[2], out[2], kernel[2], stride[2], dilation[2], pad[2], pad_end[2];
+};
+
+static struct geometry pick_geometry(int round)
+{
+    struct geometry g = {.rank = round % 5 == 3 ? 3 : 4, .batch = 1 + round % 2, .groups = 1};
+    const int64_t kind = round % 8; /* 0 to 2: depthwise; 3: grouped; 4: 1x1; else dense */
+
+    g.in_channels = kind < 3 ? 1 : kind == 3 ? pick(1, 6) : pick(1, round % 3 == 0 ? 70 : 9);
+    g.out_channels = kind < 2 ? 1 : kind == 2 ? pick(1, 3) : pick(1, round % 2 ? 70 : 150);
+    if (kind < 4)
+        g.groups = kind < 3 ? pick(2, 150) : pick(2, 4);
+    for (int d = 0; d < 2; d++) {
+        const bool unit = (g.rank == 3 && d == 0) || kind == 4;
+
+        g.kernel[d] = unit ? 1 : kind == 5 || kind == 0 ? 3 : pick(1, 5);
+        g.stride[d] = unit && d == 0 ? 1 : kind == 5 || round % 3 ? 1 : pick(1, 3);
+        g.dilation[d] = kind == 5 || kind == 0 || unit ? 1 : pick(1, 2);
+        g.pad[d] = unit ? 0 : pick(0, 2);
+        g.pad_end[d] = unit ? 0 : pick(0, 2);
+        g.in[d] = g.rank == 3 && d == 0 ? 1 : pick(1, 19);
+        const int64_t reach = (g.kernel[d] - 1) * g.dilation[d] + 1;
+
+        if (g.in[d] + g.pad[d] + g.pad_end[d] < reach)
+            g.in[d] = reach;
+        g.out[d] = (g.in[d] + g.pad[d] + g.pad_end[d] - reach) / g.stride[d] + 1;
+    }
+    return g;
+}
+
+static struct pith_shape shape_of(uint32_t rank, int64_t n, int64_t c, const int64_t *spatial)
+{
+    struct pith_shape shape = {rank, {n, c, spatial[rank == 3 ? 1 : 0], spatial[1]}};
+
+    if (rank == 3)
+        shape.dim[3] = 0;
+    return shape;
+}
+
+struct conv_case {
+    struct geometry g;
+    struct byte_step s;
+    struct picture x, y, added;
+    struct grid x_grid, y_grid, added_grid, between, b_grid;
+    struct pith_quantization w_grid;
+    float *w_scale, *bias;
+    int32_t *w_zero;
+    struct pith_tensor w;
+    bool real, residual;
+};
+
+static void conv_attributes(struct conv_case *t)
+{
+    const struct geometry *g = &t->g;
+    const size_t spatial = g->rank - 2, at = 2 - spatial;
+    int64_t pads[4];
+
+    memcpy(pads, g->pad + at, spatial * sizeof *pads);
+    memcpy(pads + spatial, g->pad_end + at, spatial * sizeof *pads);
+    assert_int_equal(pith_node_set_ints(t->s.graph, t->s.step.node, "pads", pads, 2 * spatial), 0);
+    assert_int_equal(
+        pith_node_set_ints(t->s.graph, t->s.step.node, "strides", g->stride + at, spatial), 0);
+    assert_int_equal(
+        pith_node_set_ints(t->s.graph, t->s.step.node, "dilations", g->dilation + at, spatial), 0);
+    assert_int_equal(pith_node_set_int(t->s.graph, t->s.step.node, "group", g->groups), 0);
+}
+
+static void conv_weights(struct conv_case *t, const struct pith_shape *shape, int round)
+{
+    const int64_t channels = shape->dim[0];
+
+    assert_int_equal(pith_tensor_alloc(&t->w, round % 7 == 6 ? PITH_INT4 : PITH_INT8, shape, NULL),
+                     0);
+    for (int64_t i = 0; i < pith_shape_elements(shape); i++)
+        pith_tensor_set(&t->w, i, (double) (round % 7 == 6 ? pick(-8, 7) : pick(-128, 127)));
+    t->w_scale = malloc((size_t) channels * sizeof *t->w_scale);
+    t->w_zero = calloc((size_t) channels, sizeof *t->w_zero);
+    t->bias = malloc((size_t) channels * sizeof *t->bias);
+    assert_true(t->w_scale && t->w_zero && t->bias);
+    for (int64_t m = 0; m < channels; m++) {
+        t->w_scale[m] = 0.002F + 0.0001F * (float) pick(0, 50);
+        t->bias[m] = (float) pick(-300, 300) / 10.0F;
+    }
+    t->w_grid = (struct pith_quantization){.dtype = t->w.dtype,
+                                           .count = round % 5 == 4 ? 1 : (size_t) channels,
+                                           .scale = t->w_scale,
+                                           .zero_point = t->w_zero};
+}
+
+static void conv_case_init(struct conv_case *t, int round)
+{
+    const struct geometry g = pick_geometry(round);
+    const int32_t out_halo[4] = {round % 2, round % 3, round % 2, round % 4};
+    int32_t halo[4] = {round % 3, 0, round % 2, 1};
+    struct pith_shape shapes[3];
+
+    *t = (struct conv_case){.g = g, .real = round % 6 == 5, .residual = round % 3 == 1};
+    t->residual = t->residual && !t->real;
+    shapes[0] = shape_of(g.rank, g.batch, g.groups * g.in_channels, g.in);
+    shapes[1] = shape_of(g.rank, g.groups * g.out_channels, g.in_channels, g.kernel);
+    shapes[2] = (struct pith_shape){1, {g.groups * g.out_channels}};
+    for (int d = 0; d < 2; d++) {
+        const int64_t behind = (g.out[d] - 1) * g.stride[d] - g.pad[d] +
+                               (g.kernel[d] - 1) * g.dilation[d] + 1 - g.in[d];
+
+        halo[2 * d] += (int32_t) g.pad[d];
+        halo[2 * d + 1] += (int32_t) (behind > 0 ? behind : 0);
+    }
+    byte_step_init(&t->s, "Conv", shapes, round % 4 == 0 ? 2 : 3);
+    conv_attributes(t);
+    byte_step_infer(&t->s);
+    conv_weights(t, &shapes[1], round);
+    grid_init(&t->x_grid, 0.02F, pick_zero(round));
+    grid_init(&t->y_grid, 0.5F + 0.1F * (float) pick(0, 9), pick_zero(round + 1));
+    grid_init(&t->added_grid, 0.3F, pick_zero(round + 2));
+    grid_init(&t->between, 0.4F, pick_zero(round / 3));
+    picture_init(&t->x, &shapes[0], halo, round % 3 == 2 ? pick(1, 9) : 0, 1);
+    picture_fill(&t->x, t->x_grid.zero);
+    picture_init(&t->y, &t->s.output[0].shape, out_halo, round % 4 == 1 ? pick(1, 9) : 0,
+                 t->real ? 4 : 1);
+    picture_init(&t->added, &t->s.output[0].shape, halo, round % 5 == 1 ? pick(1, 9) : 0, 1);
+    picture_fill(&t->added, t->added_grid.zero);
+}
+
+static void conv_case_fill_step(struct conv_case *t, int round)
+{
+    struct byte_step *s = &t->s;
+    const size_t last = s->step.input_count;
+
+    s->input[0] = (struct pith_tensor){.dtype = t->x_grid.q.dtype, .shape = t->x.shape};
+    s->input[1] = t->w;
+    s->input_grid[0] = &t->x_grid.q;
+    s->input_grid[1] = &t->w_grid;
+    s->input_image[0] = t->x.image;
+    if (last > 2)
+        s->input[2] = (struct pith_tensor){PITH_FLOAT32, s->input[2].shape, t->bias,
+                                           (size_t) t->w.shape.dim[0] * sizeof *t->bias};
+    s->output[0].dtype = t->real ? PITH_FLOAT32 : t->y_grid.q.dtype;
+    s->output_grid[0] = t->real ? NULL : &t->y_grid.q;
+    s->output_image[0] = t->y.image;
+    if (round % 4 == 2)
+        s->step.activation = (struct pith_activation){true, 1.0F, 0.0F, 60.0F};
+    if (round % 4 == 3)
+        s->step.activation = (struct pith_activation){true, 0.25F, -10.0F, INFINITY};
+    if (!t->residual)
+        return;
+    s->input[last] = (struct pith_tensor){.dtype = t->added_grid.q.dtype, .shape = t->added.shape};
+    s->input_grid[last] = &t->added_grid.q;
+    s->input_image[last] = t->added.image;
+    s->step.residual = (struct pith_residual){
+        .set = true,
+        .input = last,
+        .between = round % 2 ? &t->between.q : NULL,
+        .after = round % 5 ? (struct pith_activation){true, 1.0F, 0.0F, INFINITY}
+                           : PITH_ACTIVATION_NONE};
+    s->step.input_count = last + 1;
+}
+
+static void conv_case_data(struct conv_case *t)
+{
+    t->s.input[0].data = t->x.data;
+    t->s.output[0].data = t->y.data;
+    if (t->residual)
+        t->s.input[t->s.step.residual.input].data = t->added.data;
+}
+
+static void conv_case_done(struct conv_case *t)
+{
+    byte_step_done(&t->s);
+    pith_tensor_free(&t->w);
+    free(t->w_scale), free(t->w_zero), free(t->bias);
+    free(t->x.block), free(t->y.block), free(t->added.block);
+}
+
+/* The real value of an output element before its own grid: sums in int64, the rest in double. */
+static double exact_value(const struct conv_case *t, int64_t n, int64_t m, int64_t h, int64_t w)
+{
+    const struct geometry *g = &t->g;
+    const struct pith_step *step = &t->s.step;
+    const float w_scale = t->w_scale[t->w_grid.count > 1 ? m : 0];
+    int64_t sum = 0;
+    double real;
+
+    for (int64_t c = 0; c < g->in_channels; c++)
+        for (int64_t i = 0; i < g->kernel[0]; i++)
+            for (int64_t j = 0; j < g->kernel[1]; j++) {
+                const int64_t y = h * g->stride[0] - g->pad[0] + i * g->dilation[0],
+                              x = w * g->stride[1] - g->pad[1] + j * g->dilation[1];
+
+                if (y < 0 || y >= g->in[0] || x < 0 || x >= g->in[1])
+                    continue;
+                sum += (stored_value(
+                            t->x_grid.q.dtype,
+                            picture_at(&t->x, n, m / g->out_channels * g->in_channels + c, y, x)) -
+                        t->x_grid.zero) *
+                       pith_tensor_get_int(
+                           &t->w, ((m * g->in_channels + c) * g->kernel[0] + i) * g->kernel[1] + j);
+            }
+    real = (double) t->x_grid.scale * (double) w_scale;
+    real *= (double) sum + (step->input_count - (t->residual ? 1 : 0) > 2
+                                ? nearbyint((double) t->bias[m] / real)
+                                : 0.0);
+    real = real < 0 ? real * (double) step->activation.slope : real;
+    return fmin(fmax(real, (double) step->activation.low), (double) step->activation.high);
+}
+
+/* Whether `steps`, computed in float with a few roundings, may round to `got`. */
+static bool rounds_to(double steps, double got, double slack)
+{
+    return fabs(steps - got) <= 0.5 + slack;
+}
+
+/* Float arithmetic of values below 2^14 steps errs by less than 4 * 2^-24 * 2^14 = 0.004 of a step
+ * (only what the limits leave counts: less than 2^9 steps, 1.3e-4); with a residual, rounding onto
+ * the grid between may fall the other way, once in a thousand: one step of it. */
+static void check_exact(const struct conv_case *t, const char *what)
+{
+    const struct pith_residual *residual = &t->s.step.residual;
+    const double y_scale = (double) t->y_grid.scale;
+
+    for (int64_t n = 0; n < t->y.dims.n; n++)
+        for (int64_t m = 0; m < t->y.dims.c; m++)
+            for (int64_t h = 0; h < t->y.dims.h; h++)
+                for (int64_t w = 0; w < t->y.dims.w; w++) {
+                    const void *at = picture_at(&t->y, n, m, h, w);
+                    double want = exact_value(t, n, m, h, w), got, slack = 2e-4;
+
+                    if (t->real) {
+                        got = (double) *(const float *) at;
+                        if (!(fabs(got - want) <= 1e-6 * (fabs(want) + 1)))
+                            fail_msg("%s: %.9g, not %.9g", what, got, want);
+                        continue;
+                    }
+                    got = stored_value(t->y_grid.q.dtype, at) - t->y_grid.zero;
+                    if (residual->set) {
+                        if (residual->between) {
+                            const double b = (double) t->between.scale,
+                                         low = least() - t->between.zero;
+                            const double q = want / b;
+
+                            want = fmin(fmax(nearbyint(q), low), low + 255) * b;
+                            if (fabs(q - nearbyint(q)) > 0.5 - 1e-4)
+                                slack = b / y_scale + 2e-4;
+                        }
+                        want += (stored_value(t->added_grid.q.dtype,
+                                              picture_at(&t->added, n, m, h, w)) -
+                                 t->added_grid.zero) *
+                                (double) t->added_grid.scale;
+                        want = fmin(fmax(want, (double) residual->after.low),
+                                    (double) residual->after.high);
+                    }
+                    want = fmin(fmax(want / y_scale, least() - t->y_grid.zero),
+                                least() + 255 - t->y_grid.zero);
+                    if (!rounds_to(want, got, slack))
+                        fail_msg("%s: [%d,%d,%d,%d] is %g, not %.9g", what, (int) n, (int) m,
+                                 (int) h, (int) w, got, want);
+                }
+}
+
+static void convolution_rounds_the_exact_sum_once(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 240; round++) {
+        struct conv_case t;
+        const float zero = 0.0F;
+        char what[64];
+
+        conv_case_init(&t, round);
+        conv_case_fill_step(&t, round);
+        assert_ok(byte_step_prepare(&t.s, FORM), &t.s.err);
+        conv_case_data(&t);
+        snprintf(what, sizeof what, "round %d", round);
+        if (round % 5 == 0 && t.s.step.parts >= 3)
+            for (uint32_t part = 3; part-- > 0;)
+                t.s.step.kernel->run_part(&t.s.step, part, 3);
+        else
+            assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
+        check_exact(&t, what);
+        picture_check_around(&t.y, t.real ? (const void *) &zero : (const void *) &t.y_grid.zero);
+        conv_case_done(&t);
+    }
+}
+
+static void convolution_refuses_a_halo_that_is_too_small(void **state)
+{
+    struct conv_case t;
+    int round = 5; /* 3 x 3, dense */
+
+    (void) state;
+    for (;; round += 8) {
+        conv_case_init(&t, round);
+        if (t.g.rank == 4 && t.g.pad[0] > 0)
+            break;
+        conv_case_done(&t);
+    }
+    conv_case_fill_step(&t, round);
+    t.s.input_image[0].top = (int32_t) t.g.pad[0] - 1;
+    assert_true(byte_step_prepare(&t.s, FORM) < 0);
+    assert_non_null(strstr(pith_error_text(&t.s.err), "halo"));
+    conv_case_done(&t);
+}
+
+/* ---- pools ---- */
+
+static void check_pool(const struct picture *x, const struct picture *y, const struct grid *x_grid,
+                       const struct grid *y_grid, const int64_t *kernel, const int64_t *stride,
+                       const int64_t *pad, bool max, bool include_pad)
+{
+    for (int64_t n = 0; n < y->dims.n; n++)
+        for (int64_t c = 0; c < y->dims.c; c++)
+            for (int64_t h = 0; h < y->dims.h; h++)
+                for (int64_t w = 0; w < y->dims.w; w++) {
+                    int64_t sum = 0, count = 0, greatest = -256;
+                    double want, got;
+
+                    for (int64_t i = 0; i < kernel[0] * kernel[1]; i++) {
+                        const int64_t row = h * stride[0] - pad[0] + i / kernel[1],
+                                      col = w * stride[1] - pad[1] + i % kernel[1];
+
+                        if (row < 0 || row >= x->dims.h || col < 0 || col >= x->dims.w)
+                            continue;
+                        const int32_t v =
+                            stored_value(x_grid->q.dtype, picture_at(x, n, c, row, col)) -
+                            x_grid->zero;
+
+                        greatest = v > greatest ? v : greatest;
+                        sum += v;
+                        count++;
+                    }
+                    count = include_pad ? kernel[0] * kernel[1] : count;
+                    want = max ? (double) greatest
+                               : (double) sum * (double) x_grid->scale / (double) count /
+                                     (double) y_grid->scale;
+                    want = fmin(fmax(want, least() - y_grid->zero), least() + 255 - y_grid->zero);
+                    got = stored_value(y_grid->q.dtype, picture_at(y, n, c, h, w)) - y_grid->zero;
+                    if (!rounds_to(want, got, 1e-4))
+                        fail_msg("[%d,%d,%d,%d] is %g, not %.9g", (int) n, (int) c, (int) h,
+                                 (int) w, got, want);
+                }
+}
+
+static void pools_round_the_exact_mean_once(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 120; round++) {
+        static const char *const ops[] = {"MaxPool", "AveragePool", "GlobalMaxPool",
+                                          "GlobalAveragePool"};
+        const bool global = round % 4 > 1, max = round % 2 == 0, include = round % 8 == 1;
+        int64_t spatial[2] = {pick(4, 12), pick(4, 12)}, kernel[2], stride[2], pads[4];
+        struct pith_shape shape = {4, {1 + round % 3, pick(1, 300), spatial[0], spatial[1]}};
+        const int32_t halo[4] = {round % 2, 0, 1, 2}, out_halo[4] = {1, round % 2, 0, 1};
+        struct grid x_grid, y_grid;
+        struct picture x, y;
+        struct byte_step s;
+
+        for (int d = 0; d < 2; d++) {
+            kernel[d] = global ? spatial[d] : pick(1, 3);
+            stride[d] = global ? 1 : pick(1, 3);
+            pads[d] = global ? 0 : pick(0, kernel[d] - 1);
+            pads[d + 2] = global ? 0 : pick(0, kernel[d] - 1);
+        }
+        byte_step_init(&s, ops[round % 4], &shape, 1);
+        if (!global) {
+            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "kernel_shape", kernel, 2),
+                             0);
+            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "strides", stride, 2), 0);
+            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "pads", pads, 4), 0);
+            if (!max)
+                assert_int_equal(
+                    pith_node_set_int(s.graph, s.step.node, "count_include_pad", include), 0);
+        }
+        byte_step_infer(&s);
+        grid_init(&x_grid, 0.1F, pick_zero(round));
+        y_grid = x_grid;
+        grid_init(&y_grid, max ? 0.1F : 0.08F, max ? x_grid.zero : pick_zero(round + 1));
+        picture_init(&x, &shape, halo, round % 5, 1);
+        picture_fill(&x, x_grid.zero);
+        picture_init(&y, &s.output[0].shape, out_halo, round % 2, 1);
+        s.input[0].dtype = s.output[0].dtype = pith_image_integer_dtype();
+        s.input_grid[0] = &x_grid.q;
+        s.output_grid[0] = &y_grid.q;
+        s.input_image[0] = x.image;
+        s.output_image[0] = y.image;
+        assert_ok(byte_step_prepare(&s, FORM), &s.err);
+        s.input[0].data = x.data;
+        s.output[0].data = y.data;
+        assert_ok(s.step.kernel->run(&s.step, &s.err), &s.err);
+        check_pool(&x, &y, &x_grid, &y_grid, kernel, stride, pads, max, include);
+        picture_check_around(&y, &y_grid.zero);
+        byte_step_done(&s);
+        free(x.block), free(y.block);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolution_rounds_the_exact_sum_once),
+        cmocka_unit_test(convolution_refuses_a_halo_that_is_too_small),
+        cmocka_unit_test(pools_round_the_exact_mean_once),
+    };
+
+    return cmocka_run_group_tests_name("image_s8", tests, NULL, NULL);
+}
