@@ -6,6 +6,7 @@
 #include "daemon/control.h"
 #include "daemon/deployments.h"
 #include "daemon/links.h"
+#include "daemon/memory.h"
 #include "daemon/meters.h"
 #include "daemon/notify.h"
 #include "daemon/pipelines.h"
@@ -16,7 +17,6 @@
 #include "libpith/base/log.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +26,15 @@
 
 #define SLOW_TURN_NS     5000000               /* what one turn of the loop may take */
 #define SLOW_REPORT_NS   UINT64_C(60000000000) /* and how often one that took longer is told */
+#define SETTLE_MS        10000 /* after which a start, or a model's first samples, are through */
 #define STOP_DEADLINE_MS 20000 /* systemd would kill us after 30 s, without a word */
 
 struct running {
     struct daemon daemon; /* first: parts know only this */
     uv_signal_t term, interrupt, hangup, child, resumed;
-    uv_timer_t watchdog, deadline;
+    uv_timer_t watchdog, deadline, settle;
+    uv_work_t settle_work;
+    bool settling; /* it is under way */
     uv_prepare_t prepare;
     uv_check_t check;
     uint64_t turn_began_ns, slow_told_ns;
@@ -191,6 +194,7 @@ static void close_next(struct running *running)
     close_handle((uv_handle_t *) &running->resumed);
     close_handle((uv_handle_t *) &running->watchdog);
     close_handle((uv_handle_t *) &running->deadline);
+    close_handle((uv_handle_t *) &running->settle);
     close_handle((uv_handle_t *) &running->prepare);
     close_handle((uv_handle_t *) &running->check);
 }
@@ -220,6 +224,39 @@ void daemon_stop(struct daemon *daemon)
     notify("STOPPING=1\nSTATUS=Stopping");
     (void) uv_timer_start(&running->deadline, deadline_due, STOP_DEADLINE_MS, 0);
     close_next(running);
+}
+
+/* ---- memory ---- */
+
+static void settle_on_thread(uv_work_t *work)
+{
+    (void) work;
+    memory_give_back();
+}
+
+static void settled(uv_work_t *work, int status)
+{
+    struct running *running = work->data;
+
+    (void) status;
+    running->settling = false;
+}
+
+static void settle_due(uv_timer_t *timer)
+{
+    struct running *running = timer->data;
+
+    if (running->settling)
+        return;
+    running->settle_work.data = running;
+    running->settling =
+        uv_queue_work(running->daemon.loop, &running->settle_work, settle_on_thread, settled) == 0;
+}
+
+void daemon_settle(struct daemon *daemon)
+{
+    if (daemon->settle && !daemon->stopping)
+        (void) uv_timer_start(daemon->settle, settle_due, SETTLE_MS, 0);
 }
 
 /* ---- reload ---- */
@@ -326,7 +363,7 @@ int daemon_reload(struct daemon *daemon, struct pith_error *err)
         config_free(config);
     }
     free(faults);
-    (void) malloc_trim(0);
+    daemon_settle(daemon);
     notify("READY=1\nSTATUS=%s",
            rc == 0 ? "Serving" : "Serving; the last reload was refused, see the journal");
     return rc;
@@ -432,12 +469,14 @@ static void init_handles(struct running *running)
     (void) uv_signal_init(loop, &running->resumed);
     (void) uv_timer_init(loop, &running->watchdog);
     (void) uv_timer_init(loop, &running->deadline);
+    (void) uv_timer_init(loop, &running->settle);
+    running->daemon.settle = &running->settle;
     (void) uv_prepare_init(loop, &running->prepare);
     (void) uv_check_init(loop, &running->check);
     running->term.data = running->interrupt.data = running->hangup.data = running;
     running->child.data = running->resumed.data = running;
-    running->watchdog.data = running->deadline.data = running->prepare.data = running->check.data =
-        running;
+    running->watchdog.data = running->deadline.data = running->settle.data = running->prepare.data =
+        running->check.data = running;
     (void) uv_prepare_start(&running->prepare, turn_ends);
     (void) uv_check_start(&running->check, turn_begins);
 }
@@ -473,7 +512,7 @@ static int start(struct running *running, struct pith_error *err)
         return rc;
     if (period_ms)
         (void) uv_timer_start(&running->watchdog, watchdog_due, period_ms, period_ms);
-    (void) malloc_trim(0); /* what the start needed and the daemon doesn't */
+    daemon_settle(&running->daemon);
     log_notice("started", "gateway=%s home=%s fleet=%s pipelines=%zu took_ms=%llu",
                running->daemon.config->gateway, running->daemon.config->home.url,
                running->daemon.config->fleet.given ? running->daemon.config->fleet.url : "home",

@@ -29,6 +29,7 @@ struct daemon {
     struct pipelines *pipelines;
     struct deployments *deployments;
     struct control *control;
+    uv_timer_t *settle; /* see daemon_settle; NULL: memory is not given back */
     struct daemon_loop_watch watch;
     uint64_t started_ns; /* monotonic */
     bool stopping;
@@ -41,6 +42,10 @@ void daemon_stop(struct daemon *daemon);
 /* Reads the config again. Takes it whole, or keeps the old one: -EINVAL with all faults logged, the
  * first in *err. */
 int daemon_reload(struct daemon *daemon, struct pith_error *err) PITH_CHECKED;
+
+/* Something has just happened that took memory for a while (a start, a connection, a model): a few
+ * seconds later, what is not needed any more is given back. */
+void daemon_settle(struct daemon *daemon);
 
 /* Topics: "<root>/gw/<gateway>/<rest>" into topic; returns topic. */
 const char *daemon_topic(const struct daemon *daemon, char *topic, size_t topic_bytes,

@@ -124,6 +124,7 @@ static void home_connected(void *user, bool session_present)
 
     say_online(daemon, daemon->home);
     say_info_on(daemon, daemon->home);
+    daemon_settle(daemon);
     (void) session_present;
 }
 
@@ -133,6 +134,7 @@ static void fleet_connected(void *user, bool session_present)
 
     say_online(daemon, daemon->fleet);
     say_info_on(daemon, daemon->fleet);
+    daemon_settle(daemon);
     if (daemon->deployments)
         deployments_connected(daemon->deployments, session_present);
 }

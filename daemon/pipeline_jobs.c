@@ -29,7 +29,7 @@ struct job {
     struct instance *instance; /* of JOB_ORIGINAL */
     struct part *parts;
     size_t part_count;
-    struct original *original;
+    struct pith_chain *original;
     int64_t max_bytes;
     uint64_t started_ns;
     int rc;
@@ -67,21 +67,35 @@ static int check_fit(const struct part *part, const struct pith_manifest *manife
 
 static int open_chains(struct job *job)
 {
-    int rc = 0;
+    struct version_graphs graphs = {0};
+    int rc = version_open_graphs_on_thread(job->version, VERSION_ACTIVE, job->max_bytes, &graphs,
+                                           &job->err);
 
     for (size_t i = 0; i < job->part_count && rc == 0; i++) {
         rc = check_fit(&job->parts[i], job->version->manifest, &job->err);
         if (rc == 0)
-            rc = version_open_chain_on_thread(job->version, &job->parts[i].chain, &job->err);
+            rc = version_open_chain_on_thread(job->version, &graphs, &job->parts[i].chain,
+                                              &job->err);
     }
     if (rc == 0 &&
         job->part_count == 0) { /* no stream yet; whether it would run is told all the same */
         struct pith_chain *tried = NULL;
-        rc = version_open_chain_on_thread(job->version, &tried, &job->err);
+        rc = version_open_chain_on_thread(job->version, &graphs, &tried, &job->err);
         pith_chain_close(tried);
     }
+    version_close_graphs(&graphs);
+    return rc;
+}
+
+static int open_original(struct job *job)
+{
+    struct version_graphs graphs = {0};
+    int rc = version_open_graphs_on_thread(job->version, VERSION_ORIGINAL, job->max_bytes, &graphs,
+                                           &job->err);
+
     if (rc == 0)
-        version_page_out_on_thread(job->version);
+        rc = version_open_chain_on_thread(job->version, &graphs, &job->original, &job->err);
+    version_close_graphs(&graphs);
     return rc;
 }
 
@@ -89,16 +103,10 @@ static void run_on_thread(uv_work_t *work)
 {
     struct job *job = (struct job *) work;
 
-    if (job->kind == JOB_ORIGINAL) {
-        job->rc = version_open_original_on_thread(job->version, job->max_bytes, &job->original,
-                                                  &job->err);
-    } else {
-        if (job->kind == JOB_ACTIVATE)
-            job->rc = version_load_on_thread(job->version, job->pipelines->daemon->plugins,
-                                             job->max_bytes, &job->err);
-        if (job->rc == 0)
-            job->rc = open_chains(job);
-    }
+    if (job->kind == JOB_ACTIVATE)
+        job->rc = version_load_on_thread(job->version, job->pipelines->daemon->plugins, &job->err);
+    if (job->rc == 0)
+        job->rc = job->kind == JOB_ORIGINAL ? open_original(job) : open_chains(job);
     (void) malloc_trim(0); /* reading a model takes memory that serving it doesn't */
 }
 
@@ -224,7 +232,7 @@ static void finish_original(struct job *job)
         message->original = job->original;
         lane_stream_send(instance->lane, &message->lane);
     } else {
-        original_close(job->original);
+        pith_chain_close(job->original);
     }
     instance->job_count--;
     instance_drop_if_done(instance);
@@ -253,6 +261,7 @@ static void run_done(uv_work_t *work, int status)
         finish_original(job);
         break;
     }
+    daemon_settle(pipelines->daemon);
     start_first(pipelines);
     pipelines_close_if_done(pipelines);
 }

@@ -127,7 +127,7 @@ static void count_compared(struct instance *instance, const struct stream_event 
 {
     struct telemetry_key key = instance_key(instance, event->version);
 
-    original_close(event->compared.original);
+    pith_chain_close(event->compared.original);
     instance->agreed_count += event->compared.agreed_count;
     instance->compared_count += event->compared.compared_count;
     if (event->compared.compared_count > 0)
@@ -140,7 +140,7 @@ static void count_compared(struct instance *instance, const struct stream_event 
 static void take_back(struct instance *instance, const struct stream_event *event)
 {
     pith_chain_close(event->swapped.chain);
-    original_close(event->swapped.original);
+    pith_chain_close(event->swapped.original);
     version_drop(event->swapped.old_version);
     pipelines_swapped(instance, event->swapped.user);
 }

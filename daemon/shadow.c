@@ -16,7 +16,7 @@ struct shadow {
     enum state state;
     double share_ratio;
     uint64_t rows_seen, rows_run; /* since the version began */
-    struct original *original;    /* own; NULL while none is open */
+    struct pith_chain *original;  /* own; NULL while none is open */
     /* The stretch: */
     struct pith_tensor rows; /* own; [as many as fit, ...]; bytes: its memory */
     int64_t row_capacity, row_count, row_at;
@@ -49,13 +49,13 @@ void shadow_free(struct shadow *shadow)
     if (!shadow)
         return;
     drop_rows(shadow);
-    original_close(shadow->original);
+    pith_chain_close(shadow->original);
     free(shadow);
 }
 
-struct original *shadow_restart(struct shadow *shadow, bool possible)
+struct pith_chain *shadow_restart(struct shadow *shadow, bool possible)
 {
-    struct original *original = shadow->original;
+    struct pith_chain *original = shadow->original;
 
     drop_rows(shadow);
     shadow->original = NULL;
@@ -75,16 +75,16 @@ bool shadow_begin(struct shadow *shadow, const struct pith_chain *live)
     }
     if (shadow->state != READY)
         return false;
-    pith_chain_reset(shadow->original->chain);
+    pith_chain_reset(shadow->original);
     shadow->state =
-        pith_chain_take_state(shadow->original->chain, live, &err) < 0 ? IMPOSSIBLE : RECORDING;
+        pith_chain_take_state(shadow->original, live, &err) < 0 ? IMPOSSIBLE : RECORDING;
     return false;
 }
 
-void shadow_give(struct shadow *shadow, struct original *original)
+void shadow_give(struct shadow *shadow, struct pith_chain *original)
 {
     if (shadow->state != ASKING) { /* another version came in between; it has its own */
-        original_close(original);
+        pith_chain_close(original);
         return;
     }
     shadow->original = original;
@@ -179,7 +179,7 @@ bool shadow_run(struct shadow *shadow, bool *out_done, struct shadow_outcome *ou
     piece.shape.dim[0] = count;
     piece.bytes = (size_t) count * row_bytes;
     shadow->row_at += count;
-    if (count > 0 && pith_chain_feed(shadow->original->chain, &piece, compare, shadow, &err) < 0)
+    if (count > 0 && pith_chain_feed(shadow->original, &piece, compare, shadow, &err) < 0)
         shadow->row_at = shadow->row_count; /* the original can't; the results so far count */
     if (shadow->row_at < shadow->row_count && shadow->result_at < shadow->result_count)
         return true;

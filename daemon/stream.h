@@ -32,7 +32,7 @@ struct stream_message {
     int64_t window_ms;
     struct control_call *call; /* who waits for the outcome; NULL: nobody */
     /* ORIGINAL: for fidelity; NULL where it could not be opened. */
-    struct original *original;
+    struct pith_chain *original;
 };
 
 /* ---- from the lane to the loop ---- */
@@ -81,12 +81,12 @@ struct stream_event {
         struct {
             struct pith_chain *chain; /* what ran before: to be closed */
             struct version *old_version;
-            struct original *original; /* of it; NULL: none */
+            struct pith_chain *original; /* of it; NULL: none */
             void *user;
         } swapped;
         struct {
             uint32_t agreed_count, compared_count;
-            struct original *original; /* to be closed; NULL where it is kept */
+            struct pith_chain *original; /* to be closed; NULL where it is kept */
         } compared;
     };
 };

@@ -1,3 +1,4 @@
+/* A version of a model, opened for streams: see version.h. */
 #include "daemon/version.h"
 
 #include "libpith/base/file.h"
@@ -6,8 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 static char *copy(const char *text, bool *failed)
 {
@@ -54,7 +53,6 @@ void version_drop(struct version *version)
         free(version->graph_path[i]);
         free(version->engine[i]);
         free(version->original_path[i]);
-        pith_graph_free(version->own_graphs[i]);
         pith_options_done(&version->engine_options[i]);
     }
     pith_manifest_free(version->manifest);
@@ -96,8 +94,8 @@ static int load_manifest(struct version *version, struct pith_error *err)
     return 0;
 }
 
-static int load_graph(struct version *version, size_t i, const struct pith_plugins *plugins,
-                      int64_t max_bytes, struct pith_error *err)
+static int load_engine(struct version *version, size_t i, const struct pith_plugins *plugins,
+                       struct pith_error *err)
 {
     const struct pith_plugin *plugin = NULL;
     int rc;
@@ -108,32 +106,57 @@ static int load_graph(struct version *version, size_t i, const struct pith_plugi
     if (rc == 0)
         rc = pith_options_from_json(&version->engine_options[i], plugin->options, NULL,
                                     plugin->name, err);
-    if (rc == 0)
-        rc = pith_onnx_open(&version->own_graphs[i], version->graph_path[i], (size_t) max_bytes,
-                            err);
     if (rc < 0)
         return rc;
     version->engines[i] = plugin->ops;
     version->engine_values[i] = version->engine_options[i].values;
-    version->graphs[i] = version->own_graphs[i];
     return 0;
 }
 
 int version_load_on_thread(struct version *version, const struct pith_plugins *plugins,
-                           int64_t max_bytes, struct pith_error *err)
+                           struct pith_error *err)
 {
     int rc = load_manifest(version, err);
 
     for (size_t i = 0; rc == 0 && i < version->manifest->graph_count; i++) {
-        rc = load_graph(version, i, plugins, max_bytes, err);
+        rc = load_engine(version, i, plugins, err);
         if (rc < 0)
             (void) pith_fail_in(err, rc, "graph \"%s\"", version->manifest->graphs[i].name);
     }
     return rc;
 }
 
-static int open_chain(const struct version *version, const struct pith_graph *const *graphs,
-                      struct pith_chain **out, struct pith_error *err)
+int version_open_graphs_on_thread(const struct version *version, enum version_form form,
+                                  int64_t max_bytes, struct version_graphs *out,
+                                  struct pith_error *err)
+{
+    char *const *paths = form == VERSION_ORIGINAL ? version->original_path : version->graph_path;
+    struct version_graphs graphs = {0};
+    int rc = 0;
+
+    for (; rc == 0 && graphs.count < version->manifest->graph_count; graphs.count++) {
+        rc = pith_onnx_open(&graphs.graph[graphs.count], paths[graphs.count], (size_t) max_bytes,
+                            err);
+        if (rc < 0)
+            (void) pith_fail_in(err, rc, "graph \"%s\"",
+                                version->manifest->graphs[graphs.count].name);
+    }
+    if (rc < 0)
+        version_close_graphs(&graphs);
+    else
+        *out = graphs;
+    return rc;
+}
+
+void version_close_graphs(struct version_graphs *graphs)
+{
+    for (size_t i = 0; i < graphs->count; i++)
+        pith_graph_free(graphs->graph[i]);
+    *graphs = (struct version_graphs){0};
+}
+
+int version_open_chain_on_thread(const struct version *version, const struct version_graphs *graphs,
+                                 struct pith_chain **out, struct pith_error *err)
 {
     const struct pith_chain_options options = {
         .engines = version->engines,
@@ -141,65 +164,6 @@ static int open_chain(const struct version *version, const struct pith_graph *co
         .threads = 1,
     };
 
-    return pith_chain_open(out, version->manifest, graphs, &options, err);
-}
-
-/* Constants that a session has packed are read no more; those that it uses where they lie come back
- * when they are. */
-void version_page_out_on_thread(const struct version *version)
-{
-    const uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
-
-    for (size_t i = 0; i < version->manifest->graph_count; i++) {
-        const struct pith_graph *graph = version->graphs[i];
-        for (uint32_t value = 0; value < pith_graph_value_limit(graph); value++) {
-            const struct pith_tensor *constant = pith_value_constant(graph, value);
-            uintptr_t from, to;
-            if (!constant || constant->bytes < page)
-                continue;
-            from = (uintptr_t) constant->data & ~(page - 1);
-            to = ((uintptr_t) constant->data + constant->bytes + page - 1) & ~(page - 1);
-            (void) madvise((void *) from, to - from, MADV_PAGEOUT); /* best effort */
-        }
-    }
-}
-
-int version_open_chain_on_thread(const struct version *version, struct pith_chain **out,
-                                 struct pith_error *err)
-{
-    return open_chain(version, version->graphs, out, err);
-}
-
-int version_open_original_on_thread(const struct version *version, int64_t max_bytes,
-                                    struct original **out, struct pith_error *err)
-{
-    struct original *original = calloc(1, sizeof *original);
-    int rc = 0;
-
-    *out = NULL;
-    if (!original)
-        return -ENOMEM;
-    for (; rc == 0 && original->graph_count < version->manifest->graph_count;
-         original->graph_count++)
-        rc = pith_onnx_open(&original->graphs[original->graph_count],
-                            version->original_path[original->graph_count], (size_t) max_bytes, err);
-    if (rc == 0)
-        rc = open_chain(version, (const struct pith_graph *const *) original->graphs,
-                        &original->chain, err);
-    if (rc < 0) {
-        original_close(original);
-        return rc;
-    }
-    *out = original;
-    return 0;
-}
-
-void original_close(struct original *original)
-{
-    if (!original)
-        return;
-    pith_chain_close(original->chain);
-    for (size_t i = 0; i < original->graph_count; i++)
-        pith_graph_free(original->graphs[i]);
-    free(original);
+    return pith_chain_open(out, version->manifest, (const struct pith_graph *const *) graphs->graph,
+                           &options, err);
 }

@@ -14,8 +14,6 @@ struct version {
     /* Of the manifest's decide stage: whether each inference is reported. */
     bool every;
     struct pith_manifest *manifest;
-    const struct pith_graph *graphs[PITH_MANIFEST_MAX_GRAPHS];
-    struct pith_graph *own_graphs[PITH_MANIFEST_MAX_GRAPHS];
     const struct pith_engine_ops *engines[PITH_MANIFEST_MAX_GRAPHS];
     struct pith_options engine_options[PITH_MANIFEST_MAX_GRAPHS];
     const struct pith_option_value *engine_values[PITH_MANIFEST_MAX_GRAPHS];
@@ -27,20 +25,19 @@ void version_keep(struct version *version);
 void version_drop(struct version *version); /* NULL is fine */
 bool version_has_original(const struct version *version); /* that is another than what runs */
 
-int version_load_on_thread(struct version *version, const struct pith_plugins *plugins, int64_t max_bytes,
-                           struct pith_error *err) PITH_CHECKED;
-int version_open_chain_on_thread(const struct version *version, struct pith_chain **out, struct pith_error *err) PITH_CHECKED;
+/* The manifest and the engines. */
+int version_load_on_thread(struct version *version, const struct pith_plugins *plugins, struct pith_error *err) PITH_CHECKED;
 
-/* Gives back the memory of what the chains have copied. */
-void version_page_out_on_thread(const struct version *version);
-
-struct original { /* a chain of the original, with graphs of its own: for fidelity */
-    struct pith_chain *chain;
-    struct pith_graph *graphs[PITH_MANIFEST_MAX_GRAPHS];
-    size_t graph_count;
+/* The graphs are there only while chains are opened from them: sessions have packed what they need. */
+enum version_form { VERSION_ACTIVE, VERSION_ORIGINAL }; /* what runs; what fidelity is measured against */
+struct version_graphs {
+    struct pith_graph *graph[PITH_MANIFEST_MAX_GRAPHS];
+    size_t count;
 };
-int version_open_original_on_thread(const struct version *version, int64_t max_bytes, struct original **out,
-                                    struct pith_error *err) PITH_CHECKED;
-void original_close(struct original *original); /* NULL is fine */
+int version_open_graphs_on_thread(const struct version *version, enum version_form form, int64_t max_bytes,
+                                  struct version_graphs *out, struct pith_error *err) PITH_CHECKED;
+void version_close_graphs(struct version_graphs *graphs); /* any thread; zeroed is fine */
+int version_open_chain_on_thread(const struct version *version, const struct version_graphs *graphs,
+                                 struct pith_chain **out, struct pith_error *err) PITH_CHECKED;
 
 #endif

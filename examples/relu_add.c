@@ -16,10 +16,10 @@ struct step {
 };
 
 struct pith_session {
-    const struct pith_graph *graph; /* borrowed: it outlives the session */
-    struct pith_shape shape;        /* of every value */
-    size_t count;                   /* elements of it */
-    float **buffers;                /* own; by value number, NULL where no step uses the value */
+    struct pith_graph *graph; /* own, a clone: names are described long after compile */
+    struct pith_shape shape;  /* of every value */
+    size_t count;             /* elements of it */
+    float **buffers;          /* own; by value number, NULL where no step uses the value */
     size_t buffer_count;
     struct step *steps;                      /* own */
     struct pith_step_description *described; /* own */
@@ -73,6 +73,7 @@ static void engine_close(struct pith_session *session)
     free(session->buffers);
     free(session->steps);
     free(session->described);
+    pith_graph_free(session->graph);
     free(session);
 }
 
@@ -161,10 +162,10 @@ static int engine_compile(const struct pith_host *host, const struct pith_graph 
     session = calloc(1, sizeof *session);
     if (!session)
         return pith_fail(err, -ENOMEM, "no memory for a session");
-    session->graph = graph;
     session->shape = options->input_shapes ? options->input_shapes[0]
                                            : *pith_value_shape(graph, pith_graph_input(graph, 0));
-    if (pith_shape_elements(&session->shape) < 0)
+    rc = pith_graph_clone(graph, &session->graph, err); /* for the names that it describes */
+    if (rc == 0 && pith_shape_elements(&session->shape) < 0)
         rc = pith_fail(err, -EINVAL, "the input's shape must be known");
     for (size_t i = 1; rc == 0 && i < pith_graph_input_count(graph); i++) {
         const struct pith_shape *other = options->input_shapes

@@ -39,7 +39,8 @@ struct pith_engine_ops {
     int (*supports)(const struct pith_graph *graph,
                     void (*unsupported)(void *user, uint32_t node, const char *why), void *user,
                     struct pith_error *err);
-    /* Everything is decided and all memory taken here. graph must outlive the session. */
+    /* Everything is decided and all memory taken here. graph is borrowed for the call: a session that needs it later clones
+     * it, which shares the constants. */
     int (*compile)(const struct pith_host *host, const struct pith_graph *graph,
                    const struct pith_engine_options *options, struct pith_session **out, struct pith_error *err);
     /* inputs: in the order of the graph's inputs, of the compiled shapes (else -EINVAL).

@@ -41,7 +41,7 @@ struct pith_result {         /* one pass through the last graph (all heads) */
 /* A negative return stops the feed and is passed on. */
 typedef int pith_chain_emit(void *user, const struct pith_result *result);
 
-/* graphs: one a graph of the manifest, in its order; they must outlive the chain. manifest too. */
+/* graphs: one a graph of the manifest, in its order; borrowed for the call. manifest must outlive the chain. */
 int pith_chain_open(struct pith_chain **out, const struct pith_manifest *manifest,
                     const struct pith_graph *const *graphs, const struct pith_chain_options *options,
                     struct pith_error *err) PITH_CHECKED;

@@ -129,6 +129,40 @@ static void runs_a_graph_and_tells_its_outputs(void **state)
     }
 }
 
+/* y = relu(a + constant) */
+static void a_session_outlives_its_graph(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = new_graph();
+        float a[3] = {1.0F, -2.0F, 3.0F}, b[3] = {0.5F, 0.5F, 0.5F};
+        const struct pith_tensor in = view(PITH_FLOAT32, 2, (const int64_t[]){1, 3}, a, sizeof a),
+                                 constant =
+                                     view(PITH_FLOAT32, 2, (const int64_t[]){1, 3}, b, sizeof b);
+        uint32_t terms[2] = {add_input(graph, "a", PITH_FLOAT32, 2, (const int64_t[]){1, 3})};
+        struct pith_session *session;
+        struct pith_session_description described;
+        struct pith_tensor out = {0};
+        struct pith_error err = {0};
+        uint32_t sum;
+
+        assert_ok(pith_graph_add_constant(graph, "b", &constant, &terms[1], &err), &err);
+        sum = add_node(graph, "Add", "sum", terms, 2, PITH_FLOAT32);
+        finish(graph, add_node(graph, "Relu", "rectify", &sum, 1, PITH_FLOAT32));
+        session = compile(engine, graph, 0);
+        pith_graph_free(graph);
+        assert_ok(engine->run(session, &in, 1, &out, 1, &err), &err);
+        assert_true(pith_tensor_get(&out, 0) == 1.5 && pith_tensor_get(&out, 1) == 0.0);
+        if (engine->describe) {
+            assert_int_equal(engine->describe(session, &described), 0);
+            for (size_t i = 0; i < described.step_count; i++)
+                assert_true(strlen(described.steps[i].name) < 100);
+        }
+        engine->close(session);
+    }
+}
+
 static void names_each_node_that_it_cannot_run(void **state)
 {
     (void) state;
@@ -324,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_is_an_engine),
         cmocka_unit_test(runs_a_graph_and_tells_its_outputs),
+        cmocka_unit_test(a_session_outlives_its_graph),
         cmocka_unit_test(names_each_node_that_it_cannot_run),
         cmocka_unit_test(refuses_inputs_of_another_shape_type_or_number),
         cmocka_unit_test(refuses_to_compile_an_unknown_shape),
