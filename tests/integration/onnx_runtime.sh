@@ -6,17 +6,10 @@ skip_all() {
 }
 
 [ -d "$PITH_DATA/models" ] || skip_all "PITH_DATA names no folder with the test data"
-command -v node >/dev/null && command -v npm >/dev/null || skip_all "node and npm are not installed"
-
-# Once a build folder; about 300 MB, for all machines that it has binaries for.
+# Once a build folder.
 tools=$PITH_BUILD/tests/tools/ort
-mkdir -p "$tools"
-if ! cmp -s "$PITH_SOURCE/tests/tools/ort/package.json" "$tools/installed.json"; then
-    cp "$PITH_SOURCE/tests/tools/ort/package.json" "$tools/package.json"
-    (cd "$tools" && timeout 300 npm install --no-audit --no-fund --ignore-scripts --no-package-lock) \
-        >"$tools/npm.log" 2>&1 || skip_all "npm could not install onnxruntime-node"
-    cp "$tools/package.json" "$tools/installed.json"
-fi
+. "$PITH_SOURCE/tools/onnxruntime.sh"
+(unset PITH_ONNXRUNTIME; fetch_onnxruntime "$PITH_SOURCE" "$tools") || skip_all "ONNX Runtime can't be had from npm"
 cp -f "$PITH_SOURCE/tests/tools/ort/compare.js" "$tools/compare.js"
 (cd "$tools" && node -e 'require("onnxruntime-node")') >/dev/null 2>&1 ||
     skip_all "onnxruntime-node does not run on this machine"

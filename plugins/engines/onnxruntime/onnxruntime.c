@@ -22,7 +22,7 @@ struct port {                  /* an input or output of the graph */
 
 struct pith_session {
     const struct ort *ort;
-    struct pith_graph *graph; /* with the shapes compiled for */
+    struct pith_graph *graph; /* a clone, with the shapes compiled for */
     struct ort_env *env;
     struct ort_memory_info *memory;
     struct ort_session *session;
@@ -258,11 +258,28 @@ static int open_ports(struct pith_session *session, const struct pith_shape *sha
         rc = open_input(session, i, shapes ? &shapes[i] : NULL, err);
         known[i] = session->inputs[i].tensor.shape;
     }
-    if (rc == 0) /* with sizes fixed in the file, their planner knows them too */
+    if (rc == 0)
         rc = pith_graph_infer(session->graph, known, err);
     free(known);
     for (size_t i = 0; rc == 0 && i < session->output_count; i++)
         rc = open_output(session, i, err);
+    return rc;
+}
+
+/* They get the shapes that the graph declares, not those compiled for: a branch of If that these
+ * shapes never take may not fit them, and ONNX Runtime then refuses the whole graph. */
+static int load_theirs(struct pith_session *session, const struct pith_graph *graph,
+                       uint32_t threads, struct pith_error *err)
+{
+    struct pith_graph *clone = NULL;
+    int rc = pith_graph_clone(graph, &clone, err);
+
+    if (rc == 0 && make_activations_unsigned(clone) < 0)
+        rc = pith_fail(err, -ENOMEM, "no memory for the quantization of activations");
+    if (rc == 0)
+        rc = open_theirs(session->ort, session->env, clone, threads, ORT_OPTIMIZE_ALL,
+                         &session->session, err);
+    pith_graph_free(clone);
     return rc;
 }
 
@@ -307,11 +324,8 @@ static int compile(const struct pith_host *host, const struct pith_graph *graph,
         rc = pith_graph_clone(graph, &session->graph, err);
     if (rc == 0)
         rc = open_ports(session, how->input_shapes, err);
-    if (rc == 0 && make_activations_unsigned(session->graph) < 0)
-        rc = pith_fail(err, -ENOMEM, "no memory for the quantization of activations");
     if (rc == 0)
-        rc = open_theirs(ort, session->env, session->graph, how->threads, ORT_OPTIMIZE_ALL,
-                         &session->session, err);
+        rc = load_theirs(session, graph, how->threads, err);
     if (rc < 0) {
         close_session(session);
         return rc;

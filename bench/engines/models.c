@@ -1,0 +1,58 @@
+/* See models.h. */
+#include "bench/engines/models.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct bench_model bench_models[] = {
+    {"kws", "float32", NULL, "", 0},
+    {"kws", "int8", NULL, "", 0},
+    {"resnet8", "float32", NULL, "", 0},
+    {"resnet8", "int8", NULL, "", 0},
+    {"vww", "float32", NULL, "", 0},
+    {"vww", "int8", NULL, "", 0},
+    {"ad01", "float32", NULL, "", 0},
+    {"ad01", "int8", NULL, "", 0},
+    {"mobilenetv2", "float32", NULL, "", 0},
+    {"mobilenetv2", "int8", NULL, "", 0},
+    {"resnet18", "float32", NULL, "", 0},
+    {"resnet18", "int8", NULL, "", 0},
+    {"embedding", "float32", "models/openwakeword/embedding_model.onnx", "1x76x32x1", 0},
+    {"silero_vad", "float32", "models/silero_vad/silero_vad.onnx", "1x576 2x1x128 -", 16000},
+    {"fastestdet", "float32", "models/object_detection/FastestDet.onnx", "", 0},
+    {"rfb320", "float32", "models/face/version-RFB-320.onnx", "", 0},
+};
+const size_t bench_model_count = sizeof bench_models / sizeof bench_models[0];
+
+static bool is_word(const char *word, size_t length, const char *text)
+{
+    return strlen(text) == length && strncmp(word, text, length) == 0;
+}
+
+bool bench_model_wanted(const struct bench_model *model, const char *wanted)
+{
+    char full[64];
+
+    if (!wanted)
+        return true;
+    (void) snprintf(full, sizeof full, "%s_%s", model->name, model->type);
+    for (const char *word = wanted; *word;) {
+        const size_t length = strcspn(word, ",");
+
+        if (is_word(word, length, full) || is_word(word, length, model->name) ||
+            is_word(word, length, model->type))
+            return true;
+        word += length + (word[length] == ',');
+    }
+    return false;
+}
+
+const char *bench_model_path(const struct bench_model *model, const char *data, const char *made,
+                             char *text, size_t text_bytes)
+{
+    if (model->file)
+        (void) snprintf(text, text_bytes, "%s/%s", data, model->file);
+    else
+        (void) snprintf(text, text_bytes, "%s/%s_%s.onnx", made, model->name, model->type);
+    return text;
+}

@@ -1,0 +1,25 @@
+/* What a race came to, as a table or as JSON. */
+#ifndef PITH_BENCH_REPORT_H
+#define PITH_BENCH_REPORT_H
+
+#include "bench/engines/contestant.h"
+#include "bench/engines/models.h"
+#include "bench/engines/peak.h"
+
+struct race { /* one model, all contestants */
+    const struct bench_model *model;
+    const struct peak *peak;
+    int threads;
+    struct contestant *contestants;
+    size_t count;
+};
+
+/* Appends one object a contestant to the list. */
+void report_add(json_t *rows, const struct race *race);
+void report_head(void);
+void report_print(const struct race *race);
+/* Lowest 10th percentile of any round; median of the rounds' medians. NaN where it has no round. */
+double report_quiet_us(const struct contestant *contestant);
+double report_median_us(const struct contestant *contestant);
+
+#endif
