@@ -12,11 +12,14 @@
 #define CONFIG_MAX_PIPELINES 64
 #define CONFIG_MAX_METERS    8
 
+enum config_mqtt { CONFIG_MQTT_AUTO, CONFIG_MQTT_5, CONFIG_MQTT_3_1_1 };
+
 struct config_broker {
     bool given;
     const char *url;                      /* mqtt://host[:port] or mqtts://host[:port] */
     const char *ca, *cert, *key;          /* PEM files; NULL: none */
     const char *username, *password_file; /* NULL: none */
+    int version;                          /* enum config_mqtt; auto: 5, or 3.1.1 where that is refused */
     int64_t keep_alive_ms;
     int64_t inbox_bytes; /* messages that may wait for the loop */
 };

@@ -18,6 +18,7 @@
 static const char *const log_names[] = {"error", "warning", "notice", "info", "debug", NULL};
 const uint32_t config_log_levels[] = {PITH_LOG_ERROR, PITH_LOG_WARNING, PITH_LOG_NOTICE,
                                       PITH_LOG_INFO, PITH_LOG_DEBUG};
+static const char *const version_names[] = {"auto", "5", "3.1.1", NULL};   /* enum config_mqtt */
 static const char *const when_names[] = {"idle", "always", "never", NULL}; /* enum config_when */
 
 /* help completes the sentence "<key>: ... is not right; it must be ...". */
@@ -120,6 +121,10 @@ const struct pith_yaml_field config_broker_fields[] = {
      .type = PITH_YAML_TEXT,
      .offset = IN(config_broker, password_file),
      .help = "the path of a file that holds the password alone"},
+    {.key = "version",
+     .type = PITH_YAML_CHOICE,
+     .offset = IN(config_broker, version),
+     .choices = version_names},
     {.key = "keep_alive",
      .type = PITH_YAML_DURATION_MS,
      .offset = IN(config_broker, keep_alive_ms),

@@ -192,7 +192,8 @@ static bool same_broker(const struct config_broker *a, const struct config_broke
 {
     return same_text(a->url, b->url) && same_text(a->ca, b->ca) && same_text(a->cert, b->cert) &&
            same_text(a->key, b->key) && same_text(a->username, b->username) &&
-           same_text(a->password_file, b->password_file) && a->keep_alive_ms == b->keep_alive_ms;
+           same_text(a->password_file, b->password_file) && a->version == b->version &&
+           a->keep_alive_ms == b->keep_alive_ms;
 }
 
 int links_reload(struct daemon *daemon, const struct config *config, struct pith_error *err)

@@ -64,8 +64,11 @@ struct mqtt {
     uint64_t up_since_ms;
     int64_t packet_max_bytes; /* of the broker; 0: none told, or not connected yet */
     int64_t keep_alive_ms;
+    int version;    /* enum config_mqtt, as configured */
+    bool fell_back; /* the broker does not speak MQTT 5: tried again whenever a link was up */
     char reason[MQTT_REASON_BYTES]; /* of the last loss */
     bool refused, told_down;
+    bool hurries; /* the next attempt is made at once */
     uint64_t sent, refused_count, reconnects;
     void (*closed)(void *user);
     void *closed_user;
@@ -341,6 +344,8 @@ static void link_lost(struct mqtt *mqtt, bool refused, const char *reason)
     mqtt->state = STATE_DROPPING;
     if (was_up && uv_now(mqtt->loop) - mqtt->up_since_ms >= STABLE_MS)
         mqtt->failures = 0;
+    if (was_up)
+        mqtt->fell_back = false; /* a broker that was away may have been upgraded */
     (void) uv_timer_stop(&mqtt->resend);
     (void) uv_timer_start(&mqtt->timer, drop_watchdog_due, DROP_WATCHDOG_MS, 0);
     mqtt_client_drop(mqtt->client);
@@ -365,8 +370,9 @@ static void wait_for_next(struct mqtt *mqtt)
     if (mqtt->refused && mqtt->failures < REFUSED_FAILURES)
         mqtt->failures = REFUSED_FAILURES;
     delay_ms = mqtt_backoff_ms(mqtt->failures, random_bits());
-    if (mqtt->next_broker.url && mqtt->failures == 0)
-        delay_ms = 0; /* a person waits for it */
+    if ((mqtt->next_broker.url && mqtt->failures == 0) || mqtt->hurries)
+        delay_ms = 0; /* a person waits for it, or the broker for another version */
+    mqtt->hurries = false;
     pith_log(mqtt->failures < 3 ? PITH_LOG_NOTICE : PITH_LOG_INFO, "mqtt_down",
              "link=%s reason=\"%s\" next_try_ms=%llu failures=%u", mqtt->name, mqtt->reason,
              (unsigned long long) delay_ms, mqtt->failures);
@@ -411,6 +417,8 @@ static int use_next_broker(struct mqtt *mqtt, struct pith_error *err)
         rc = mqtt_client_set_broker(mqtt->client, &mqtt->next_broker, err);
     if (rc == 0) {
         mqtt->keep_alive_ms = mqtt->next_broker.keep_alive_ms;
+        mqtt->version = mqtt->next_broker.version;
+        mqtt->fell_back = false;
         mqtt->failures = 0;
         broker_free(&mqtt->next_broker);
     }
@@ -419,6 +427,11 @@ static int use_next_broker(struct mqtt *mqtt, struct pith_error *err)
 
 static void part_closed(struct mqtt *mqtt);
 static void close_dropped(struct mqtt *mqtt);
+
+static bool speaks_3(const struct mqtt *mqtt)
+{
+    return mqtt->version == CONFIG_MQTT_3_1_1 || mqtt->fell_back;
+}
 
 static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
 {
@@ -445,7 +458,7 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *add
     }
     mqtt->state = STATE_CONNECTING;
     (void) uv_timer_start(&mqtt->timer, connect_watchdog_due, CONNECT_WATCHDOG_MS, 0);
-    mqtt_client_connect(mqtt->client);
+    mqtt_client_connect(mqtt->client, speaks_3(mqtt));
 }
 
 /* The name is looked up first, on libuv's threads, as the library would look it up with all its
@@ -478,11 +491,12 @@ static void link_up(struct mqtt *mqtt, const struct mqtt_client_facts *facts)
     mqtt->told_down = false;
     mqtt->reconnects++;
     mqtt_queue_connected(&mqtt->queue, facts->receive_max);
-    log_notice(
-        "mqtt_up",
-        "link=%s host=%s port=%u tls=%d session_present=%d receive_max=%lld packet_max_bytes=%lld",
-        mqtt->name, mqtt->url.host, mqtt->url.port, mqtt->url.tls, facts->session_present,
-        (long long) facts->receive_max, (long long) facts->packet_max_bytes);
+    log_notice("mqtt_up",
+               "link=%s host=%s port=%u tls=%d mqtt=%s session_present=%d receive_max=%lld "
+               "packet_max_bytes=%lld",
+               mqtt->name, mqtt->url.host, mqtt->url.port, mqtt->url.tls,
+               speaks_3(mqtt) ? "3.1.1" : "5", facts->session_present,
+               (long long) facts->receive_max, (long long) facts->packet_max_bytes);
     if (facts->retain_refused)
         log_error(
             "mqtt_no_retain",
@@ -494,6 +508,19 @@ static void link_up(struct mqtt *mqtt, const struct mqtt_client_facts *facts)
         mqtt->connected(mqtt->user, facts->session_present);
     pump(mqtt);
     watch_answers(mqtt);
+}
+
+/* Connects anew at once, in MQTT 3.1.1. */
+static void fall_back(struct mqtt *mqtt)
+{
+    log_notice(
+        "mqtt_fallback",
+        "link=%s reason=\"this broker does not speak MQTT 5\" effect=\"3.1.1 is spoken: calls "
+        "over MQTT get no answers, and refused publishes are not told\"",
+        mqtt->name);
+    mqtt->fell_back = true;
+    mqtt->hurries = true;
+    link_lost(mqtt, false, "the broker does not speak MQTT 5");
 }
 
 /* Handles what has arrived, for a bounded time: the loop has other work. */
@@ -535,7 +562,10 @@ static void woken(uv_async_t *async)
                           mqtt->name, handler->filter, facts.refused_filter_reason);
     if (mqtt->state == STATE_UP)
         take_answers(mqtt, &facts);
-    if (facts.lost && (mqtt->state == STATE_CONNECTING || mqtt->state == STATE_UP))
+    if (facts.lost && mqtt->state == STATE_CONNECTING && facts.version_refused &&
+        mqtt->version == CONFIG_MQTT_AUTO && !mqtt->fell_back)
+        fall_back(mqtt);
+    else if (facts.lost && (mqtt->state == STATE_CONNECTING || mqtt->state == STATE_UP))
         link_lost(mqtt, facts.refused, facts.reason);
     if (mqtt_inbox_take_overflow(mqtt->inbox) && mqtt->state == STATE_UP)
         link_lost(mqtt, false,
@@ -582,7 +612,8 @@ static int copy_text(const char **out, const char *text)
 static int broker_copy(struct config_broker *out, const struct config_broker *broker,
                        struct pith_error *err)
 {
-    struct config_broker copy = {.given = true, .keep_alive_ms = broker->keep_alive_ms};
+    struct config_broker copy = {
+        .given = true, .version = broker->version, .keep_alive_ms = broker->keep_alive_ms};
 
     if (copy_text(&copy.url, broker->url) < 0 || copy_text(&copy.ca, broker->ca) < 0 ||
         copy_text(&copy.cert, broker->cert) < 0 || copy_text(&copy.key, broker->key) < 0 ||

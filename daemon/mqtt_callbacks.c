@@ -10,6 +10,10 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+/* MQTT 3.1.1, sections 3.2.2.3 and 3.9.3 */
+#define CONNACK3_VERSION 1    /* "unacceptable protocol version" */
+#define SUBACK3_FAILURE  0x80 /* the only one there is */
+
 void mqtt_note_lost(struct mqtt_client *client, bool refused, const char *reason)
 {
     (void) pthread_mutex_lock(&client->mutex);
@@ -85,21 +89,22 @@ void mqtt_connected_on_library_thread(void *context, char *cause)
     client->wake_on_any_thread(client->user);
 }
 
-void mqtt_connect_failed_on_library_thread(void *context, MQTTAsync_failureData5 *data)
+void mqtt_connack3_on_library_thread(void *context, MQTTAsync_successData *data)
 {
     struct mqtt_client *client = context;
-    char reason[MQTT_REASON_BYTES];
-    bool refused = false;
 
     (void) pthread_mutex_lock(&client->mutex);
-    /* CONNACK's reason stands in either field, by where the library noticed. */
-    int code = data->reasonCode >= 0x80 ? (int) data->reasonCode
-               : data->code >= 0x80     ? data->code
-                                        : 0;
-    const char *text = code ? MQTTReasonCode_toString((enum MQTTReasonCodes) code) : NULL;
+    client->facts.session_present = data->alt.connect.sessionPresent != 0;
+    (void) pthread_mutex_unlock(&client->mutex);
+}
 
+/* code: CONNACK's where the broker refused us, 0 where there was none. text: in words. */
+static void connect_failed(struct mqtt_client *client, int code, const char *text)
+{
+    char reason[MQTT_REASON_BYTES];
+
+    (void) pthread_mutex_lock(&client->mutex);
     if (code) {
-        refused = true;
         (void) snprintf(reason, sizeof reason, "the broker refused the connection: %s (reason %d)",
                         text ? text : "no words for it", code);
     } else if (client->tls_error[0]) {
@@ -110,7 +115,41 @@ void mqtt_connect_failed_on_library_thread(void *context, MQTTAsync_failureData5
                         client->url.tls ? ", or its certificate was not trusted" : "");
     }
     (void) pthread_mutex_unlock(&client->mutex);
-    mqtt_note_lost(client, refused, reason);
+    mqtt_note_lost(client, code != 0, reason);
+}
+
+void mqtt_connect_failed_on_library_thread(void *context, MQTTAsync_failureData5 *data)
+{
+    struct mqtt_client *client = context;
+    /* CONNACK's reason stands in either field, by where the library noticed. */
+    int code = data->reasonCode >= 0x80 ? (int) data->reasonCode
+               : data->code >= 0x80     ? data->code
+                                        : 0;
+
+    /* A broker of 3.1.1 answers in its own words, and the library passes them on. */
+    if (code == MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION || data->code == CONNACK3_VERSION) {
+        code = MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION;
+        (void) pthread_mutex_lock(&client->mutex);
+        client->facts.version_refused = true;
+        (void) pthread_mutex_unlock(&client->mutex);
+    }
+    connect_failed(client, code,
+                   code ? MQTTReasonCode_toString((enum MQTTReasonCodes) code) : NULL);
+}
+
+void mqtt_connect3_failed_on_library_thread(void *context, MQTTAsync_failureData *data)
+{
+    static const char *const words[] = {
+        NULL,
+        "it does not speak MQTT 3.1.1",
+        "it does not like the client's id",
+        "it is not available",
+        "bad user name or password",
+        "not authorized",
+    };
+    bool refused = data->code > 0 && data->code < (int) (sizeof words / sizeof *words);
+
+    connect_failed(context, refused ? data->code : 0, refused ? words[data->code] : NULL);
 }
 
 void mqtt_lost_on_library_thread(void *context, char *cause)
@@ -243,6 +282,11 @@ void mqtt_published_on_library_thread(void *context, MQTTAsync_successData5 *dat
     mqtt_note_answer(context, data->token, 0, "");
 }
 
+void mqtt_published3_on_library_thread(void *context, MQTTAsync_successData *data)
+{
+    mqtt_note_answer(context, data->token, 0, "");
+}
+
 void mqtt_publish_failed_on_library_thread(void *context, MQTTAsync_failureData5 *data)
 {
     char reason[MQTT_REASON_BYTES];
@@ -256,16 +300,25 @@ void mqtt_publish_failed_on_library_thread(void *context, MQTTAsync_failureData5
     mqtt_note_answer(context, data->token, status_of_reason((int) data->reasonCode), reason);
 }
 
-void mqtt_subscribe_failed_on_library_thread(void *context, MQTTAsync_failureData5 *data)
+static void note_refused_filter(const struct mqtt_subscribe_slot *slot, int reason)
 {
-    const struct mqtt_subscribe_slot *slot = context;
     struct mqtt_client *client = slot->client;
 
-    if (data->reasonCode < MQTTREASONCODE_UNSPECIFIED_ERROR)
-        return;
     (void) pthread_mutex_lock(&client->mutex);
     client->facts.refused_filter_id = slot->filter_id;
-    client->facts.refused_filter_reason = (int) data->reasonCode;
+    client->facts.refused_filter_reason = reason;
     (void) pthread_mutex_unlock(&client->mutex);
     client->wake_on_any_thread(client->user);
+}
+
+void mqtt_subscribe_failed_on_library_thread(void *context, MQTTAsync_failureData5 *data)
+{
+    if (data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR)
+        note_refused_filter(context, (int) data->reasonCode);
+}
+
+void mqtt_subscribe3_failed_on_library_thread(void *context, MQTTAsync_failureData *data)
+{
+    if (data->code == SUBACK3_FAILURE)
+        note_refused_filter(context, data->code);
 }

@@ -136,8 +136,9 @@ int mqtt_client_set_broker(struct mqtt_client *client, const struct config_broke
     return 0;
 }
 
-void mqtt_client_connect(struct mqtt_client *client)
+void mqtt_client_connect(struct mqtt_client *client, bool mqtt3)
 {
+    client->mqtt3 = mqtt3; /* nothing is under way, so the thread does not look at it */
     (void) pthread_mutex_lock(&client->mutex);
     client->facts = (struct mqtt_client_facts){.receive_max = 65535};
     (void) pthread_mutex_unlock(&client->mutex);

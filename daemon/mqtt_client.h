@@ -35,6 +35,7 @@ struct mqtt_client_facts { /* since they were last read */
     bool retain_refused;      /* the broker keeps no retained messages */
     bool lost;                /* not connected, or no longer */
     bool refused;             /* by the broker: waiting longer is wiser than trying again at once */
+    bool version_refused;     /* it does not speak MQTT 5 */
     char reason[MQTT_REASON_BYTES];
     bool dropped;                        /* what mqtt_client_drop asked for is done */
     uint32_t answered;                   /* a bit a slot: the publish in it has been answered */
@@ -49,7 +50,8 @@ int mqtt_client_open(struct mqtt_client **out, const struct mqtt_client_options 
 /* Only while dropped. */
 int mqtt_client_set_broker(struct mqtt_client *client, const struct config_broker *broker,
                            struct pith_error *err) PITH_CHECKED;
-void mqtt_client_connect(struct mqtt_client *client);
+/* mqtt3: in MQTT 3.1.1, which has no response topics, subscription identifiers, limits or reasons of refusal. */
+void mqtt_client_connect(struct mqtt_client *client, bool mqtt3);
 /* Disconnects and forgets all that is under way. Once `dropped` is told no publication is referred
  * to. */
 void mqtt_client_drop(struct mqtt_client *client);

@@ -55,6 +55,8 @@ static int library_create(struct mqtt_client *client)
     bool ipv6 = strchr(client->url.host, ':') != NULL;
     int rc = 0;
 
+    if (client->mqtt3)
+        options.MQTTVersion = MQTTVERSION_3_1_1;
     options.maxBufferedMessages = MQTT_WINDOW_MAX * 2; /* never reached: our window is narrower */
     (void) snprintf(uri, sizeof uri, "%s://%s%s%s:%u", client->url.tls ? "ssl" : "tcp",
                     ipv6 ? "[" : "", client->url.host, ipv6 ? "]" : "", client->url.port);
@@ -72,42 +74,62 @@ static int library_create(struct mqtt_client *client)
     return rc;
 }
 
+/* What the two versions say differently; properties are of 5 alone, and stay with the caller. */
+static MQTTAsync_connectOptions connect_options(struct mqtt_client *client,
+                                                MQTTProperties *properties)
+{
+    const MQTTAsync_connectOptions of_3 = MQTTAsync_connectOptions_initializer;
+    const MQTTAsync_connectOptions of_5 = MQTTAsync_connectOptions_initializer5;
+    MQTTAsync_connectOptions options = client->mqtt3 ? of_3 : of_5;
+
+    if (client->mqtt3) {
+        options.MQTTVersion = MQTTVERSION_3_1_1;
+        options.cleansession = 0;
+        options.onSuccess = mqtt_connack3_on_library_thread;
+        options.onFailure = mqtt_connect3_failed_on_library_thread;
+        return options;
+    }
+    add_number(properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY_S);
+    add_number(properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, RECEIVE_MAX);
+    add_number(properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, client->packet_max_bytes);
+    options.cleanstart = 0;
+    options.connectProperties = properties;
+    options.onSuccess5 = mqtt_connack_on_library_thread;
+    options.onFailure5 = mqtt_connect_failed_on_library_thread;
+    return options;
+}
+
 static int library_connect(struct mqtt_client *client, const struct pith_buffer *password)
 {
-    MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer5;
     MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
     MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
     MQTTProperties properties = MQTTProperties_initializer,
                    will_properties = MQTTProperties_initializer;
+    MQTTAsync_connectOptions options = connect_options(client, &properties);
     int rc = 0;
 
-    add_number(&properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY_S);
-    add_number(&properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, RECEIVE_MAX);
-    add_number(&properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, client->packet_max_bytes);
-    options.cleanstart = 0;
     options.keepAliveInterval = (int) (client->keep_alive_ms / 1000);
     options.connectTimeout = CONNECT_TIMEOUT_S;
     options.maxInflight =
         MQTT_WINDOW_MAX + 4; /* above our window, where the library's sender would fall asleep */
     options.automaticReconnect = 0;
-    options.connectProperties = &properties;
     options.context = client;
-    options.onSuccess5 = mqtt_connack_on_library_thread;
-    options.onFailure5 = mqtt_connect_failed_on_library_thread;
     options.username = client->username;
     if (client->password_file) {
         options.binarypwd.len = (int) password->bytes;
         options.binarypwd.data = password->data;
     }
     if (client->will_topic) {
-        add_number(&will_properties, MQTTPROPERTY_CODE_WILL_DELAY_INTERVAL, WILL_DELAY_S);
         will.topicName = client->will_topic;
         will.payload.len = (int) strlen(client->will_payload);
         will.payload.data = client->will_payload;
         will.retained = 1;
         will.qos = 1;
         options.will = &will;
-        options.willProperties = &will_properties;
+        if (!client->mqtt3) {
+            add_number(&will_properties, MQTTPROPERTY_CODE_WILL_DELAY_INTERVAL, WILL_DELAY_S);
+            options.willProperties = &will_properties;
+        }
     }
     if (client->url.tls) {
         tls.trustStore = client->ca;
@@ -186,15 +208,19 @@ void mqtt_library_publish(struct mqtt_client *client, const struct mqtt_command 
     message.payloadlen = (int) publication->bytes;
     message.qos = publication->qos;
     message.retained = publication->retain;
-    if (publication->correlation_bytes) {
+    if (publication->correlation_bytes && !client->mqtt3) {
         MQTTProperty property = {.identifier = MQTTPROPERTY_CODE_CORRELATION_DATA};
 
         property.value.data.data = (char *) (uintptr_t) publication->correlation;
         property.value.data.len = (int) publication->correlation_bytes;
         (void) MQTTProperties_add(&message.properties, &property);
     }
-    response.onSuccess5 = mqtt_published_on_library_thread;
-    response.onFailure5 = mqtt_publish_failed_on_library_thread;
+    if (client->mqtt3) { /* which has no word for a refusal */
+        response.onSuccess = mqtt_published3_on_library_thread;
+    } else {
+        response.onSuccess5 = mqtt_published_on_library_thread;
+        response.onFailure5 = mqtt_publish_failed_on_library_thread;
+    }
     response.context = slot;
     if (client->library)
         rc = MQTTAsync_sendMessage(client->library, publication->topic, &message, &response);
@@ -224,9 +250,14 @@ void mqtt_library_subscribe(struct mqtt_client *client, const struct mqtt_comman
     }
     slot->client = client;
     slot->filter_id = mqtt_filter_id(command->filter);
-    add_number(&response.properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER, slot->filter_id);
-    response.subscribeOptions.retainHandling = command->with_retained ? 0 : 1;
-    response.onFailure5 = mqtt_subscribe_failed_on_library_thread;
+    if (client->mqtt3) { /* what is retained comes each time */
+        response.onFailure = mqtt_subscribe3_failed_on_library_thread;
+    } else {
+        add_number(&response.properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER,
+                   slot->filter_id);
+        response.subscribeOptions.retainHandling = command->with_retained ? 0 : 1;
+        response.onFailure5 = mqtt_subscribe_failed_on_library_thread;
+    }
     response.context = slot;
     int rc = MQTTAsync_subscribe(client->library, command->filter, command->qos, &response);
 

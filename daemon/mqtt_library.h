@@ -56,6 +56,7 @@ struct mqtt_client {
     struct mqtt_url url;
     char *ca, *cert, *key, *username, *password_file;
     int64_t keep_alive_ms;
+    bool mqtt3; /* speak 3.1.1 */
 
     pthread_t thread;
     MQTTAsync library; /* the thread's; NULL while dropped */
@@ -89,6 +90,10 @@ void mqtt_connect_failed_on_library_thread(void *context, MQTTAsync_failureData5
 void mqtt_lost_on_library_thread(void *context, char *cause);
 void mqtt_disconnected_on_library_thread(void *context, MQTTProperties *properties,
                                          enum MQTTReasonCodes code);
+void mqtt_connack3_on_library_thread(void *context, MQTTAsync_successData *data);
+void mqtt_connect3_failed_on_library_thread(void *context, MQTTAsync_failureData *data);
+void mqtt_published3_on_library_thread(void *context, MQTTAsync_successData *data);
+void mqtt_subscribe3_failed_on_library_thread(void *context, MQTTAsync_failureData *data);
 int mqtt_tls_error_on_library_thread(const char *text, size_t bytes, void *context);
 int mqtt_arrived_on_library_thread(void *context, char *topic, int topic_bytes,
                                    MQTTAsync_message *arrived);

@@ -1,6 +1,6 @@
 # One MQTT link against a real broker that is restarted, frozen, absent, forgetful, picky; and a flood.
 . "$PITH_SOURCE/tests/integration/broker.sh"
-plan 21
+plan 29
 probe=$PITH_BUILD/tests/tools/mqtt_probe
 
 # The arguments after the URL are CLIENT-ID and the rest; the name serves as the id.
@@ -157,6 +157,48 @@ ok $? "a publish past the broker's limit is refused with both sizes" "$folder/$n
 say publish t/fits 1000 1
 wait_for told '^done 1 0' && ! told '^down'
 ok $? "and the link stays up" "$folder/$name.out"
+end
+
+# ---- a broker that speaks MQTT 3.1.1 alone ----
+old_port=$(free_port)
+"$PITH_BUILD/tests/tools/old_broker" "$old_port" "$home_port" >"$folder/versions" &
+children="$children $!"
+wait_for listens "$old_port"
+start old "mqtt://127.0.0.1:$old_port"
+wait_for told '^up'
+ok $? "a broker that refuses MQTT 5 is spoken to in 3.1.1, at once" "$folder/$name.err"
+[ "$(tr '\n' ' ' <"$folder/versions")" = "connect 5 connect 4 " ]
+ok $? "after one attempt in each" "$folder/versions"
+say publish t/old 2000 500
+wait_for told '^done 500 0'
+ok $? "500 publishes are acknowledged there" "$folder/$name.out"
+say subscribe t/kept keep
+say subscribe 's/+' keep
+say subscribe s/x keep
+wait_for told '^message t/kept retained there'
+ok $? "a retained message comes with the subscription" "$folder/$name.out"
+sleep 0.3
+mosquitto_pub -p "$home_port" -t s/x -m three -q 1
+wait_for told '^message s/x three' 2
+ok $? "handlers with overlapping filters have each message" "$folder/$name.out"
+mosquitto_sub -p "$home_port" -t probe/will -C 1 -W 20 >"$folder/will.out" &
+listening=$!
+sleep 0.5
+kill -KILL "$probe_pid"
+exec 7>&-
+wait "$listening"
+[ "$(cat "$folder/will.out")" = offline ]
+ok $? "the will is published when it is gone" "$folder/will.out"
+start three "mqtt://127.0.0.1:$home_port" 1048576 - - - 3.1.1
+wait_for told '^up'
+say publish t/three 10 1
+wait_for told '^done 1 0'
+grep -q 'event=mqtt_up .*mqtt=3.1.1' "$folder/$name.err"
+ok $? "3.1.1 is spoken where the config says so" "$folder/$name.err"
+end
+start five "mqtt://127.0.0.1:$old_port" 1048576 - - - 5
+wait_for told '^down .*Version'
+ok $? "where it says 5, there is no way back: $(grep -m 1 '^down' "$folder/$name.out")" "$folder/$name.out"
 end
 
 # ---- TLS with client certificates ----

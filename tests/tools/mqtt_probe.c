@@ -221,11 +221,14 @@ int main(int argc, char **argv)
     uv_loop_t loop;
 
     if (argc < 3) {
-        (void) fputs("usage: mqtt_probe URL CLIENT-ID [INBOX-BYTES [CA CERT KEY]]\n", stderr);
+        (void) fputs("usage: mqtt_probe URL CLIENT-ID [INBOX-BYTES [CA CERT KEY [VERSION]]]\n",
+                     stderr);
         return 2;
     }
     broker.url = argv[1];
-    if (argc > 6) {
+    if (argc > 7) /* where there is no TLS, the files are "-" */
+        broker.version = strcmp(argv[7], "5") == 0 ? CONFIG_MQTT_5 : CONFIG_MQTT_3_1_1;
+    if (argc > 6 && strcmp(argv[4], "-") != 0) {
         broker.ca = argv[4];
         broker.cert = argv[5];
         broker.key = argv[6];
