@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/image_dense_s8.h"
 #include "libpith/kernels/sliding.h"
 
 /* ---- planning ---- */
@@ -141,7 +142,43 @@ static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct
     return rc;
 }
 
-static const struct pith_conv_s8_form plain_form = {.name = "plain", .run = pith_conv_s8_plain};
+/* ---- forms ---- */
+
+static const struct pith_conv_s8_form forms[] = {
+#if defined __x86_64__
+    {"dense avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni, pith_dense_s8_pack},
+    {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack},
+    {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack},
+    {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack},
+#endif
+    {0},
+};
+
+const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *conv, size_t index)
+{
+    const bool depthwise = conv->in_channels == 1 && conv->out_channels == 1 && conv->groups > 1;
+
+    for (const struct pith_conv_s8_form *f = forms; f->name; f++)
+        if (pith_isa_runs(f->isa) && (!f->depthwise || depthwise) && index-- == 0)
+            return f;
+    return NULL;
+}
+
+int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form)
+{
+    return form->pack(step, step->params, form->private);
+}
+
+static int choose_form(struct pith_step *step, struct pith_conv_s8 *conv)
+{
+    const struct pith_conv_s8_form *form;
+
+    conv->form = pith_conv_s8_plain;
+    for (size_t i = 0; (form = pith_conv_s8_form_at(conv, i)); i++)
+        if (pith_isa_includes(pith_isa(), form->isa))
+            return form->pack(step, conv, form->private);
+    return 0;
+}
 
 /* In parts by rows, or by channels where there are few rows. */
 static uint32_t count_parts(const struct pith_conv_s8 *conv)
@@ -162,9 +199,10 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
         rc = plan_geometry(step, conv, err);
     if (rc == 0)
         rc = plan_values(step, conv, err);
+    if (rc == 0)
+        rc = choose_form(step, conv);
     if (rc < 0)
         return rc;
-    conv->form = &plain_form;
     step->parts = count_parts(conv);
     if (conv->to.adds && !conv->to.real && pith_image_equal(&conv->added, &conv->out))
         step->in_place = UINT32_C(1) << step->residual.input;
@@ -254,7 +292,7 @@ static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
                              conv->to.real ? (const void *) &zero : &conv->out_zero);
     if (span.row >= span.row_end || span.channel >= span.channel_end)
         return;
-    conv->form->run(conv, &data, &span);
+    conv->form(conv, &data, &span);
 }
 
 static int conv_run(struct pith_step *step, struct pith_error *err)

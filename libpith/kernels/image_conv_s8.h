@@ -3,9 +3,16 @@
 #ifndef PITH_KERNELS_IMAGE_CONV_S8_H
 #define PITH_KERNELS_IMAGE_CONV_S8_H
 
+#include "libpith/kernels/isa.h"
 #include "libpith/kernels/requantize.h"
 
-struct pith_conv_s8_form;
+struct pith_conv_s8;
+struct pith_conv_s8_data;
+struct pith_conv_s8_span;
+
+/* Computes the part of the output that span names. */
+typedef void pith_conv_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
+                              const struct pith_conv_s8_span *span);
 
 struct pith_conv_s8 {
     struct pith_image_dims x, y; /* of both activations; c counts all groups */
@@ -15,8 +22,8 @@ struct pith_conv_s8 {
     const int8_t *weights; /* (groups * out_channels, kernel[0], kernel[1], in_channels), less their zero points */
     struct pith_requantize to;
     uint8_t in_zero, out_zero; /* stored bytes that stand for 0, for halos */
-    const struct pith_conv_s8_form *form;
-    void *packed; /* the form's own */
+    pith_conv_s8_run *form; /* pith_conv_s8_plain, or a faster one */
+    void *packed;           /* the form's own */
 };
 
 /* Where the values of one run lie: pixel (0,0) of picture 0. */
@@ -33,16 +40,22 @@ struct pith_conv_s8_span {
 
 #define PITH_CONV_S8_CUT 64
 
+/* The definition. */
+pith_conv_s8_run pith_conv_s8_plain;
+
+/* A faster way, of one instruction set. */
 struct pith_conv_s8_form {
-    const char *name;
-    /* Packs conv->weights; 1 where this form does not fit the convolution, 0, -ENOMEM. */
-    int (*pack)(struct pith_step *step, struct pith_conv_s8 *conv);
-    void (*run)(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
-                const struct pith_conv_s8_span *span);
+    const char *name; /* for people: "dense avx2" */
+    enum pith_isa isa;
+    bool depthwise;      /* only where every group has one channel in and one out; else for all convolutions */
+    const void *private; /* the form's own */
+    /* Packs conv->weights and sets conv->form and conv->packed. 0, -ENOMEM. */
+    int (*pack)(struct pith_step *step, struct pith_conv_s8 *conv, const void *private);
 };
 
-/* The definition. */
-void pith_conv_s8_plain(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
-                        const struct pith_conv_s8_span *span);
+/* The forms that this CPU has and that fit the convolution, the best first; NULL past the last. */
+const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *conv, size_t index);
+/* Makes a prepared step use a form, for tests and benches. -ENOMEM. */
+int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form) PITH_CHECKED;
 
 #endif

@@ -339,6 +339,44 @@ static void convolution_rounds_the_exact_sum_once(void **state)
     }
 }
 
+/* Whatever form runs, each gives the bytes of the plain one. */
+static void every_form_of_convolution_is_the_plain_one(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 400; round++) {
+        struct conv_case t;
+        struct pith_conv_s8 *conv;
+        struct picture want;
+
+        conv_case_init(&t, round);
+        conv_case_fill_step(&t, round);
+        assert_ok(byte_step_prepare(&t.s, FORM), &t.s.err);
+        conv_case_data(&t);
+        conv = t.s.step.params;
+        conv->form = pith_conv_s8_plain;
+        want = t.y;
+        want.block = malloc(want.bytes);
+        assert_non_null(want.block);
+        want.data = want.block + (t.y.data - t.y.block);
+        assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
+        memcpy(want.block, t.y.block, t.y.bytes);
+        for (size_t i = 0; pith_conv_s8_form_at(conv, i); i++) {
+            const struct pith_conv_s8_form *form = pith_conv_s8_form_at(conv, i);
+            char what[96];
+
+            snprintf(what, sizeof what, "round %d, %s", round, form->name);
+            memset(t.y.block, MARK, t.y.bytes);
+            assert_int_equal(pith_conv_s8_use(&t.s.step, form), 0);
+            assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
+            picture_check_equal(&t.y, &want, what);
+            if (memcmp(t.y.block, want.block, t.y.bytes) != 0)
+                fail_msg("%s: writes outside of the value", what);
+        }
+        free(want.block);
+        conv_case_done(&t);
+    }
+}
+
 static void convolution_refuses_a_halo_that_is_too_small(void **state)
 {
     struct conv_case t;
@@ -454,6 +492,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_rounds_the_exact_sum_once),
+        cmocka_unit_test(every_form_of_convolution_is_the_plain_one),
         cmocka_unit_test(convolution_refuses_a_halo_that_is_too_small),
         cmocka_unit_test(pools_round_the_exact_mean_once),
     };
