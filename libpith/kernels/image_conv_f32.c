@@ -66,8 +66,17 @@ static int image_conv_prepare(struct pith_step *step, struct pith_error *err)
     conv->out = step->output_image[0];
     step->macs = (uint64_t) (conv->batch * w->dim[0] * conv->in_channels * conv->window.taps *
                              conv->window.out_plane);
-    step->parts = pith_parts_of(conv->batch * conv->window.out[1]);
+    if (step->residual.set)
+        conv->added = step->input_image[step->residual.input];
+    if (has_bias(step))
+        conv->bias = step->input[2].data;
     step->params = conv;
+    conv->form = pith_image_form();
+    if (conv->form)
+        return pith_image_conv_pack(step, conv);
+    conv->rows = conv->window.out[1];
+    conv->pictures = conv->batch;
+    step->parts = pith_parts_of(conv->pictures * conv->rows);
     return 0;
 }
 
@@ -92,7 +101,7 @@ static void plain_pixel(const struct pith_step *step, const struct image_conv *c
                         const float *x, const float *residual)
 {
     const float *w = step->input[1].data;
-    const float *bias = has_bias(step) ? step->input[2].data : NULL;
+    const float *bias = conv->bias;
 
     for (int64_t m = 0; m < conv->groups * conv->out_channels; m++) {
         const int64_t group = m / conv->out_channels;
@@ -104,8 +113,8 @@ static void plain_pixel(const struct pith_step *step, const struct image_conv *c
     }
 }
 
-void pith_image_conv_plain_f32(const struct pith_step *step, const struct image_conv *conv,
-                               int64_t from, int64_t to)
+static void plain_rows(const struct pith_step *step, const struct image_conv *conv, int64_t from,
+                       int64_t to)
 {
     const struct pith_sliding *s = &conv->window;
     const size_t added = step->residual.input;
@@ -131,10 +140,14 @@ void pith_image_conv_plain_f32(const struct pith_step *step, const struct image_
 static void image_conv_part(struct pith_step *step, uint32_t part, uint32_t count)
 {
     const struct image_conv *conv = step->params;
-    const int64_t rows = conv->batch * conv->window.out[1];
+    const int64_t rows = conv->pictures * conv->rows;
+    const int64_t from = pith_part_begin(rows, part, count),
+                  to = pith_part_begin(rows, part + 1, count);
 
-    pith_image_conv_plain_f32(step, conv, pith_part_begin(rows, part, count),
-                              pith_part_begin(rows, part + 1, count));
+    if (conv->form)
+        pith_image_conv_fast(step, conv, from, to);
+    else
+        plain_rows(step, conv, from, to);
     if (part == 0)
         pith_image_zero_halo(step, 0);
 }

@@ -1,19 +1,88 @@
-/* Channels-last float convolution: what its forms share. image_conv_f32.c checks the model and holds the plain loops that
- * define the answer. */
+/* Channels-last float convolution: what its files share.
+ *   image_conv_f32.c        checks the model, holds the plain loops that define the answer, and the
+ * table image_conv_f32_fast.c   packs weights into blocks, walks rows in tiles
+ *   image_conv_f32_forms.c  the tiles themselves, from image_conv_f32_body.h, once per instruction
+ * set */
 #ifndef PITH_KERNELS_IMAGE_CONV_F32_H
 #define PITH_KERNELS_IMAGE_CONV_F32_H
 
+#include "libpith/kernels/isa.h"
 #include "libpith/kernels/kernel.h"
 #include "libpith/kernels/sliding.h"
 
-struct image_conv {
-    struct pith_sliding window; /* dimensions 1 and 2 are rows and columns; dimension 0 is one element */
-    int64_t batch, groups;
-    int64_t in_channels, out_channels; /* of a group */
-    struct pith_image in, out;
+#define IMAGE_TILE_VECTORS                                                                         \
+    4 /* the most vectors of channels and pixels that a tile of any form has */
+#define IMAGE_TILE_PIXELS      12
+#define IMAGE_DEPTHWISE_PIXELS 4
+
+/* What a tile computes: a few pixels of a row in a few vectors of output channels. Steps are in
+ * floats. */
+struct image_tile {
+    const float *x;        /* the first tap of the first pixel's window */
+    int64_t x_step;        /* to the next pixel's window */
+    const int64_t *offset; /* of `runs` runs of a window from its first tap */
+    int64_t runs, length;  /* dense: elements of a run. Depthwise: taps of a kernel row */
+    int64_t tap_step;      /* depthwise: to the next tap of a kernel row */
+    const float *w;        /* [runs][length][vectors * lanes] */
+    const float *bias;     /* vectors * lanes */
+    float *y;
+    int64_t y_step;
+    const float *residual; /* NULL: none */
+    int64_t residual_step;
+    int last; /* lanes of the last vector that are stored */
+    struct pith_activation activation, after;
+};
+typedef void image_tile_run(const struct image_tile *t);
+
+struct image_form {
+    enum pith_isa isa;
+    int lanes, most_vectors;
+    int most_pixels[IMAGE_TILE_VECTORS]; /* of a tile with 1, 2, ... vectors */
+    image_tile_run *tile[IMAGE_TILE_VECTORS][IMAGE_TILE_PIXELS];
+    image_tile_run *depthwise[2][2][IMAGE_DEPTHWISE_PIXELS]; /* kernels 3 and 5 wide, stride 1 and
+                                                                2, no dilation */
+    image_tile_run *depthwise_any[IMAGE_DEPTHWISE_PIXELS];
 };
 
-/* Output rows are what parts are cut by: rows from..to-1 of batch * out[1], and the halo goes with part 0. */
-void pith_image_conv_plain_f32(const struct pith_step *step, const struct image_conv *conv, int64_t from, int64_t to);
+/* The form for pith_isa(), or NULL: plain C. */
+const struct image_form *pith_image_form(void);
+
+/* Output channels that share a tile: all that belongs to them. */
+struct image_block {
+    int64_t x_at, y_at;          /* the first channel, in and out */
+    image_tile_run *const *tile; /* by pixels - 1 */
+    int pixels;                  /* the most of a tile */
+    int last;
+    const float *w, *bias; /* packed */
+};
+
+struct image_conv {
+    struct pith_sliding
+        window; /* dimensions 1 and 2 are rows and columns; dimension 0 is one element */
+    int64_t batch, groups;
+    int64_t in_channels, out_channels; /* of a group */
+    struct pith_image in, out, added;  /* added: the residual's */
+    const float *bias;                 /* NULL: none */
+
+    /* ---- fast forms; NULL: plain ---- */
+    const struct image_form *form;
+    struct image_block *block;
+    int64_t block_count;
+    int64_t *offset;
+    int64_t runs, length, tap_step, x_step, y_step;
+    /* What is walked: `rows` rows of `cols` tile pixels; a tile pixel is `fold` pixels, and `rest`
+     * of them are left at a row's end. A convolution of single pixels sees the whole picture as one
+     * row, which is cut every `cols`. */
+    int64_t pictures, rows, cols, fold, rest, last_cols;
+    int64_t x_row, y_row, added_row;
+    int64_t
+        rows_a_turn; /* that all blocks do before the next rows: what is read stays in the cache */
+};
+
+/* Chooses tiles, packs weights and says how rows are walked. -ENOMEM. */
+int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv);
+/* Rows from..to-1 of pictures * rows. */
+void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, int64_t from,
+                          int64_t to);
 
 #endif

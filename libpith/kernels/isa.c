@@ -64,6 +64,12 @@ static void choose(void)
             chosen = isa;
 }
 
+void pith_isa_set(enum pith_isa isa)
+{
+    (void) pith_isa(); /* so that it isn't chosen later */
+    chosen = isa;
+}
+
 enum pith_isa pith_isa(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

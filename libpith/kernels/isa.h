@@ -22,6 +22,8 @@ enum pith_isa {
  * once; the same for the life of the process. An unknown PITH_ISA, or one that this CPU lacks, is
  * taken as not given. Thread: any. */
 enum pith_isa pith_isa(void);
+/* For tests: from now on pith_isa() is that one, which must run here. What was prepared before keeps its own. */
+void pith_isa_set(enum pith_isa isa);
 bool pith_isa_runs(enum pith_isa isa);        /* on this CPU, whatever PITH_ISA says: for tests */
 const char *pith_isa_name(enum pith_isa isa); /* "avx512vnni": as PITH_ISA writes it */
 

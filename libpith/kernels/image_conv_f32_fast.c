@@ -1,0 +1,325 @@
+/* Channels-last float convolution by tiles: which tiles, weights packed for them, and the walk over
+ * rows. See image_conv_f32.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "libpith/kernels/image_conv_f32.h"
+
+#define MERGED_COLS                                                                                \
+    48 /* pixels of a row where all pixels are one: a multiple of most tiles, and few enough to be \
+          parts */
+#define CACHED_FLOATS                                                                              \
+    (64 * 1024) /* 256 KiB: what may stay in the second-level cache beside everything else */
+
+static bool is_depthwise(const struct image_conv *conv)
+{
+    return conv->in_channels == 1 && conv->out_channels == 1 && conv->groups > 1;
+}
+
+/* ---- the walk ---- */
+
+/* One window element a pixel, and no gaps between rows of anything: all pixels of a picture are one
+ * row. */
+static bool merges(const struct pith_step *step, const struct image_conv *conv)
+{
+    const struct pith_sliding *w = &conv->window;
+
+    return w->taps == 1 && w->stride[1] == 1 && w->stride[2] == 1 && w->pad[1] == 0 &&
+           w->pad[2] == 0 && w->in[1] == w->out[1] && w->in[2] == w->out[2] &&
+           conv->in.row == w->in[2] * conv->in.pixel &&
+           conv->out.row == w->out[2] * conv->out.pixel &&
+           (!step->residual.set || conv->added.row == w->out[2] * conv->added.pixel);
+}
+
+static void plan_rows(const struct pith_step *step, struct image_conv *conv)
+{
+    const struct pith_sliding *w = &conv->window;
+
+    conv->pictures = conv->batch;
+    conv->rows = w->out[1];
+    conv->cols = conv->last_cols = w->out[2];
+    conv->fold = 1;
+    conv->rest = 0;
+    conv->x_row = w->stride[1] * conv->in.row;
+    conv->y_row = conv->out.row;
+    conv->added_row = conv->added.row;
+    conv->x_step = w->stride[2] * conv->in.pixel;
+    conv->y_step = conv->out.pixel;
+    if (merges(step, conv) && w->out_plane > 0) {
+        conv->rows = (w->out_plane + MERGED_COLS - 1) / MERGED_COLS;
+        conv->cols = MERGED_COLS;
+        conv->last_cols = w->out_plane - (conv->rows - 1) * MERGED_COLS;
+        conv->x_row = MERGED_COLS * conv->in.pixel;
+        conv->y_row = MERGED_COLS * conv->out.pixel;
+        conv->added_row = MERGED_COLS * conv->added.pixel;
+    }
+}
+
+/* Kernel rows whose taps lie next to each other are one run; else each tap is. */
+static int plan_runs(struct pith_step *step, struct image_conv *conv, bool by_rows)
+{
+    const struct pith_sliding *w = &conv->window;
+
+    conv->runs = by_rows ? w->kernel[1] : w->taps;
+    conv->offset = pith_step_alloc(step, conv->runs * (int64_t) sizeof *conv->offset);
+    if (!conv->offset)
+        return -ENOMEM;
+    for (int64_t run = 0; run < conv->runs; run++) {
+        const int64_t ky = by_rows ? run : run / w->kernel[2],
+                      kx = by_rows ? 0 : run % w->kernel[2];
+
+        conv->offset[run] =
+            ky * w->dilation[1] * conv->in.row + kx * w->dilation[2] * conv->in.pixel;
+    }
+    return 0;
+}
+
+/* ---- dense ---- */
+
+/* Cycles of one step of all tiles that `vectors` vectors of channels take over a row:
+ * multiply-adds, loads, or where both are few the time that an addition takes. */
+static int64_t row_cost(const struct image_form *form, int64_t cols, int vectors)
+{
+    const int64_t most = form->most_pixels[vectors - 1], tiles = (cols + most - 1) / most;
+    const int64_t least = form->lanes == 16 ? 4 : 8;
+    int64_t cost = 0;
+
+    for (int64_t t = 0; t < tiles; t++) {
+        const int64_t pixels = cols * (t + 1) / tiles - cols * t / tiles;
+        const int64_t work =
+            pixels * vectors > pixels + vectors ? pixels * vectors : pixels + vectors;
+
+        cost += work > least ? work : least;
+    }
+    return cost;
+}
+
+/* How many vectors a block has, so that `total` of them cost least. */
+static int best_vectors(const struct image_form *form, int64_t cols, int64_t total)
+{
+    int64_t best_cost = INT64_MAX;
+    int best = 1;
+
+    cols = cols > 1024 ? 1024 : cols;
+    for (int v = 1; v <= form->most_vectors && v <= total; v++) {
+        const int64_t cost = total / v * row_cost(form, cols, v) +
+                             (total % v ? row_cost(form, cols, (int) (total % v)) : 0);
+
+        if (cost < best_cost) {
+            best_cost = cost;
+            best = v;
+        }
+    }
+    return best;
+}
+
+/* w[run][k][channel], channels past `valid` zero. */
+static void pack_dense(const struct image_conv *conv, const float *from, float *to, int64_t valid,
+                       int64_t width)
+{
+    const int64_t taps = conv->window.taps, c_count = conv->in_channels;
+
+    for (int64_t tap = 0; tap < taps; tap++)
+        for (int64_t c = 0; c < c_count; c++, to += width)
+            for (int64_t m = 0; m < valid; m++)
+                to[m] = from[(m * c_count + c) * taps + tap];
+}
+
+static void fill_block(struct image_conv *conv, struct image_block *b, int64_t channel,
+                       int64_t valid, int vectors, float *bias)
+{
+    const int64_t lanes = conv->form->lanes;
+
+    b->y_at = channel;
+    b->last = (int) (valid - (vectors - 1) * lanes);
+    b->bias = bias;
+    for (int64_t m = 0; m < valid && conv->bias; m++)
+        bias[m] = conv->bias[channel + m];
+}
+
+static int plan_dense(struct pith_step *step, struct image_conv *conv)
+{
+    const struct pith_sliding *w = &conv->window;
+    const struct image_form *form = conv->form;
+    const int64_t lanes = form->lanes, total = (conv->out_channels + lanes - 1) / lanes;
+    const int64_t depth = conv->in_channels * w->taps;
+    const bool by_rows =
+        conv->groups == 1 && w->dilation[2] == 1 && conv->in.pixel == conv->in_channels;
+    const int vectors = best_vectors(form, conv->cols, total);
+    const int64_t a_group = (total + vectors - 1) / vectors;
+    float *packed, *bias;
+
+    conv->length = by_rows ? w->kernel[2] * conv->in_channels : conv->in_channels;
+    conv->block_count = conv->groups * a_group;
+    conv->block = pith_step_alloc(step, conv->block_count * (int64_t) sizeof *conv->block);
+    packed = pith_step_alloc(step, conv->groups * total * lanes * depth * (int64_t) sizeof(float));
+    bias = pith_step_alloc(step, conv->groups * total * lanes * (int64_t) sizeof(float));
+    if (!conv->block || !packed || !bias || plan_runs(step, conv, by_rows) < 0)
+        return -ENOMEM;
+    for (int64_t i = 0; i < conv->block_count; i++) {
+        struct image_block *b = &conv->block[i];
+        const int64_t group = i / a_group, first = i % a_group * vectors;
+        const int now = (int) (total - first < vectors ? total - first : vectors);
+        const int64_t left = conv->out_channels - first * lanes,
+                      valid = left < now * lanes ? left : now * lanes;
+        const int64_t channel = group * conv->out_channels + first * lanes;
+
+        fill_block(conv, b, channel, valid, now, bias);
+        b->x_at = group * conv->in_channels;
+        b->tile = form->tile[now - 1];
+        b->pixels = form->most_pixels[now - 1];
+        b->w = packed;
+        pack_dense(conv, (const float *) step->input[1].data + channel * depth, packed, valid,
+                   now * lanes);
+        packed += now * lanes * depth;
+        bias += now * lanes;
+    }
+    return 0;
+}
+
+/* ---- depthwise ---- */
+
+/* Few channels and steps of one pixel: a vector holds several pixels, whose elements are one run.
+ */
+static void fold_pixels(const struct pith_step *step, struct image_conv *conv)
+{
+    const int64_t channels = conv->groups, lanes = conv->form->lanes, cols = conv->cols;
+
+    if (channels >= lanes || lanes % channels != 0 || conv->window.stride[2] != 1 ||
+        conv->in.pixel != channels || conv->out.pixel != channels ||
+        (step->residual.set && conv->added.pixel != channels))
+        return;
+    conv->fold = lanes / channels;
+    conv->rest = cols % conv->fold;
+    conv->cols = conv->last_cols = cols / conv->fold;
+    conv->x_step = conv->y_step = lanes;
+}
+
+static void pick_depthwise(const struct image_conv *conv, struct image_block *b)
+{
+    const struct pith_sliding *w = &conv->window;
+    const bool known =
+        (w->kernel[2] == 3 || w->kernel[2] == 5) && w->stride[2] <= 2 && w->dilation[2] == 1;
+
+    b->pixels = IMAGE_DEPTHWISE_PIXELS;
+    b->tile = known && conv->fold == 1
+                  ? conv->form->depthwise[w->kernel[2] / 2 - 1][w->stride[2] - 1]
+                  : conv->form->depthwise_any;
+}
+
+static int plan_depthwise(struct pith_step *step, struct image_conv *conv)
+{
+    const struct pith_sliding *w = &conv->window;
+    const int64_t lanes = conv->form->lanes, channels = conv->groups, taps = w->taps;
+    const float *from = step->input[1].data;
+    float *packed, *bias;
+
+    fold_pixels(step, conv);
+    conv->length = w->kernel[2];
+    conv->tap_step = w->dilation[2] * conv->in.pixel;
+    conv->block_count = (channels + lanes - 1) / lanes;
+    conv->block = pith_step_alloc(step, conv->block_count * (int64_t) sizeof *conv->block);
+    packed = pith_step_alloc(step, conv->block_count * lanes * taps * (int64_t) sizeof(float));
+    bias = pith_step_alloc(step, conv->block_count * lanes * (int64_t) sizeof(float));
+    if (!conv->block || !packed || !bias || plan_runs(step, conv, true) < 0)
+        return -ENOMEM;
+    for (int64_t i = 0; i < conv->block_count; i++) {
+        struct image_block *b = &conv->block[i];
+        const int64_t first = i * lanes,
+                      valid = channels - first < lanes ? channels - first : lanes;
+
+        fill_block(conv, b, first, valid, 1, bias);
+        b->x_at = first;
+        b->w = packed;
+        pick_depthwise(conv, b);
+        for (int64_t m = 0; m < valid * conv->fold; m++) {
+            bias[m] = bias[m % valid];
+            for (int64_t tap = 0; tap < taps; tap++)
+                packed[tap * lanes + m] = from[(first + m % valid) * taps + tap];
+        }
+        if (conv->fold > 1)
+            b->last = (int) lanes;
+        packed += lanes * taps;
+        bias += lanes;
+    }
+    return 0;
+}
+
+int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv)
+{
+    const int64_t weights = pith_shape_elements(&step->input[1].shape);
+    int rc;
+
+    plan_rows(step, conv);
+    rc = is_depthwise(conv) ? plan_depthwise(step, conv) : plan_dense(step, conv);
+    conv->rows_a_turn = 1;
+    if (weights > CACHED_FLOATS / 2 && conv->x_row > 0)
+        conv->rows_a_turn = CACHED_FLOATS / conv->x_row > 1 ? CACHED_FLOATS / conv->x_row : 1;
+    step->parts = pith_parts_of(conv->pictures * conv->rows);
+    return rc;
+}
+
+/* ---- run ---- */
+
+static void run_row(const struct image_conv *conv, const struct image_block *b,
+                    struct image_tile *t, int64_t cols)
+{
+    const int64_t tiles = (cols + b->pixels - 1) / b->pixels;
+
+    for (int64_t i = 0, done = 0; i < tiles; i++) {
+        const int64_t pixels = cols * (i + 1) / tiles - done;
+
+        b->tile[pixels - 1](t);
+        t->x += pixels * t->x_step;
+        t->y += pixels * t->y_step;
+        if (t->residual)
+            t->residual += pixels * t->residual_step;
+        done += pixels;
+    }
+    if (conv->rest) {
+        t->last = (int) (conv->rest * conv->groups);
+        b->tile[0](t);
+    }
+}
+
+static void run_block(const struct pith_step *step, const struct image_conv *conv,
+                      const struct image_block *b, struct image_tile *t, int64_t from, int64_t to)
+{
+    const struct pith_sliding *w = &conv->window;
+
+    t->w = b->w;
+    t->bias = b->bias;
+    for (int64_t i = from; i < to; i++) {
+        const int64_t n = i / conv->rows, row = i % conv->rows;
+
+        t->x = (const float *) step->input[0].data + n * conv->in.picture + row * conv->x_row -
+               w->pad[1] * conv->in.row - w->pad[2] * conv->in.pixel + b->x_at;
+        t->y = (float *) step->output[0].data + n * conv->out.picture + row * conv->y_row + b->y_at;
+        if (step->residual.set)
+            t->residual = (const float *) step->input[step->residual.input].data +
+                          n * conv->added.picture + row * conv->added_row + b->y_at;
+        t->last = b->last;
+        run_row(conv, b, t, row + 1 == conv->rows ? conv->last_cols : conv->cols);
+    }
+}
+
+void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, int64_t from,
+                          int64_t to)
+{
+    struct image_tile t = {.x_step = conv->x_step,
+                           .offset = conv->offset,
+                           .runs = conv->runs,
+                           .length = conv->length,
+                           .tap_step = conv->tap_step,
+                           .y_step = conv->y_step,
+                           .residual_step = conv->fold > 1 ? conv->y_step : conv->added.pixel,
+                           .activation = step->activation,
+                           .after = step->residual.after};
+
+    for (int64_t row = from; row < to; row += conv->rows_a_turn) {
+        const int64_t end = to - row < conv->rows_a_turn ? to : row + conv->rows_a_turn;
+
+        for (int64_t i = 0; i < conv->block_count; i++)
+            run_block(step, conv, &conv->block[i], &t, row, end);
+    }
+}
