@@ -22,12 +22,24 @@ bool pith_image_equal(const struct pith_image *a, const struct pith_image *b)
            a->left == b->left && a->right == b->right;
 }
 
+/* Whether all bytes of an element are the same, as those of 0.0f and of every 8-bit value are. */
+static bool one_byte(const void *element, size_t element_bytes)
+{
+    return memcmp(element, (const uint8_t *) element + 1, element_bytes - 1) == 0;
+}
+
 /* count pixels from `pixel` on */
 static void fill_pixels(const struct pith_image *image, int64_t channels, uint8_t *pixel,
                         int64_t count, size_t element_bytes, const void *zero)
 {
-    if (element_bytes == 1 && image->pixel == channels) {
-        memset(pixel, *(const uint8_t *) zero, (size_t) (count * channels));
+    const size_t bytes = (size_t) channels * element_bytes;
+
+    if (one_byte(zero, element_bytes)) {
+        const bool dense = image->pixel == channels;
+        const int64_t runs = dense ? count > 0 : count;
+
+        for (int64_t x = 0; x < runs; x++, pixel += (size_t) image->pixel * element_bytes)
+            memset(pixel, *(const uint8_t *) zero, dense ? (size_t) count * bytes : bytes);
         return;
     }
     for (int64_t x = 0; x < count; x++, pixel += (size_t) image->pixel * element_bytes)
