@@ -78,7 +78,7 @@ static int bench(const char *path)
         long before = own_memory_kib();
         uint64_t start = pith_monotonic_ns();
 
-        if (pith_onnx_open(&graph, path, LIMIT_BYTES, &err) < 0) {
+        if (pith_graph_open(&graph, path, LIMIT_BYTES, &err) < 0) {
             fprintf(stderr, "onnx_read: %s\n", pith_error_text(&err));
             return 1;
         }

@@ -142,7 +142,7 @@ static int take_graphs(struct folder *folder, json_t *json, bool pack, struct pi
             progress_show(label, (double) count / (double) json_object_size(graphs));
         rc = take_file(folder, graphs, name, where, pack, folder->graph_path[count], err);
         if (rc == 0)
-            rc = pith_onnx_open(&graph, folder->graph_path[count], GRAPH_MAX_BYTES, err);
+            rc = pith_graph_open(&graph, folder->graph_path[count], GRAPH_MAX_BYTES, err);
         pith_graph_free(graph);
         if (rc < 0)
             return rc;

@@ -3,7 +3,7 @@
 #include "cli/model.h"
 
 #include "libpith/base/json.h"
-#include "libpith/formats/onnx.h"
+#include "libpith/formats/open.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -66,19 +66,26 @@ static int make_manifest(struct model *model, struct pith_error *err)
 static int open_graph(struct model *model, size_t index, const char *path, struct pith_error *err)
 {
     struct stat status;
-    int rc = pith_onnx_open(&model->graphs[index], path, GRAPH_MAX_BYTES, err);
+    int rc = pith_graph_open(&model->graphs[index], path, GRAPH_MAX_BYTES, err);
 
     if (rc == 0 && stat(path, &status) == 0)
         model->file_bytes[index] = status.st_size;
     return rc;
 }
 
-static bool is_onnx(const char *path)
+/* A file of one graph; anything else is a model's folder. What is in it is told by its bytes. */
+static bool is_graph_file(const char *path)
 {
+    static const char *const endings[] = {".onnx", ".onnx.zst", ".tflite", ".tflite.zst"};
     size_t length = strlen(path);
 
-    return (length > 5 && strcmp(path + length - 5, ".onnx") == 0) ||
-           (length > 9 && strcmp(path + length - 9, ".onnx.zst") == 0);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t ending = strlen(endings[i]);
+
+        if (length > ending && strcmp(path + length - ending, endings[i]) == 0)
+            return true;
+    }
+    return false;
 }
 
 int model_open(struct model **out, const char *path, struct pith_error *err)
@@ -88,7 +95,7 @@ int model_open(struct model **out, const char *path, struct pith_error *err)
 
     if (!model)
         return pith_fail(err, -ENOMEM, "no memory for the model");
-    model->single = is_onnx(path);
+    model->single = is_graph_file(path);
     (void) snprintf(model->path, sizeof model->path, "%s", path);
     if (model->single) {
         rc = open_graph(model, 0, path, err);

@@ -135,7 +135,7 @@ int version_open_graphs_on_thread(const struct version *version, enum version_fo
     int rc = 0;
 
     for (; rc == 0 && graphs.count < version->manifest->graph_count; graphs.count++) {
-        rc = pith_onnx_open(&graphs.graph[graphs.count], paths[graphs.count], (size_t) max_bytes,
+        rc = pith_graph_open(&graphs.graph[graphs.count], paths[graphs.count], (size_t) max_bytes,
                             err);
         if (rc < 0)
             (void) pith_fail_in(err, rc, "graph \"%s\"",

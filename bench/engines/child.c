@@ -115,7 +115,7 @@ static int load(struct child *child, const char *model, const char *shapes_text,
     const struct pith_engine_options options = {
         .size_bytes = sizeof options, .threads = (uint32_t) threads, .input_shapes = child->shapes};
     const uint64_t start_ns = pith_monotonic_ns();
-    int rc = pith_onnx_open(&child->graph, model, MODEL_MAX_BYTES, err);
+    int rc = pith_graph_open(&child->graph, model, MODEL_MAX_BYTES, err);
 
     if (rc == 0)
         rc = shape_inputs(child, shapes_text, err);

@@ -281,7 +281,7 @@ static int load_form(struct job *job, struct job_form *form, struct pith_error *
     int rc;
 
     job_path(job, path, "%s", json_string_value(json_object_get(form->record, "file")));
-    rc = pith_onnx_open(&form->graph, path, (size_t) job->settings.graph_max_bytes, err);
+    rc = pith_graph_open(&form->graph, path, (size_t) job->settings.graph_max_bytes, err);
     if (rc == 0)
         rc = pith_file_read(path, (size_t) job->settings.graph_max_bytes, &file, err);
     if (rc == 0)

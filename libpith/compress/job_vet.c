@@ -68,7 +68,7 @@ static int read_original(struct job *job, struct job_graph *graph, struct pith_e
 
     if (!find_original(job, graph))
         return pith_fail(err, -ENOENT, "original/%s.onnx is missing", graph->name);
-    rc = pith_onnx_open(&graph->original, graph->file, (size_t) job->settings.graph_max_bytes, err);
+    rc = pith_graph_open(&graph->original, graph->file, (size_t) job->settings.graph_max_bytes, err);
     if (rc == 0)
         rc = job_pick_engine(job, graph->original, &graph->engine, err);
     if (rc < 0)

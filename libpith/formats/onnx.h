@@ -9,14 +9,12 @@
 #define PITH_FORMATS_ONNX_H
 
 #include "libpith/base/buffer.h"
+#include "libpith/formats/open.h"
 #include <pith/graph.h>
 
-/* Maps path (.onnx, or .onnx.zst which is unpacked into memory up to limit_bytes) and reads it. The graph is validated
- * and its shapes are inferred as far as they are known. -EBADMSG for a broken file, -ENOTSUP for an operator, opset or
- * type that is unknown: named, with its node. */
-int pith_onnx_open(struct pith_graph **out, const char *path, size_t limit_bytes, struct pith_error *err) PITH_CHECKED;
-/* The same from memory, which is copied. */
-int pith_onnx_parse(struct pith_graph **out, const void *data, size_t bytes, struct pith_error *err) PITH_CHECKED;
+/* The names of before the one door; both read every format. */
+#define pith_onnx_open  pith_graph_open
+#define pith_onnx_parse pith_graph_parse
 /* Appends the file's bytes to *out. The same graph gives the same bytes. Opset as in the graph, raised to 13 for
  * quantization per axis and to 21 for int4, int16 or blocks. */
 int pith_onnx_write(const struct pith_graph *graph, struct pith_buffer *out, struct pith_error *err) PITH_CHECKED;

@@ -19,6 +19,9 @@ struct onnx_scope { /* the graph that is being read, and those around it */
     int depth;
 };
 
+/* A whole model: data is the backing's. The graph is validated, and its shapes are inferred. */
+int onnx_read_model(struct pith_graph **out, struct pith_backing *backing, const uint8_t *data, size_t bytes,
+                    struct pith_error *err);
 /* Makes scope->graph from a GraphProto. On failure it is NULL or half made, and to be freed all the same. */
 int onnx_read_graph(struct onnx_scope *scope, struct proto message, struct pith_error *err);
 /* One AttributeProto into the node. what: the node, for messages; those from inside a sub-graph name a node there. */

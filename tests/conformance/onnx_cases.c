@@ -184,7 +184,7 @@ enum case_outcome case_run(const struct pith_engine_ops *engine, const char *fol
     char path[4096];
 
     (void) snprintf(path, sizeof path, "%s/model.onnx", folder);
-    if (pith_onnx_open(&graph, path, CASE_MODEL_LIMIT_BYTES, &err) < 0) {
+    if (pith_graph_open(&graph, path, CASE_MODEL_LIMIT_BYTES, &err) < 0) {
         (void) snprintf(why, why_bytes, "reader: %s", pith_error_text(&err));
         return CASE_UNSUPPORTED;
     }
@@ -232,7 +232,7 @@ enum case_outcome case_run_light(const struct pith_engine_ops *engine, const cha
     struct case_tensors inputs = {0}, wanted = {0};
     struct pith_graph *graph = NULL;
     struct pith_error err = {0};
-    int rc = pith_onnx_open(&graph, model, CASE_MODEL_LIMIT_BYTES, &err);
+    int rc = pith_graph_open(&graph, model, CASE_MODEL_LIMIT_BYTES, &err);
 
     if (rc == 0)
         rc = counted_input(graph, &inputs, &err);

@@ -44,7 +44,7 @@ static int open_model(const char *file, const struct pith_shape *shapes, struct 
     int rc;
 
     (void) snprintf(path, sizeof path, "%s/models/%s", data, file);
-    rc = pith_onnx_open(graph, path, MODEL_LIMIT_BYTES, err);
+    rc = pith_graph_open(graph, path, MODEL_LIMIT_BYTES, err);
     return rc < 0 ? rc : engine->compile(NULL, *graph, &options, session, err);
 }
 

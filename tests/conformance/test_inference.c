@@ -103,7 +103,7 @@ static void infer_case(const char *folder, const char *name, struct tally *tally
     int rc;
 
     (void) snprintf(path, sizeof path, "%s/model.onnx", folder);
-    rc = pith_onnx_open(&graph, path, MODEL_LIMIT_BYTES, &err);
+    rc = pith_graph_open(&graph, path, MODEL_LIMIT_BYTES, &err);
     if (rc < 0 || case_read_set(folder, 0, "input", &inputs, &err) < 0 ||
         case_read_set(folder, 0, "output", &wanted, &err) < 0 ||
         inputs.count != pith_graph_input_count(graph)) {

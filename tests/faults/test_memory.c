@@ -80,7 +80,7 @@ static int model_setup(void **state)
 
     assert_non_null(model);
     build_model(&model->file);
-    assert_ok(pith_onnx_parse(&model->graph, model->file.data, model->file.bytes, &err), &err);
+    assert_ok(pith_graph_parse(&model->graph, model->file.data, model->file.bytes, &err), &err);
     assert_ok(pith_onnx_write(model->graph, &model->written, &err), &err);
     *state = model;
     return 0;
@@ -101,7 +101,7 @@ static int parse(void *user, struct pith_error *err)
 {
     const struct model *model = user;
     struct pith_graph *graph;
-    int rc = pith_onnx_parse(&graph, model->file.data, model->file.bytes, err);
+    int rc = pith_graph_parse(&graph, model->file.data, model->file.bytes, err);
 
     if (rc == 0) {
         assert_string_equal(pith_graph_name(graph), "net");

@@ -24,14 +24,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct pith_buffer file = {0};
     struct pith_error err = {0};
 
-    if (pith_onnx_parse(&graph, data, bytes, &err) < 0) {
+    if (pith_graph_parse(&graph, data, bytes, &err) < 0) {
         if (!err.text[0])
             complain("refused without a word", &err);
         return 0;
     }
     pith_graph_measure(graph, &size);
     if (pith_onnx_write(graph, &file, &err) == 0 &&
-        pith_onnx_parse(&again, file.data, file.bytes, &err) < 0)
+        pith_graph_parse(&again, file.data, file.bytes, &err) < 0)
         complain("what was written is refused", &err);
     pith_graph_free(again);
     pith_graph_free(graph);

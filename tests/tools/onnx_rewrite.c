@@ -244,7 +244,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: onnx_rewrite [--raise | --qdq] IN OUT\n");
         return 2;
     }
-    if (pith_onnx_open(&graph, argv[argc - 2], LIMIT_BYTES, &err) < 0) {
+    if (pith_graph_open(&graph, argv[argc - 2], LIMIT_BYTES, &err) < 0) {
         fprintf(stderr, "onnx_rewrite: %s\n", pith_error_text(&err));
         return 1;
     }

@@ -188,7 +188,7 @@ static void job_compresses_and_tells_both_sides(void **unused)
         "validation");
     struct pith_graph *graph;
 
-    assert_ok(pith_onnx_open(&graph, in_folder(folder, "variant/net.onnx.zst"), 1 << 24, &err),
+    assert_ok(pith_graph_open(&graph, in_folder(folder, "variant/net.onnx.zst"), 1 << 24, &err),
               &err);
     assert_non_null(pith_graph_metadata(graph, "pith.recipe"));
     assert_non_null(pith_graph_metadata(graph, "pith.parent_sha256"));

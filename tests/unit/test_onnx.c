@@ -23,7 +23,7 @@ static void real_models_are_read(void **state)
         struct pith_graph *graph = NULL;
         struct pith_graph_size size;
 
-        assert_ok(pith_onnx_open(&graph, found.gl_pathv[i], LIMIT_BYTES, &err), &err);
+        assert_ok(pith_graph_open(&graph, found.gl_pathv[i], LIMIT_BYTES, &err), &err);
         pith_graph_measure(graph, &size);
         assert_true(size.parameters > 50000);
         assert_true(pith_graph_input_count(graph) <= 3);
@@ -46,7 +46,7 @@ static void real_models_are_written_and_read_again(void **state)
     skip_without_data();
     assert_non_null(mkdtemp(folder));
     (void) snprintf(path, sizeof path, "%s/models/silero_vad/silero_vad.onnx", testing_data());
-    assert_ok(pith_onnx_open(&graph, path, LIMIT_BYTES, &err), &err);
+    assert_ok(pith_graph_open(&graph, path, LIMIT_BYTES, &err), &err);
     pith_graph_measure(graph, &size);
     for (size_t i = 0; i < 2; i++) {
         struct pith_graph *back = NULL;
@@ -56,8 +56,8 @@ static void real_models_are_written_and_read_again(void **state)
         (void) snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         assert_ok(pith_onnx_save(graph, path, &bytes, &err), &err);
         assert_true(bytes > 100000);
-        assert_int_equal(i ? pith_onnx_open(&back, path, 1000, &err) : -EFBIG, -EFBIG);
-        assert_ok(pith_onnx_open(&back, path, LIMIT_BYTES, &err), &err);
+        assert_int_equal(i ? pith_graph_open(&back, path, 1000, &err) : -EFBIG, -EFBIG);
+        assert_ok(pith_graph_open(&back, path, LIMIT_BYTES, &err), &err);
         pith_graph_measure(back, &again);
         assert_int_equal(again.nodes, size.nodes);
         assert_int_equal(again.parameters, size.parameters);
@@ -202,7 +202,7 @@ static void constants_among_the_inputs_are_constants(void **state)
     put_node(&file, "Add", "add", "x,w", "y");
     put_raw(&file, "w", PITH_FLOAT32, dims, 1, ones, sizeof ones);
     end_model(&file, begun, 13);
-    assert_ok(pith_onnx_parse(&graph, file.data, file.bytes, &err), &err);
+    assert_ok(pith_graph_parse(&graph, file.data, file.bytes, &err), &err);
     assert_int_equal(pith_graph_input_count(graph), 1);
     assert_string_equal(pith_value_name(graph, pith_graph_input(graph, 0)), "x");
     assert_non_null(pith_value_constant(graph, pith_graph_find_value(graph, "w")));

@@ -22,7 +22,7 @@ static int parse(const struct pith_buffer *file, size_t bytes, struct pith_graph
 
     if (bytes)
         memcpy(exact, file->data, bytes);
-    rc = pith_onnx_parse(out, exact, bytes, err);
+    rc = pith_graph_parse(out, exact, bytes, err);
     free(exact);
     return rc;
 }
@@ -142,7 +142,7 @@ static void cut_from_the_end(const char *path)
         int rc;
 
         assert_int_equal(truncate(path, cut), 0);
-        rc = pith_onnx_open(&graph, path, LIMIT_BYTES, &err);
+        rc = pith_graph_open(&graph, path, LIMIT_BYTES, &err);
         if (rc == 0) {
             whole++;
             pith_graph_free(graph);

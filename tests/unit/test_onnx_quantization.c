@@ -51,7 +51,7 @@ static struct pith_graph *read_file(struct pith_buffer *file)
     struct pith_graph *graph = NULL;
     struct pith_error err = {0};
 
-    assert_ok(pith_onnx_parse(&graph, file->data, file->bytes, &err), &err);
+    assert_ok(pith_graph_parse(&graph, file->data, file->bytes, &err), &err);
     return graph;
 }
 

@@ -344,7 +344,7 @@ static void quantize_writes_every_form_to_files_that_say_the_same(void **unused)
         assert_string_equal(form_of(applied.report, "conv2"), cases[i].form);
         assert_true(error_of(&applied) > 0 && error_of(&applied) < cases[i].most_error);
         assert_ok(pith_onnx_write(applied.graph, &file, &err), &err);
-        assert_ok(pith_onnx_parse(&back, file.data, file.bytes, &err), &err);
+        assert_ok(pith_graph_parse(&back, file.data, file.bytes, &err), &err);
         assert_same_weights(applied.graph, back, "conv2");
         const struct pith_quantization *x = grid_of(back, "x");
 
@@ -484,7 +484,7 @@ static void quantize_keeps_a_real_embedding_near(void **unused)
     skip_without_data();
     (void) snprintf(path, sizeof path, "%s/models/openwakeword/embedding_model.onnx",
                     testing_data());
-    assert_ok(pith_onnx_open(&graph, path, 1 << 24, &err), &err);
+    assert_ok(pith_graph_open(&graph, path, 1 << 24, &err), &err);
     (void) snprintf(path, sizeof path, "%s/models/openwakeword/golden/embedding_in.npy",
                     testing_data());
     assert_ok(pith_npy_read(&all, path, &err), &err);

@@ -44,7 +44,7 @@ static int setup(void **state)
     for (size_t i = 0; i < 5; i++) {
         (void) snprintf(file, sizeof file, "%s.onnx", names[i]);
         path_of(path, sizeof path, file);
-        assert_ok(pith_onnx_open(&f->graphs[i], path, 1 << 28, &err), &err);
+        assert_ok(pith_graph_open(&f->graphs[i], path, 1 << 28, &err), &err);
         (void) snprintf(f->manifest.graphs[i].name, PITH_NAME_BYTES, "%s", names[i]);
     }
     f->manifest.graph_count = 5;
