@@ -12,26 +12,19 @@
 #define NAME_MOST_BYTES   256
 #define NUMBER_MOST_BYTES 64
 
-struct cursor {
-    const char *at;
-    const char *end;
-    size_t line; /* from 1 */
-};
-
-struct field {
-    const char *at; /* between the quotes, where it has some; doubled quotes are still doubled */
-    size_t bytes;
-    bool last; /* of its row */
-};
-
-/* 1: a field. -EBADMSG. The caller has checked that the text isn't at its end. */
-static int next_field(struct cursor *text, struct field *out, struct pith_error *err)
+int pith_csv_next_field(struct pith_csv_cursor *text, struct pith_csv_field *out,
+                        struct pith_error *err)
 {
     const char *at = text->at;
-    bool quoted = *at == '"';
+    bool quoted = at < text->end && *at == '"';
     size_t line = text->line;
 
+    if (at == text->end) { /* "1,2," has a third field, which is empty */
+        *out = (struct pith_csv_field){.at = at, .last = true};
+        return 0;
+    }
     out->at = quoted ? ++at : at;
+    out->quoted = quoted;
     if (quoted) {
         for (; at < text->end && !(at[0] == '"' && (at + 1 == text->end || at[1] != '"')); at++) {
             if (*at == '\n')
@@ -56,18 +49,42 @@ static int next_field(struct cursor *text, struct field *out, struct pith_error 
         at++;
     if (out->last)
         text->line++;
-    /* "1,2," has a third field, which is empty: the text then ends behind the comma. */
     text->at = at;
-    return 1;
+    return 0;
 }
 
-static bool at_blank_line(const struct cursor *text)
+struct pith_csv_cursor pith_csv_begin(const char *text, size_t bytes)
+{
+    struct pith_csv_cursor start = {text, text + bytes, 1};
+
+    if (bytes >= 3 &&
+        !memcmp(text, "\xef\xbb\xbf", 3)) /* a byte order mark, as spreadsheets write it */
+        start.at += 3;
+    return start;
+}
+
+char *pith_csv_text(const struct pith_csv_field *field)
+{
+    char *text = malloc(field->bytes + 1);
+    size_t used = 0;
+
+    for (size_t i = 0; text && i < field->bytes; i++) {
+        text[used++] = field->at[i];
+        if (field->quoted && field->at[i] == '"')
+            i++; /* the second of two */
+    }
+    if (text)
+        text[used] = 0;
+    return text;
+}
+
+static bool at_blank_line(const struct pith_csv_cursor *text)
 {
     return *text->at == '\n' ||
            (*text->at == '\r' && text->at + 1 < text->end && text->at[1] == '\n');
 }
 
-static void skip_blank_lines(struct cursor *text)
+void pith_csv_skip_blank_lines(struct pith_csv_cursor *text)
 {
     while (text->at < text->end && at_blank_line(text)) {
         text->at += *text->at == '\r' ? 2 : 1;
@@ -76,7 +93,7 @@ static void skip_blank_lines(struct cursor *text)
 }
 
 /* Spaces around it are fine. */
-static bool parse_number(const struct field *field, locale_t plain, float *out)
+bool pith_csv_number(const struct pith_csv_field *field, locale_t plain, float *out)
 {
     char text[NUMBER_MOST_BYTES];
     char *end;
@@ -100,32 +117,26 @@ struct reading {
 };
 
 /* Goes through one row. row: NULL while rows are counted, else where its numbers go. */
-static int read_row(struct reading *reading, struct cursor *text, bool first, float *row,
+static int read_row(struct reading *reading, struct pith_csv_cursor *text, bool first, float *row,
                     struct pith_error *err)
 {
     size_t line = text->line;
-    struct field field = {0};
+    struct pith_csv_field field = {0};
     size_t count = 0;
     float number;
 
     while (!field.last) {
-        int rc;
+        int rc = pith_csv_next_field(text, &field, err);
 
-        if (text->at == text->end) { /* behind a comma that ends the file */
-            field = (struct field){.at = text->at, .last = true};
-            rc = 1;
-        } else {
-            rc = next_field(text, &field, err);
-        }
         if (rc < 0)
             return rc;
         if (count == reading->fields)
             return pith_fail(err, -EBADMSG, "line %zu has more than the %zu fields of its header",
                              line, reading->fields);
         if (first) {
-            reading->kept[count] = parse_number(&field, reading->plain, &number);
+            reading->kept[count] = pith_csv_number(&field, reading->plain, &number);
         } else if (row && reading->kept[count]) {
-            if (!parse_number(&field, reading->plain, row) || !isfinite(*row))
+            if (!pith_csv_number(&field, reading->plain, row) || !isfinite(*row))
                 return pith_fail(err, -EBADMSG, "line %zu, column %zu: \"%.*s\" is no number", line,
                                  count + 1, field.bytes < 40 ? (int) field.bytes : 40, field.at);
             row++;
@@ -138,11 +149,12 @@ static int read_row(struct reading *reading, struct cursor *text, bool first, fl
     return 0;
 }
 
-static int count_header(struct reading *reading, struct cursor *text, struct pith_error *err)
+static int count_header(struct reading *reading, struct pith_csv_cursor *text,
+                        struct pith_error *err)
 {
-    struct field field = {0};
+    struct pith_csv_field field = {0};
 
-    skip_blank_lines(text);
+    pith_csv_skip_blank_lines(text);
     while (!field.last) {
         int rc;
 
@@ -150,7 +162,7 @@ static int count_header(struct reading *reading, struct cursor *text, struct pit
             return pith_fail(err, -EBADMSG, "it has no rows under a header");
         if (reading->fields == PITH_CSV_MAX_COLUMNS)
             return pith_fail(err, -EBADMSG, "it has more than %d columns", PITH_CSV_MAX_COLUMNS);
-        rc = next_field(text, &field, err);
+        rc = pith_csv_next_field(text, &field, err);
         if (rc < 0)
             return rc;
         reading->fields++;
@@ -158,9 +170,9 @@ static int count_header(struct reading *reading, struct cursor *text, struct pit
     return 0;
 }
 
-static int count_rows(struct reading *reading, struct cursor text, struct pith_error *err)
+static int count_rows(struct reading *reading, struct pith_csv_cursor text, struct pith_error *err)
 {
-    for (skip_blank_lines(&text); text.at < text.end; skip_blank_lines(&text)) {
+    for (pith_csv_skip_blank_lines(&text); text.at < text.end; pith_csv_skip_blank_lines(&text)) {
         int rc = read_row(reading, &text, reading->rows == 0, NULL, err);
 
         if (rc < 0)
@@ -171,17 +183,17 @@ static int count_rows(struct reading *reading, struct cursor text, struct pith_e
 }
 
 /* Names of the columns that are kept; the quotes that were doubled stay so. */
-static int read_names(struct reading *reading, struct cursor text, struct pith_error *err)
+static int read_names(struct reading *reading, struct pith_csv_cursor text, struct pith_error *err)
 {
     struct pith_csv *csv = &reading->csv;
 
     csv->names = calloc(reading->fields, sizeof *csv->names);
     if (!csv->names)
         return pith_fail(err, -ENOMEM, "no memory for %zu columns", reading->fields);
-    skip_blank_lines(&text);
+    pith_csv_skip_blank_lines(&text);
     for (size_t i = 0; i < reading->fields; i++) {
-        struct field field;
-        int rc = next_field(&text, &field, err);
+        struct pith_csv_field field;
+        int rc = pith_csv_next_field(&text, &field, err);
 
         if (rc < 0)
             return rc;
@@ -196,7 +208,7 @@ static int read_names(struct reading *reading, struct cursor text, struct pith_e
     return 0;
 }
 
-static int fill(struct reading *reading, struct cursor text, struct pith_error *err)
+static int fill(struct reading *reading, struct pith_csv_cursor text, struct pith_error *err)
 {
     const int64_t dims[] = {(int64_t) reading->rows, (int64_t) reading->csv.column_count};
     struct pith_shape shape = pith_shape_of(2, dims);
@@ -206,7 +218,8 @@ static int fill(struct reading *reading, struct cursor text, struct pith_error *
     if (rc < 0)
         return rc;
     row = reading->csv.numbers.data;
-    for (skip_blank_lines(&text); text.at < text.end && rc == 0; skip_blank_lines(&text)) {
+    for (pith_csv_skip_blank_lines(&text); text.at < text.end && rc == 0;
+         pith_csv_skip_blank_lines(&text)) {
         rc = read_row(reading, &text, false, row, err);
         row += reading->csv.column_count;
     }
@@ -216,15 +229,12 @@ static int fill(struct reading *reading, struct cursor text, struct pith_error *
 int pith_csv_parse(struct pith_csv *out, const char *text, size_t bytes, struct pith_error *err)
 {
     struct reading *reading = calloc(1, sizeof *reading);
-    struct cursor start = {text, text + bytes, 1};
-    struct cursor body;
+    struct pith_csv_cursor start = pith_csv_begin(text, bytes);
+    struct pith_csv_cursor body;
     int rc;
 
     if (!reading)
         return pith_fail(err, -ENOMEM, "no memory to read a table");
-    if (bytes >= 3 &&
-        !memcmp(text, "\xef\xbb\xbf", 3)) /* a byte order mark, as spreadsheets write it */
-        start.at += 3;
     body = start;
     reading->plain = newlocale(LC_ALL_MASK, "C", (locale_t) 0);
     rc = reading->plain ? count_header(reading, &body, err)

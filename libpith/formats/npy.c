@@ -10,8 +10,8 @@
 
 #define MAGIC             "\x93NUMPY"
 #define MAGIC_BYTES       6
-#define ALIGNMENT         64   /* where the values begin, as NumPy writes it */
-#define HEADER_MOST_BYTES 4096 /* a rank of 8 takes under 200 */
+#define ALIGNMENT         64 /* where the values begin, as NumPy writes it */
+#define HEADER_MOST_BYTES (PITH_NPY_HEADER_BYTES - 12)
 #define LARGEST_UNPACKED  ((size_t) 4 << 30)
 
 static const struct {
@@ -170,15 +170,15 @@ static int check_values(const struct pith_tensor *tensor, struct pith_error *err
     return 0;
 }
 
-int pith_npy_view(struct pith_tensor *out, const void *data, size_t bytes, struct pith_error *err)
+int pith_npy_header(const void *data, size_t bytes, int32_t *out_dtype,
+                    struct pith_shape *out_shape, size_t *out_start, struct pith_error *err)
 {
     const uint8_t *at = data;
-    struct pith_tensor tensor = {0};
-    char text[PITH_SHAPE_TEXT_BYTES];
+    struct pith_shape shape = {0};
     size_t length_bytes;
     size_t header;
     size_t start;
-    int64_t wanted;
+    int32_t dtype = PITH_DTYPE_NONE;
     int rc;
 
     if (bytes < MAGIC_BYTES + 4 || memcmp(at, MAGIC, MAGIC_BYTES) != 0)
@@ -196,17 +196,33 @@ int pith_npy_view(struct pith_tensor *out, const void *data, size_t bytes, struc
     if (header > HEADER_MOST_BYTES || header > bytes - start)
         return pith_fail(err, -EBADMSG, "it is cut off in its header, or that is too long");
     rc = read_dictionary(
-        (struct text){(const char *) at + start, (const char *) at + start + header}, &tensor.dtype,
-        &tensor.shape, err);
+        (struct text){(const char *) at + start, (const char *) at + start + header}, &dtype,
+        &shape, err);
+    if (rc < 0)
+        return rc;
+    *out_dtype = dtype;
+    *out_shape = shape;
+    *out_start = start + header;
+    return 0;
+}
+
+int pith_npy_view(struct pith_tensor *out, const void *data, size_t bytes, struct pith_error *err)
+{
+    struct pith_tensor tensor = {0};
+    char text[PITH_SHAPE_TEXT_BYTES];
+    size_t start;
+    int64_t wanted;
+    int rc = pith_npy_header(data, bytes, &tensor.dtype, &tensor.shape, &start, err);
+
     if (rc < 0)
         return rc;
     wanted = pith_tensor_bytes(tensor.dtype, &tensor.shape);
-    if (wanted < 0 || (uint64_t) wanted != bytes - start - header)
+    if (wanted < 0 || (uint64_t) wanted != bytes - start)
         return pith_fail(err, -EBADMSG,
                          "it holds %zu bytes of values, but %s of shape %s takes %lld",
-                         bytes - start - header, pith_dtype_name(tensor.dtype),
+                         bytes - start, pith_dtype_name(tensor.dtype),
                          pith_shape_text(&tensor.shape, text, sizeof text), (long long) wanted);
-    tensor.data = (void *) (uintptr_t) (at + start + header);
+    tensor.data = (void *) (uintptr_t) ((const uint8_t *) data + start);
     tensor.bytes = (size_t) wanted;
     rc = check_values(&tensor, err);
     if (rc == 0)

@@ -109,22 +109,28 @@ static int copy_samples(struct pith_tensor *out, const struct wav *wav, struct p
     return 0;
 }
 
+int pith_wav_decode(struct pith_tensor *out, double *rate_hz, const void *data, size_t bytes,
+                    struct pith_error *err)
+{
+    struct wav wav = {0};
+    int rc = read_chunks(&wav, data, bytes, err);
+
+    if (rc == 0)
+        rc = copy_samples(out, &wav, err);
+    if (rc == 0 && rate_hz)
+        *rate_hz = wav.rate_hz;
+    return rc;
+}
+
 int pith_wav_read(struct pith_tensor *out, double *rate_hz, const char *path,
                   struct pith_error *err)
 {
     struct pith_mapping mapping;
-    struct wav wav = {0};
     int rc = pith_mapping_open(&mapping, path, err);
 
     if (rc < 0)
         return rc;
-    rc = read_chunks(&wav, mapping.data, mapping.bytes, err);
-    if (rc == 0)
-        rc = copy_samples(out, &wav, err);
+    rc = pith_wav_decode(out, rate_hz, mapping.data, mapping.bytes, err);
     pith_mapping_close(&mapping);
-    if (rc < 0)
-        return pith_fail_in(err, rc, "%s", path);
-    if (rate_hz)
-        *rate_hz = wav.rate_hz;
-    return 0;
+    return rc < 0 ? pith_fail_in(err, rc, "%s", path) : 0;
 }
