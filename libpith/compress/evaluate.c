@@ -3,7 +3,6 @@
 #include "libpith/compress/evaluate.h"
 
 #include "libpith/compress/statistics.h"
-#include "libpith/formats/npy.h"
 
 #include <errno.h>
 #include <math.h>
@@ -12,92 +11,6 @@
 
 #define TRACE_MAX     (4 << 20) /* scores, 16 MiB: what comes later is not compared */
 #define LATENCIES_MAX (1 << 17)
-
-/* ---- data ---- */
-
-static bool is_integer(int32_t dtype)
-{
-    return dtype == PITH_INT8 || dtype == PITH_UINT8 || dtype == PITH_INT16 ||
-           dtype == PITH_UINT16 || dtype == PITH_INT32 || dtype == PITH_UINT32 ||
-           dtype == PITH_INT64 || dtype == PITH_BOOL;
-}
-
-int pith_dataset_open(struct pith_dataset *out, const char *x_path, const char *y_path,
-                      struct pith_error *err)
-{
-    struct pith_dataset made = {0};
-    int rc = pith_npy_read(&made.x, x_path, err);
-
-    if (rc == 0 && (made.x.shape.rank < 1 || made.x.shape.dim[0] < 1))
-        rc = pith_fail(err, -EBADMSG, "%s: holds no samples; its first dimension must count them",
-                       x_path);
-    if (rc == 0 && y_path)
-        rc = pith_npy_read(&made.y, y_path, err);
-    if (rc == 0 && y_path &&
-        (made.y.shape.rank != 1 || made.y.shape.dim[0] != made.x.shape.dim[0] ||
-         !is_integer(made.y.dtype)))
-        rc = pith_fail(err, -EBADMSG, "%s: labels must be %lld integers, one a sample", y_path,
-                       (long long) made.x.shape.dim[0]);
-    if (rc < 0) {
-        pith_dataset_close(&made);
-        return rc;
-    }
-    made.count = (uint64_t) made.x.shape.dim[0];
-    made.labelled = y_path != NULL;
-    *out = made;
-    return 0;
-}
-
-void pith_dataset_close(struct pith_dataset *dataset)
-{
-    pith_tensor_free(&dataset->x);
-    pith_tensor_free(&dataset->y);
-    *dataset = (struct pith_dataset){0};
-}
-
-/* Dimensions between the sample's and the row's: 0 or 1. */
-static bool row_fits(const struct pith_shape *x, const struct pith_shape *row, uint32_t between)
-{
-    if (x->rank != 1 + between + row->rank)
-        return false;
-    for (uint32_t i = 0; i < row->rank; i++)
-        if (x->dim[1 + between + i] != row->dim[i])
-            return false;
-    return true;
-}
-
-int pith_dataset_check(const struct pith_dataset *dataset, const struct pith_manifest *manifest,
-                       struct pith_error *err)
-{
-    char x[PITH_SHAPE_TEXT_BYTES], row[PITH_SHAPE_TEXT_BYTES];
-
-    if (row_fits(&dataset->x.shape, &manifest->input_row, 0) ||
-        row_fits(&dataset->x.shape, &manifest->input_row, 1))
-        return 0;
-    return pith_fail(err, -EBADMSG,
-                     "data of shape %s doesn't hold samples of rows %s, which the model takes: "
-                     "it must be [samples, rows, ...row] or [samples, ...row]",
-                     pith_shape_text(&dataset->x.shape, x, sizeof x),
-                     pith_shape_text(&manifest->input_row, row, sizeof row));
-}
-
-void pith_dataset_rows(const struct pith_dataset *dataset, const struct pith_manifest *manifest,
-                       uint64_t index, struct pith_tensor *out)
-{
-    const struct pith_tensor *x = &dataset->x;
-    uint32_t between = row_fits(&x->shape, &manifest->input_row, 1) ? 1 : 0;
-    size_t bytes = x->bytes / (size_t) x->shape.dim[0];
-    int64_t dims[PITH_MAX_RANK] = {1};
-
-    for (uint32_t i = 1; i < x->shape.rank; i++)
-        dims[i - between] = x->shape.dim[i];
-    *out = (struct pith_tensor){
-        .dtype = x->dtype,
-        .shape = pith_shape_of(x->shape.rank - between, dims),
-        .data = (uint8_t *) x->data + index * bytes,
-        .bytes = bytes,
-    };
-}
 
 /* ---- running ---- */
 
@@ -132,7 +45,10 @@ struct listening { /* to the results of one sample */
     struct pith_outcomes *outcomes;
     bool decides;
     uint64_t fired;
-    uint64_t best; /* 1 + the label of the greatest score of the last result */
+    uint64_t best;              /* 1 + the label of the greatest score of the last result */
+    struct pith_metric *metric; /* NULL: none */
+    const struct pith_sample *sample;
+    struct pith_error *err;
 };
 
 static int keep_scores(struct pith_outcomes *outcomes, const float *scores, size_t count,
@@ -148,6 +64,26 @@ static int keep_scores(struct pith_outcomes *outcomes, const float *scores, size
         memcpy(&outcomes->trace[outcomes->trace_count++], (const char *) scores + i * stride,
                sizeof(float));
     return rc;
+}
+
+/* A metric sees the last graph's outputs, or the heads' scores as one. */
+static int show_metric(const struct listening *listening, const struct pith_result *result)
+{
+    float scores[PITH_MANIFEST_MAX_GRAPHS];
+    size_t count = result->score_count < PITH_MANIFEST_MAX_GRAPHS ? result->score_count
+                                                                  : PITH_MANIFEST_MAX_GRAPHS;
+    struct pith_shape shape = pith_shape_of(1, (int64_t[]){(int64_t) count});
+    struct pith_tensor heads = {
+        .dtype = PITH_FLOAT32, .shape = shape, .data = scores, .bytes = count * sizeof *scores};
+
+    if (!listening->metric)
+        return 0;
+    if (result->output)
+        return pith_metric_see(listening->metric, listening->sample, result->output,
+                               result->output_count, listening->err);
+    for (size_t i = 0; i < count; i++)
+        scores[i] = result->scores[i].score;
+    return pith_metric_see(listening->metric, listening->sample, &heads, 1, listening->err);
 }
 
 static int listen(void *user, const struct pith_result *result)
@@ -169,6 +105,8 @@ static int listen(void *user, const struct pith_result *result)
     else if (result->score_count > 0)
         rc = keep_scores(outcomes, &result->scores[0].score, result->score_count,
                          sizeof *result->scores);
+    if (rc == 0)
+        rc = show_metric(listening, result);
     if (rc == 0 && outcomes->latency_count < LATENCIES_MAX)
         rc = make_room((void **) &outcomes->latencies_ns, sizeof *outcomes->latencies_ns,
                        outcomes->latency_count, 1, &outcomes->latency_capacity);
@@ -208,26 +146,34 @@ static int append(struct pith_outcomes *outcomes, uint64_t decision, bool labell
 }
 
 int pith_evaluate_sample(struct pith_chain *chain, const struct pith_manifest *manifest,
-                         const struct pith_dataset *dataset, uint64_t index,
-                         struct pith_outcomes *outcomes, struct pith_error *err)
+                         struct pith_dataset *dataset, uint64_t index,
+                         struct pith_outcomes *outcomes, struct pith_metric *metric,
+                         struct pith_error *err)
 {
-    struct listening listening = {.outcomes = outcomes};
+    struct listening listening = {.outcomes = outcomes, .metric = metric, .err = err};
     struct pith_tensor rows;
     int rc;
 
     listening.decides = manifest->stage_count > 0 &&
                         manifest->stages[manifest->stage_count - 1].kind == PITH_STAGE_DECIDE;
-    pith_dataset_rows(dataset, manifest, index, &rows);
-    pith_chain_reset(chain);
-    rc = pith_chain_feed(chain, &rows, listen, &listening, err);
+    rc = pith_dataset_read(dataset, index, &listening.sample, err);
+    if (rc == 0)
+        rc = pith_sample_rows(listening.sample, manifest, &rows, err);
+    if (rc == 0 && metric && pith_metric_begin(metric) < 0)
+        rc = pith_fail(err, -ENOMEM, "no memory for a metric");
+    if (rc == 0) {
+        pith_chain_reset(chain);
+        rc = pith_chain_feed(chain, &rows, listen, &listening, err);
+    }
     if (rc < 0)
         return pith_fail_in(err, rc, "sample %llu", (unsigned long long) index);
+    bool labelled = dataset->labels == PITH_LABEL_CLASS;
     uint64_t decision = listening.decides ? listening.fired : listening.best;
-    bool right = dataset->labelled &&
-                 decision == expected_decision(pith_tensor_get_int(&dataset->y, (int64_t) index),
-                                               pith_chain_score_count(chain), listening.decides);
+    bool right =
+        labelled && decision == expected_decision(listening.sample->class_index,
+                                                  pith_chain_score_count(chain), listening.decides);
 
-    return append(outcomes, decision, dataset->labelled, right);
+    return append(outcomes, decision, labelled, right);
 }
 
 /* ---- comparing ---- */

@@ -3,24 +3,9 @@
 #ifndef PITH_COMPRESS_EVALUATE_H
 #define PITH_COMPRESS_EVALUATE_H
 
+#include "libpith/compress/dataset.h"
+#include "libpith/compress/metric.h"
 #include "libpith/pipeline/chain.h"
-
-struct pith_dataset {
-    struct pith_tensor x;  /* own; [samples, ...] */
-    struct pith_tensor y;  /* own; [samples], integer; there only where labelled */
-    uint64_t count;
-    bool labelled;
-};
-/* y_path: NULL where there are no labels. */
-int pith_dataset_open(struct pith_dataset *out, const char *x_path, const char *y_path,
-                      struct pith_error *err) PITH_CHECKED;
-void pith_dataset_close(struct pith_dataset *dataset);
-/* Whether its samples are what the model's first stage takes: [rows, ...row] each, or one row each. */
-int pith_dataset_check(const struct pith_dataset *dataset, const struct pith_manifest *manifest,
-                       struct pith_error *err) PITH_CHECKED;
-/* Sample `index` as rows of the manifest's input: a view. */
-void pith_dataset_rows(const struct pith_dataset *dataset, const struct pith_manifest *manifest, uint64_t index,
-                       struct pith_tensor *out);
 
 /* What a chain decided, sample by sample. With a decide stage: the set of labels that fired during the sample. Without:
  * the label of the greatest score of the last result. */
@@ -37,9 +22,9 @@ struct pith_outcomes {
     bool labelled;
 };
 void pith_outcomes_done(struct pith_outcomes *outcomes);
-/* Runs sample `index` from a fresh state and appends its outcome. */
-int pith_evaluate_sample(struct pith_chain *chain, const struct pith_manifest *manifest,
-                         const struct pith_dataset *dataset, uint64_t index, struct pith_outcomes *outcomes,
+/* Runs sample `index` from a fresh state and appends its outcome. metric: NULL, or what sees its results too. */
+int pith_evaluate_sample(struct pith_chain *chain, const struct pith_manifest *manifest, struct pith_dataset *dataset,
+                         uint64_t index, struct pith_outcomes *outcomes, struct pith_metric *metric,
                          struct pith_error *err) PITH_CHECKED;
 
 struct pith_comparison {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct pith_dataset *job_evaluation_data(const struct job *job)
+struct pith_dataset *job_evaluation_data(struct job *job)
 {
     return job->data.count > 0 ? &job->data : &job->calibration;
 }
@@ -127,14 +127,14 @@ static int load(struct job *job, const json_t *record, struct pith_error *err)
 int job_run_chain(struct job *job, const size_t *levels, struct pith_outcomes *outcomes,
                   job_enough *enough, void *user, const char *text, struct pith_error *err)
 {
-    const struct pith_dataset *data = job_evaluation_data(job);
+    struct pith_dataset *data = job_evaluation_data(job);
     struct pith_chain *chain = NULL;
     int rc = job_open_chain(job, levels, NULL, true, &chain, err);
 
     for (uint64_t i = 0; rc == 0 && i < data->count; i++) {
         rc = job_check_cancelled(job, err);
         if (rc == 0)
-            rc = pith_evaluate_sample(chain, job->manifest, data, i, outcomes, err);
+            rc = pith_evaluate_sample(chain, job->manifest, data, i, outcomes, NULL, err);
         if (job->options->progress)
             job->options->progress(job->options->user, job->state,
                                    job->done_from + (job->done_to - job->done_from) *

@@ -38,11 +38,15 @@ static int run_samples(struct job *job, struct drawing *drawing, struct pith_err
         return rc;
     pith_chain_set_tap(chain, offer, drawing);
     for (uint64_t i = 0; rc == 0 && i < job->calibration.count; i++) {
+        const struct pith_sample *sample;
         struct pith_tensor rows;
 
-        pith_dataset_rows(&job->calibration, job->manifest, i, &rows);
+        rc = pith_dataset_read(&job->calibration, i, &sample, err);
+        if (rc == 0)
+            rc = pith_sample_rows(sample, job->manifest, &rows, err);
         pith_chain_reset(chain);
-        rc = pith_chain_feed(chain, &rows, no_result, NULL, err);
+        if (rc == 0)
+            rc = pith_chain_feed(chain, &rows, no_result, NULL, err);
         if (rc < 0)
             rc = pith_fail_in(err, rc, "calibration sample %llu", (unsigned long long) i);
         if (rc == 0)

@@ -220,7 +220,7 @@ static int open_both(struct job *job, const struct outcome *outcomes, struct bot
 static int run_in_turn(struct job *job, struct both *both, uint64_t limit_ms,
                        struct pith_error *err)
 {
-    const struct pith_dataset *data = job_evaluation_data(job);
+    struct pith_dataset *data = job_evaluation_data(job);
     uint64_t start = pith_monotonic_ns();
     int rc = 0;
 
@@ -230,7 +230,7 @@ static int run_in_turn(struct job *job, struct both *both, uint64_t limit_ms,
         rc = job_check_cancelled(job, err);
         for (uint64_t side = 0; rc == 0 && side < 2; side++)
             rc = pith_evaluate_sample(both->chain[(i + side) % 2], job->manifest, data, i,
-                                      &both->outcomes[(i + side) % 2], err);
+                                      &both->outcomes[(i + side) % 2], NULL, err);
         if (job->options->progress)
             job->options->progress(job->options->user, job->state,
                                    0.8 + 0.2 * (double) (i + 1) / (double) data->count,

@@ -243,7 +243,12 @@ static int open_data(struct job *job, const char *x, const char *y, struct pith_
 
     if (!find_data(job, x, x_path))
         return 0;
-    rc = pith_dataset_open(out, x_path, find_data(job, y, y_path) ? y_path : NULL, err);
+    struct pith_dataset_options options = {
+        .data = x_path, .labels = find_data(job, y, y_path) ? y_path : NULL};
+
+    rc = pith_dataset_open(out, &options, PITH_SPLIT_ALL, err);
+    if (rc == 0 && out->labels == PITH_LABEL_VALUES)
+        rc = pith_fail(err, -EBADMSG, "%s: labels must be integers, one a sample", y_path);
     if (rc == 0)
         rc = pith_dataset_check(out, job->manifest, err);
     return rc;

@@ -118,7 +118,7 @@ int job_open_chain(struct job *job, const size_t *levels, const struct job_engin
                    struct pith_chain **out, struct pith_error *err) PITH_CHECKED;
 /* What equal bytes have in common. */
 const char *job_form_sha256(const struct job *job, size_t graph, size_t level);
-const struct pith_dataset *job_evaluation_data(const struct job *job); /* count 0: there is none */
+struct pith_dataset *job_evaluation_data(struct job *job); /* count 0: there is none */
 /* Makes job->baseline, or reads it back. */
 int job_baseline(struct job *job, struct pith_error *err) PITH_CHECKED;
 /* After each sample: whether the rest can be left out. */

@@ -3,6 +3,7 @@
 #include "libpith/compress/measure.h"
 
 #include "libpith/base/clock.h"
+#include "libpith/compress/entropy.h"
 #include "libpith/compress/statistics.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ static const struct {
     {"bytes", offsetof(struct pith_facts, bytes)},
     {"raw_bytes", offsetof(struct pith_facts, raw_bytes)},
     {"weight_bytes", offsetof(struct pith_facts, weight_bytes)},
+    {"entropy_bytes", offsetof(struct pith_facts, entropy_bytes)},
     {"parameters", offsetof(struct pith_facts, parameters)},
     {"nonzero", offsetof(struct pith_facts, nonzero)},
     {"macs", offsetof(struct pith_facts, macs)},
@@ -105,6 +107,7 @@ void pith_facts_of_graph(struct pith_facts *facts, const struct pith_graph *grap
     facts->bytes = (double) bytes;
     facts->raw_bytes = (double) raw_bytes;
     facts->weight_bytes = (double) size.weight_bytes;
+    facts->entropy_bytes = pith_graph_entropy_bytes(graph);
     facts->parameters = (double) size.parameters;
     facts->nonzero = (double) size.nonzero;
     take_work(facts, &size);
@@ -130,6 +133,7 @@ void pith_facts_sum(struct pith_facts *total, const struct pith_facts *part)
     total->bytes += part->bytes;
     total->raw_bytes += part->raw_bytes;
     total->weight_bytes += part->weight_bytes;
+    total->entropy_bytes += part->entropy_bytes;
     total->parameters += part->parameters;
     total->nonzero += part->nonzero;
     total->macs += part->macs;

@@ -10,6 +10,7 @@ struct pith_facts {
     double bytes;                 /* at rest: ONNX, zstd */
     double raw_bytes;             /* the ONNX file */
     double weight_bytes;
+    double entropy_bytes;         /* of the weights, see entropy.h */
     double parameters, nonzero;
     double macs;                  /* of one run */
     double peak_activation_bytes;

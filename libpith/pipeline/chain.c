@@ -295,6 +295,7 @@ static int emit_result(struct pith_chain *chain, const float *scores)
         .score_count = chain->decision.score_count,
         .row = chain->row,
         .output = last && last->runner_count == 1 ? &last->runners[0].outputs[0] : NULL,
+        .output_count = last && last->runner_count == 1 ? last->runners[0].output_count : 0,
     };
     int rc;
 

@@ -36,7 +36,9 @@ struct pith_result {         /* one pass through the last graph (all heads) */
     uint64_t row;            /* input rows that had been fed when this came out: the time, at a fixed rate */
     uint64_t latency_ns;     /* since the row that completed it was taken, or since the result before, if it gave several */
     uint64_t cpu_ns;         /* thread CPU time of the chain since the result before: the sum is all that was spent */
-    const struct pith_tensor *output; /* of the last graph; NULL with several heads */
+    const struct pith_tensor *output; /* all outputs of the last graph; NULL with several heads. The first is what scores
+                                         are made of and is finite; the others are as the engine gave them */
+    size_t output_count;
 };
 /* A negative return stops the feed and is passed on. */
 typedef int pith_chain_emit(void *user, const struct pith_result *result);
