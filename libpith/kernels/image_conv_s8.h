@@ -49,13 +49,13 @@ struct pith_conv_s8_form {
     enum pith_isa isa;
     bool depthwise;      /* only where every group has one channel in and one out; else for all convolutions */
     const void *private; /* the form's own */
-    /* Packs conv->weights and sets conv->form and conv->packed. 0, -ENOMEM. */
+    /* Packs conv->weights and sets conv->form and conv->packed. 0; 1 where the convolution isn't one for it; -ENOMEM. */
     int (*pack)(struct pith_step *step, struct pith_conv_s8 *conv, const void *private);
 };
 
 /* The forms that this CPU has and that fit the convolution, the best first; NULL past the last. */
 const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *conv, size_t index);
-/* Makes a prepared step use a form, for tests and benches. -ENOMEM. */
+/* Makes a prepared step use a form, for tests and benches. 0; 1 where it isn't one for it; -ENOMEM. */
 int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form) PITH_CHECKED;
 
 #endif

@@ -1,0 +1,206 @@
+/* Depthwise channels-last integer convolution: packing by blocks of channels, and the walk over
+ * rows. See image_depthwise_s8.h. */
+#include "libpith/kernels/image_depthwise_s8.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define WIDEST 64
+
+struct block {
+    const struct pith_depthwise_s8_width *width;
+    int64_t channel, count; /* channels that it covers */
+    const uint8_t *weights;
+    const int32_t *bias;
+    const float *scale;
+};
+
+struct depthwise {
+    bool columns; /* a kernel of 3 x 3 whose columns are reused */
+    /* Few channels, pixels that touch and move by one: a row is one run of bytes in which the
+     * weights repeat, so that a block covers several pixels. */
+    bool folded;
+    int64_t groups, *tap_at; /* of four taps; see image_depthwise_s8.h */
+    int64_t block_count;
+    struct block *blocks;
+};
+
+/* ---- packing ---- */
+
+static bool can_fold(const struct pith_conv_s8 *conv, int width)
+{
+    return conv->y.c < width && width % conv->y.c == 0 && conv->stride[1] == 1 &&
+           conv->in.pixel == conv->y.c && conv->out.pixel == conv->y.c &&
+           conv->y.w * conv->y.c >= width;
+}
+
+/* The tap (row, column) that stands at place i of the groups, or -1. */
+static int64_t tap_of(const struct pith_conv_s8 *conv, const struct depthwise *d, int64_t i)
+{
+    const int64_t taps = conv->kernel[0] * conv->kernel[1];
+
+    if (!d->columns)
+        return i < taps ? i : -1;
+    return i % 4 < 3 ? i % 4 * 3 + i / 4 : -1;
+}
+
+static int plan_taps(struct pith_step *step, const struct pith_conv_s8 *conv, struct depthwise *d)
+{
+    d->groups = d->columns ? 3 : (conv->kernel[0] * conv->kernel[1] + 3) / 4;
+    d->tap_at = pith_step_alloc(step, 4 * d->groups * (int64_t) sizeof *d->tap_at);
+    if (!d->tap_at)
+        return -ENOMEM;
+    for (int64_t i = 0; i < 4 * d->groups; i++) {
+        const int64_t tap = tap_of(conv, d, i);
+
+        if (tap >= 0)
+            d->tap_at[i] = tap / conv->kernel[1] * conv->dilation[0] * conv->in.row +
+                           tap % conv->kernel[1] * conv->dilation[1] * conv->in.pixel;
+    }
+    return 0;
+}
+
+/* Which byte of a block lane `lane` of vector i holds, after interleaving in parts of 128 bits. */
+static int64_t byte_of(int i, int64_t lane)
+{
+    return lane / 4 * 16 + i * 4 + lane % 4;
+}
+
+static int pack_block(struct pith_step *step, const struct pith_conv_s8 *conv,
+                      const struct depthwise *d, bool words, struct block *b)
+{
+    const int64_t taps = conv->kernel[0] * conv->kernel[1], lanes = b->width->bytes / 4;
+    const int64_t vector = b->width->bytes * (words ? 2 : 1);
+    uint8_t *weights = pith_step_alloc(step, d->groups * 4 * vector);
+    int32_t *bias = pith_step_alloc(step, 4 * lanes * (int64_t) sizeof *bias);
+    float *scale = pith_step_alloc(step, 4 * lanes * (int64_t) sizeof *scale);
+
+    if (!weights || !bias || !scale)
+        return -ENOMEM;
+    for (int64_t at = 0; at < 4 * lanes; at++) {
+        const int64_t byte = byte_of((int) (at / lanes), at % lanes);
+        const int64_t channel = d->folded ? byte % conv->y.c : b->channel + byte;
+
+        if (!d->folded && byte >= b->count)
+            continue;
+        bias[at] = conv->to.bias[channel];
+        scale[at] = conv->to.scale[channel];
+        for (int64_t i = 0; i < 4 * d->groups; i++) {
+            const int64_t tap = tap_of(conv, d, i), place = i % 4;
+            uint8_t *quad = weights + (i / 4 * 4 + at / lanes) * vector;
+            int16_t w;
+
+            if (tap < 0)
+                continue;
+            w = conv->weights[channel * taps + tap];
+            if (words)
+                memcpy(quad + place % 2 * b->width->bytes + (at % lanes * 2 + place / 2) * 2, &w,
+                       sizeof w);
+            else
+                quad[at % lanes * 4 + place] = (uint8_t) w;
+        }
+    }
+    b->weights = weights;
+    b->bias = bias;
+    b->scale = scale;
+    return 0;
+}
+
+/* The narrowest block that takes all that is left, or the widest. */
+static const struct pith_depthwise_s8_width *pick_width(const struct pith_depthwise_s8_form *form,
+                                                        int64_t left)
+{
+    const struct pith_depthwise_s8_width *width = form->width;
+
+    while (width[1].bytes && left <= width[1].bytes)
+        width++;
+    return width;
+}
+
+static pith_conv_s8_run depthwise_run;
+
+int pith_depthwise_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *private)
+{
+    const struct pith_depthwise_s8_form *form = private;
+    struct depthwise *d = pith_step_alloc(step, sizeof *d);
+    int rc;
+
+    if (conv->to.adds || conv->to.real)
+        return 1;
+    if (!d)
+        return -ENOMEM;
+    d->folded = can_fold(conv, form->width[0].bytes);
+    d->columns = !d->folded && conv->kernel[0] == 3 && conv->kernel[1] == 3 &&
+                 conv->dilation[1] == 1 && conv->stride[1] <= 2;
+    rc = plan_taps(step, conv, d);
+    d->blocks = pith_step_alloc(step, (conv->y.c + 15) / 16 * (int64_t) sizeof *d->blocks);
+    if (rc < 0 || !d->blocks)
+        return -ENOMEM;
+    for (int64_t channel = 0; channel < conv->y.c && rc == 0;) {
+        struct block *b = &d->blocks[d->block_count++];
+
+        b->width = d->folded ? form->width : pick_width(form, conv->y.c - channel);
+        b->channel = channel;
+        b->count = conv->y.c - channel < b->width->bytes ? conv->y.c - channel : b->width->bytes;
+        channel += b->count;
+        rc = pack_block(step, conv, d, form->words, b);
+    }
+    if (rc < 0)
+        return rc;
+    conv->packed = d;
+    conv->form = depthwise_run;
+    return 0;
+}
+
+/* ---- the walk ---- */
+
+static void run_row(const struct pith_conv_s8 *conv, const struct depthwise *d,
+                    const struct block *b, const uint8_t *x, uint8_t *y)
+{
+    struct pith_depthwise_s8_row row = {.x = x + b->channel,
+                                        .y = y + b->channel,
+                                        .x_step = conv->stride[1] * conv->in.pixel,
+                                        .y_step = conv->out.pixel,
+                                        .count = conv->y.w,
+                                        .width = (int) b->count,
+                                        .last = (int) b->count,
+                                        .groups = d->groups,
+                                        .tap_at = d->tap_at,
+                                        .column = conv->in.pixel,
+                                        .weights = b->weights,
+                                        .bias = b->bias,
+                                        .scale = b->scale,
+                                        .to = &conv->to};
+
+    if (d->folded) {
+        const int64_t bytes = conv->y.w * conv->y.c;
+
+        row.width = b->width->bytes;
+        row.x_step = row.y_step = row.width;
+        row.count = (bytes + row.width - 1) / row.width;
+        row.last = (int) (bytes - (row.count - 1) * row.width);
+    }
+    if (d->columns)
+        b->width->columns(&row, (int) conv->stride[1]);
+    else
+        b->width->taps(&row);
+}
+
+static void depthwise_run(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
+                          const struct pith_conv_s8_span *span)
+{
+    const struct depthwise *d = conv->packed;
+
+    if (conv->y.w == 0)
+        return;
+    for (int64_t i = 0; i < d->block_count; i++)
+        for (int64_t at = span->row; at < span->row_end; at++) {
+            const int64_t n = at / conv->y.h, row = at % conv->y.h;
+
+            run_row(conv, d, &d->blocks[i],
+                    data->x + n * conv->in.picture +
+                        (row * conv->stride[0] - conv->pad[0]) * conv->in.row -
+                        conv->pad[1] * conv->in.pixel,
+                    (uint8_t *) data->y + n * conv->out.picture + row * conv->out.row);
+        }
+}
