@@ -44,5 +44,6 @@ extern const struct pith_kernel pith_kernels_signal[];
 extern const struct pith_kernel pith_kernels_loss[];
 extern const struct pith_kernel pith_kernels_tfidf[];
 extern const struct pith_kernel pith_kernels_affine[];
+extern const struct pith_kernel pith_kernels_layout[];
 
 #endif

@@ -50,6 +50,7 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_loss,
     pith_kernels_tfidf,
     pith_kernels_affine,
+    pith_kernels_layout,
     NULL,
 };
 

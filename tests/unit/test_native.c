@@ -198,7 +198,7 @@ static struct pith_graph *build(const struct net *net)
 
 static struct pith_session *compile(const struct pith_graph *graph, bool plain)
 {
-    struct pith_option_value values[2] = {{.integer = plain}, {.integer = 64}};
+    struct pith_option_value values[3] = {{.integer = plain}, {.integer = 64}, {0}};
     const struct pith_engine_options options = {
         .size_bytes = sizeof options, .threads = 1, .options = values};
     struct pith_session *session = NULL;
@@ -329,7 +329,7 @@ static void a_graph_past_the_memory_limit_is_refused(void **state)
 {
     const struct net net = {8, 1500, 5, false, false};
     struct pith_graph *graph = build(&net);
-    struct pith_option_value values[2] = {{.integer = 0}, {.integer = 1}};
+    struct pith_option_value values[3] = {{.integer = 0}, {.integer = 1}, {0}};
     const struct pith_engine_options options = {
         .size_bytes = sizeof options, .threads = 1, .options = values};
     struct pith_session *session = NULL;

@@ -237,7 +237,13 @@ static int build_plain(struct plan *plan, uint32_t node, const struct pith_kerne
                  out_count = pith_node_output_count(plan->graph, node);
     uint32_t *in = calloc(in_count + 3, sizeof *in), *out = calloc(out_count + 1, sizeof *out),
              *values = calloc(out_count + 1, sizeof *values);
-    struct plan_call call = {kernel, node, in, out, in_count, out_count, PITH_ACTIVATION_NONE};
+    struct plan_call call = {.kernel = kernel,
+                             .node = node,
+                             .in = in,
+                             .out = out,
+                             .in_count = in_count,
+                             .out_count = out_count,
+                             .activation = PITH_ACTIVATION_NONE};
     bool folded = false;
     int rc = in && out && values ? gather_inputs(plan, node, in, in_count, err) : -ENOMEM;
 
@@ -307,7 +313,9 @@ int plan_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
     kernel = plan_find_kernel(plan->graph, node, &why);
     if (kernel && may_fold(plan, node, kernel))
         return fold(plan, node, kernel, err);
-    rc = plan->options.plain ? 0 : integer_build_node(plan, node, err);
+    rc = image_build_node(plan, node, err);
+    if (rc == 0 && !plan->options.plain)
+        rc = integer_build_node(plan, node, err);
     if (rc != 0)
         return rc < 0 ? rc : 0;
     if (!kernel)

@@ -226,9 +226,9 @@ static int compile_branches(struct plan *plan, struct plan_step *step, struct pi
 static int add_output_slots(struct plan *plan, uint32_t node, struct plan_step *step,
                             struct pith_error *err)
 {
-    const struct plan *settled =
-        step->control->kind == CONTROL_IF ? settled_branch(step->control, step->step.output_count)
-                                          : NULL;
+    const struct plan *settled = step->control->kind == CONTROL_IF
+                                     ? settled_branch(step->control, step->step.output_count)
+                                     : NULL;
 
     for (size_t i = 0; i < step->step.output_count; i++) {
         const uint32_t value = pith_node_output(plan->graph, node, i);

@@ -107,6 +107,37 @@ void fuse_activation(struct plan *plan, uint32_t *value, struct pith_activation 
     *out = act;
 }
 
+uint32_t fuse_residual(struct plan *plan, uint32_t *value)
+{
+    const uint32_t node = plan->user[*value];
+    const struct pith_shape *shape = pith_value_shape(plan->graph, *value);
+    uint32_t other, next;
+
+    if (node == PITH_NO_NODE || !is_op(plan->graph, node, "Add") || !shape ||
+        !pith_shape_known(shape))
+        return PITH_NO_VALUE;
+    other = pith_node_input(plan->graph, node, pith_node_input(plan->graph, node, 0) == *value);
+    next = pith_node_output(plan->graph, node, 0);
+    if (other == PITH_NO_VALUE || next == PITH_NO_VALUE ||
+        plan->slot_of_value[other] == PLAN_NO_SLOT || pith_value_constant(plan->graph, other) ||
+        !pith_shape_equal(&plan->slots[plan->slot_of_value[other]].tensor.shape, shape) ||
+        pith_value_set_type(plan->graph, next, PITH_FLOAT32, shape) < 0)
+        return PITH_NO_VALUE;
+    plan->absorbed[node] = true;
+    *value = next;
+    return other;
+}
+
+void fuse_undo(struct plan *plan, uint32_t from, uint32_t to)
+{
+    while (from != to) {
+        const uint32_t node = plan->user[from];
+
+        plan->absorbed[node] = false;
+        from = pith_node_output(plan->graph, node, 0);
+    }
+}
+
 /* ---- batch normalization ---- */
 
 struct batch_norm {

@@ -25,8 +25,15 @@ static int own_step(struct plan *plan, const char *op, uint32_t in, uint32_t out
         return pith_fail(err, -ENOTSUP, "no kernel between %s and %s",
                          pith_dtype_name(plan->slots[in].tensor.dtype),
                          pith_dtype_name(plan->slots[out].tensor.dtype));
-    return plan_add_step(
-        plan, &(struct plan_call){kernel, PITH_NO_NODE, &in, &out, 1, 1, NO_ACTIVATION}, err);
+    return plan_add_step(plan,
+                         &(struct plan_call){.kernel = kernel,
+                                             .node = PITH_NO_NODE,
+                                             .in = &in,
+                                             .out = &out,
+                                             .in_count = 1,
+                                             .out_count = 1,
+                                             .activation = NO_ACTIVATION},
+                         err);
 }
 
 /* Runs a kernel of the engine's own now, from one constant into another. */
@@ -58,53 +65,46 @@ static int dequantize_constant(struct plan *plan, uint32_t from, uint32_t to,
 
 int integer_dequantize(struct plan *plan, uint32_t slot, uint32_t *out, struct pith_error *err)
 {
+    struct pith_shape shape;
     uint32_t copy;
     int rc;
 
     *out = slot;
     if (!plan->slots[slot].quantization || plan->slots[slot].tensor.dtype == PITH_FLOAT32)
         return 0;
-    if (plan->slots[slot].float_slot == PLAN_NO_SLOT) {
-        const struct pith_shape shape = plan->slots[slot].tensor.shape;
-
-        if (plan->slots[slot].place == SLOT_CONSTANT) {
-            rc = plan_add_constant(plan, PITH_FLOAT32, &shape, &copy);
-            if (rc == 0)
-                rc = dequantize_constant(plan, slot, copy, err);
-        } else {
-            rc = plan_add_slot(plan, PITH_FLOAT32, &shape, &copy);
-            if (rc == 0)
-                rc = own_step(plan, "Dequantize", slot, copy, err);
+    for (uint32_t at = plan->slots[slot].next_form; at != slot; at = plan->slots[at].next_form)
+        if (plan->slots[at].tensor.dtype == PITH_FLOAT32 && !plan->slots[at].image.channels_last) {
+            *out = at;
+            return 0;
         }
-        if (rc < 0)
-            return rc;
-        plan->slots[slot].float_slot = copy;
+    shape = plan->slots[slot].tensor.shape;
+    if (plan->slots[slot].place == SLOT_CONSTANT) {
+        rc = plan_add_constant(plan, PITH_FLOAT32, &shape, &copy);
+        if (rc == 0)
+            rc = dequantize_constant(plan, slot, copy, err);
+    } else {
+        rc = plan_add_slot(plan, PITH_FLOAT32, &shape, &copy);
+        if (rc == 0)
+            rc = own_step(plan, "Dequantize", slot, copy, err);
     }
-    *out = plan->slots[slot].float_slot;
+    if (rc < 0)
+        return rc;
+    form_join(plan, slot, copy);
+    *out = copy;
     return 0;
 }
 
 int integer_quantize(struct plan *plan, uint32_t float_slot, uint32_t stored_slot,
                      struct pith_error *err)
 {
+    if (form_is_eight_bits(plan->slots[stored_slot].quantization))
+        plan->slots[stored_slot].unrounded = float_slot;
     return own_step(plan,
                     plan->slots[stored_slot].tensor.dtype == PITH_FLOAT32 ? "Round" : "Quantize",
                     float_slot, stored_slot, err);
 }
 
 /* ---- which nodes ---- */
-
-static bool is_eight_bits(const struct pith_quantization *q)
-{
-    return q && q->count == 1 && q->block_size == 0 &&
-           (q->dtype == PITH_INT8 || q->dtype == PITH_UINT8);
-}
-
-static bool same_grid(const struct pith_quantization *a, const struct pith_quantization *b)
-{
-    return a->dtype == b->dtype && a->count == 1 && b->count == 1 && a->scale[0] == b->scale[0] &&
-           a->zero_point[0] == b->zero_point[0];
-}
 
 static bool named(const char *op, const char *const *list)
 {
@@ -142,15 +142,15 @@ static bool maps(const char *op)
     return named(op, list);
 }
 
-/* The stored slot of a quantized activation, or PLAN_NO_SLOT. */
+/* The planar stored slot of a quantized activation, or PLAN_NO_SLOT. */
 static uint32_t stored_input(struct plan *plan, uint32_t node, size_t index)
 {
     const uint32_t value = pith_node_input(plan->graph, node, index);
-    const uint32_t slot = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
+    uint32_t slot = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
 
     if (slot == PLAN_NO_SLOT || plan->slots[slot].place == SLOT_CONSTANT ||
-        !is_eight_bits(plan->slots[slot].quantization) ||
-        plan->slots[slot].tensor.dtype == PITH_FLOAT32)
+        !form_is_eight_bits(plan->slots[slot].quantization) ||
+        plan->slots[slot].tensor.dtype == PITH_FLOAT32 || plan_slot(plan, value, &slot) < 0)
         return PLAN_NO_SLOT;
     return slot;
 }
@@ -183,7 +183,7 @@ static bool moves_on_one_grid(struct plan *plan, uint32_t node,
     for (size_t i = 0; i < data_inputs(plan, node); i++) {
         const uint32_t slot = stored_input(plan, node, i);
 
-        if (slot == PLAN_NO_SLOT || !same_grid(plan->slots[slot].quantization, grid))
+        if (slot == PLAN_NO_SLOT || !form_same_grid(plan->slots[slot].quantization, grid))
             return false;
     }
     for (size_t i = 0; i < pith_node_output_count(plan->graph, node); i++) {
@@ -191,7 +191,7 @@ static bool moves_on_one_grid(struct plan *plan, uint32_t node,
         const struct pith_quantization *q =
             value == PITH_NO_VALUE ? NULL : pith_value_quantization(plan->graph, value);
 
-        if (q && !same_grid(q, grid))
+        if (q && !form_same_grid(q, grid))
             return false;
     }
     return true;
@@ -216,8 +216,10 @@ static int build_move(struct plan *plan, uint32_t node, const struct pith_quanti
 
         in[i] = PLAN_NO_SLOT;
         if (value != PITH_NO_VALUE)
-            rc = i < data_inputs(plan, node) ? plan_slot(plan, value, &in[i])
-                                             : plan_plain_slot(plan, value, &in[i], err);
+            rc = i < data_inputs(plan, node)
+                     ? form_of_slot(plan, plan->slot_of_value[value],
+                                    &(struct form){.dtype = grid->dtype}, &in[i], err)
+                     : plan_plain_slot(plan, value, &in[i], err);
     }
     for (size_t i = 0; i < out_count && rc == 0; i++) {
         const uint32_t value = pith_node_output(plan->graph, node, i);
@@ -227,9 +229,15 @@ static int build_move(struct plan *plan, uint32_t node, const struct pith_quanti
             rc = grid_output(plan, value, grid, &out[i]);
     }
     if (rc == 0)
-        rc = plan_add_step(
-            plan, &(struct plan_call){kernel, node, in, out, in_count, out_count, NO_ACTIVATION},
-            err);
+        rc = plan_add_step(plan,
+                           &(struct plan_call){.kernel = kernel,
+                                               .node = node,
+                                               .in = in,
+                                               .out = out,
+                                               .in_count = in_count,
+                                               .out_count = out_count,
+                                               .activation = NO_ACTIVATION},
+                           err);
     rc = rc < 0 ? rc : 1;
 done:
     free(in);
@@ -324,25 +332,36 @@ static int build_table(struct plan *plan, uint32_t node, struct pith_error *err)
     const uint32_t value = pith_node_output(plan->graph, node, 0);
     const struct pith_quantization *to =
         value == PITH_NO_VALUE ? NULL : pith_value_quantization(plan->graph, value);
-    uint32_t in[2], out;
+    struct plan_call call = {
+        .node = node, .in_count = 2, .out_count = 1, .activation = NO_ACTIVATION};
+    uint32_t in[2], out, from;
+    bool image;
     int rc;
 
-    if (index == SIZE_MAX || !is_eight_bits(to))
+    if (index == SIZE_MAX || !form_is_eight_bits(to))
         return 0;
-    in[0] = stored_input(plan, node, index);
-    rc = plan_add_constant(plan, PITH_UINT8, &(struct pith_shape){1, {256}}, &in[1]);
+    from = pith_node_input(plan->graph, node, index);
+    image = !plan->options.planar && image_lies(plan, from);
+    rc = image ? image_slot(plan, from, false, (struct form){.halo = true, .dense = true}, &in[0],
+                            err)
+               : plan_slot(plan, from, &in[0]);
+    if (rc == 0 && image)
+        to = form_grid(plan, to, pith_image_integer_dtype());
+    if (rc == 0)
+        rc = to ? plan_add_constant(plan, PITH_UINT8, &(struct pith_shape){1, {256}}, &in[1])
+                : -ENOMEM;
     if (rc == 0)
         rc = fill_table(plan, node, index, plan->slots[in[0]].quantization, to,
                         plan->slots[in[1]].tensor.data, err);
     if (rc < 0)
         return rc == -ENOTSUP || rc == -EAGAIN ? 0 : rc;
-    rc = plan_output_slot(plan, value, &out);
+    rc = image ? image_output(plan, value, false, &out) : plan_output_slot(plan, value, &out);
+    call.kernel = plan_own_kernel("Table", plan->slots[in[0]].tensor.dtype, to->dtype);
+    call.in = in;
+    call.out = &out;
+    call.form = image ? STEP_BLINDLY : STEP_PLANAR;
     if (rc == 0)
-        rc = plan_add_step(plan,
-                           &(struct plan_call){
-                               plan_own_kernel("Table", plan->slots[in[0]].tensor.dtype, to->dtype),
-                               node, in, &out, 2, 1, NO_ACTIVATION},
-                           err);
+        rc = plan_add_step(plan, &call, err);
     return rc < 0 ? rc : 1;
 }
 
@@ -365,8 +384,8 @@ static bool find_integer_kernel(struct plan *plan, uint32_t node, uint32_t *in, 
             types[i] = plan->slots[in[i]].tensor.dtype;
     }
     *out = pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
-                            types, in_count < 4 ? in_count : 4, output_type,
-                            PITH_KERNEL_QUANTIZED, NULL);
+                            types, in_count < 4 ? in_count : 4, output_type, PITH_KERNEL_QUANTIZED,
+                            NULL);
     return *out != NULL;
 }
 
@@ -375,7 +394,12 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
     const size_t in_count = pith_node_input_count(plan->graph, node);
     uint32_t value = pith_node_output(plan->graph, node, 0);
     uint32_t *in = calloc(in_count + 1, sizeof *in), out;
-    struct plan_call call = {NULL, node, in, &out, in_count, 1, NO_ACTIVATION};
+    struct plan_call call = {.node = node,
+                             .in = in,
+                             .out = &out,
+                             .in_count = in_count,
+                             .out_count = 1,
+                             .activation = NO_ACTIVATION};
     const struct pith_quantization *grid;
     struct slot was;
     int rc = 0;
@@ -390,7 +414,7 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
     if (call.kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
         fuse_activation(plan, &value, &call.activation);
     grid = pith_value_quantization(plan->graph, value);
-    if (is_eight_bits(grid)) {
+    if (form_is_eight_bits(grid)) {
         rc = plan_output_slot(plan, value, &out);
         if (rc < 0)
             goto done;
@@ -406,13 +430,8 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
     /* In float after all, with what was taken in kept: the activation is fused there just as well.
      */
     rc = rc == 0 || rc == -ENOTSUP ? 0 : rc;
-    if (call.activation.set && rc == 0)
-        for (uint32_t v = pith_node_output(plan->graph, node, 0); v != value;) {
-            const uint32_t user = plan->user[v];
-
-            plan->absorbed[user] = false;
-            v = pith_node_output(plan->graph, user, 0);
-        }
+    if (rc == 0)
+        fuse_undo(plan, pith_node_output(plan->graph, node, 0), value);
 done:
     free(in);
     return rc;

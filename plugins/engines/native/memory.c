@@ -33,14 +33,16 @@ static void touch(struct plan *plan, const uint32_t *slots, size_t count, size_t
 /* Last uses, views counted to their roots. Outputs live past the last step. */
 static void find_live_ranges(struct plan *plan)
 {
-    for (uint32_t i = 0; i < plan->slot_count; i++)
+    for (uint32_t i = 0; i < plan->slot_count; i++) {
+        plan->slots[i].first = SIZE_MAX;
         plan->slots[i].last = 0;
+    }
     for (size_t s = 0; s < plan->step_count; s++) {
         const struct plan_step *step = plan->steps[s];
 
         for (size_t i = 0; i < step->step.output_count; i++)
-            if (step->out[i] != PLAN_NO_SLOT && plan->slots[step->out[i]].root == step->out[i])
-                plan->slots[step->out[i]].first = s;
+            if (step->out[i] != PLAN_NO_SLOT && s < root_of(plan, step->out[i])->first)
+                root_of(plan, step->out[i])->first = s; /* of several slices, the first one's */
         touch(plan, step->in, step->step.input_count, s);
         touch(plan, step->out, step->step.output_count, s);
     }
@@ -58,6 +60,15 @@ static bool read_twice(const struct plan *plan, const struct plan_step *step, si
     return false;
 }
 
+/* Whether two slots' bytes lie alike, from the first one of their memory on. */
+static bool lie_alike(const struct slot *a, const struct slot *b)
+{
+    return a->wide == PLAN_NO_SLOT && b->wide == PLAN_NO_SLOT &&
+           a->tensor.bytes == b->tensor.bytes && a->lead_bytes == b->lead_bytes &&
+           a->image.channels_last == b->image.channels_last && a->image.pixel == b->image.pixel &&
+           a->image.row == b->image.row && a->image.picture == b->image.picture;
+}
+
 /* An output takes over the memory of an input that nobody needs any more. */
 static void share_in_place(struct plan *plan)
 {
@@ -73,7 +84,8 @@ static void share_in_place(struct plan *plan)
 
             if (!(step->step.in_place >> i & 1) || in == PLAN_NO_SLOT || !in_arena(plan, in) ||
                 read_twice(plan, step, i) || root_of(plan, in)->last != s ||
-                root_of(plan, in)->tensor.bytes != plan->slots[out].tensor.bytes)
+                root_of(plan, in)->tensor.bytes != plan->slots[out].tensor.bytes ||
+                !lie_alike(&plan->slots[in], &plan->slots[out]))
                 continue;
             for (uint32_t v = 0; v < plan->slot_count; v++)
                 if (v != out && plan->slots[v].root == out) /* views of the output */
@@ -143,7 +155,8 @@ static int place_blocks(struct plan *plan, size_t *out_bytes)
         return -ENOMEM;
     for (uint32_t i = 0; i < plan->slot_count; i++)
         if (plan->slots[i].place == SLOT_ARENA && plan->slots[i].root == i)
-            blocks[count++] = (struct block){i, round_up(plan->slots[i].tensor.bytes)};
+            blocks[count++] =
+                (struct block){i, round_up(plan->slots[i].tensor.bytes + PITH_IMAGE_SLACK_BYTES)};
     qsort(blocks, count, sizeof *blocks, larger_first);
     for (size_t i = 0; i < count; i++) {
         const size_t offset = find_place(plan, blocks, i, &blocks[i]);
@@ -161,7 +174,7 @@ static void point_slots(struct plan *plan)
         const struct slot *root = root_of(plan, i);
 
         if (root->place == SLOT_ARENA)
-            plan->slots[i].tensor.data = plan->arena + root->offset;
+            plan->slots[i].tensor.data = plan->arena + root->offset + plan->slots[i].lead_bytes;
         else if (root->place == SLOT_CONSTANT)
             plan->slots[i].tensor.data = root->tensor.data;
     }
@@ -203,10 +216,15 @@ static int copy_input_outputs(struct plan *plan, struct pith_error *err)
         rc = plan_add_slot(plan, plan->slots[from].tensor.dtype, &plan->slots[from].tensor.shape,
                            &to);
         if (rc == 0)
-            rc = plan_add_step(
-                plan,
-                &(struct plan_call){copy, PITH_NO_NODE, &from, &to, 1, 1, PITH_ACTIVATION_NONE},
-                err);
+            rc = plan_add_step(plan,
+                               &(struct plan_call){.kernel = copy,
+                                                   .node = PITH_NO_NODE,
+                                                   .in = &from,
+                                                   .out = &to,
+                                                   .in_count = 1,
+                                                   .out_count = 1,
+                                                   .activation = PITH_ACTIVATION_NONE},
+                               err);
         if (rc < 0)
             return rc;
         plan->output_slots[i] = to;
@@ -245,6 +263,9 @@ int plan_lay_out(struct plan *plan, struct pith_error *err)
     for (size_t s = 0; s < plan->step_count; s++) {
         plan_bind(plan, plan->steps[s]);
         plan->steps[s]->step.scratch = plan->arena + plan->scratch_offset;
+        if (!plan->steps[s]->control && plan->steps[s]->step.view < 0)
+            plan->steps[s]->run =
+                plan->steps[s]->form == STEP_BLINDLY ? blind_run : plan->steps[s]->step.kernel->run;
     }
     return find_fixups(plan);
 }

@@ -13,9 +13,11 @@ struct pith_session {
     struct pith_step_description *steps; /* of the last describe */
 };
 
-enum { OPTION_QUANTIZED, OPTION_MEMORY_LIMIT }; /* in the order of the table */
+enum { OPTION_QUANTIZED, OPTION_MEMORY_LIMIT, OPTION_LAYOUT }; /* in the order of the table */
 
 static const char *const quantized_choices[] = {"integer", "plain", NULL};
+
+static const char *const layout_choices[] = {"channels_last", "planar", NULL};
 
 static const struct pith_option options[] = {
     {.name = "quantized",
@@ -30,6 +32,13 @@ static const struct pith_option options[] = {
      .maximum = 1 << 20,
      .otherwise = "2048",
      .help = "the most memory that activations and scratch of one session may take"},
+    {.name = "layout",
+     .type = PITH_OPTION_CHOICE,
+     .otherwise = "channels_last",
+     .choices = layout_choices,
+     .help =
+         "how pictures and sequences lie between convolutions: channels last, which is faster, or "
+         "planar, as the model has them"},
     {0},
 };
 
@@ -121,6 +130,7 @@ static int native_compile(const struct pith_host *host, const struct pith_graph 
         return pith_fail(err, -ENOMEM, "no memory for a session");
     if (how->options) {
         plan_options.plain = how->options[OPTION_QUANTIZED].integer == 1;
+        plan_options.planar = how->options[OPTION_LAYOUT].integer == 1;
         plan_options.limit_bytes = (uint64_t) how->options[OPTION_MEMORY_LIMIT].integer << 20;
     }
     rc = pith_graph_capture_count(graph)

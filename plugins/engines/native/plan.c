@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BUILD_ATTEMPTS 4
+
 static int grow(void *table, size_t item_bytes, size_t count, size_t *capacity)
 {
     void **items = table;
@@ -49,7 +51,10 @@ int plan_add_slot(struct plan *plan, int32_t dtype, const struct pith_shape *sha
         return -ENOMEM;
     plan->slot_capacity = (uint32_t) capacity;
     slot = &plan->slots[plan->slot_count];
-    *slot = (struct slot){.root = plan->slot_count, .float_slot = PLAN_NO_SLOT};
+    *slot = (struct slot){.root = plan->slot_count,
+                          .next_form = plan->slot_count,
+                          .unrounded = PLAN_NO_SLOT,
+                          .wide = PLAN_NO_SLOT};
     slot->tensor.dtype = dtype;
     slot->known = shape && pith_shape_known(shape);
     if (shape)
@@ -102,6 +107,11 @@ static int constant_slot(struct plan *plan, uint32_t value, const struct pith_te
     return rc;
 }
 
+static bool is_real(const struct plan *plan, uint32_t slot)
+{
+    return plan->slots[slot].tensor.dtype == PITH_FLOAT32;
+}
+
 int plan_slot(struct plan *plan, uint32_t value, uint32_t *out)
 {
     const struct pith_tensor *constant;
@@ -117,14 +127,19 @@ int plan_slot(struct plan *plan, uint32_t value, uint32_t *out)
             return rc;
         }
     }
-    *out = plan->slot_of_value[value];
-    return 0;
+    return form_of_slot(plan, plan->slot_of_value[value],
+                        &(struct form){.real = is_real(plan, plan->slot_of_value[value])}, out,
+                        NULL);
 }
 
 int plan_plain_slot(struct plan *plan, uint32_t value, uint32_t *out, struct pith_error *err)
 {
-    int rc = plan_slot(plan, value, out);
+    uint32_t slot = plan->slot_of_value[value];
+    int rc;
 
+    if (slot != PLAN_NO_SLOT && plan->slots[slot].image.channels_last)
+        return form_of_slot(plan, slot, &(struct form){.real = true}, out, err);
+    rc = plan_slot(plan, value, out);
     if (rc < 0)
         return pith_fail(err, rc, "value \"%s\" is used before anything gives it",
                          pith_value_name(plan->graph, value));
@@ -177,6 +192,8 @@ void plan_step_free(struct plan_step *step)
     free(step->step.input);
     free(step->step.output);
     free(step->late_shapes);
+    free(step->in_image);
+    free(step->out_image);
     free(step);
 }
 
@@ -200,6 +217,8 @@ void plan_bind(struct plan *plan, struct plan_step *step)
     for (size_t i = 0; i < step->step.output_count; i++)
         if (step->out[i] != PLAN_NO_SLOT)
             step->step.output[i] = plan->slots[step->out[i]].tensor;
+    if (step->form == STEP_BLINDLY)
+        blind_bind(plan, step);
 }
 
 /* Whether all shapes are known that a kernel may rely on in prepare. */
@@ -222,6 +241,7 @@ static void describe_call(struct plan *plan, const struct plan_call *call, struc
     s->graph = plan->graph;
     s->node = call->node;
     s->activation = call->activation;
+    s->residual = call->residual;
     s->name = call->node == PITH_NO_NODE ? "" : pith_node_name(plan->graph, call->node);
     s->opset = call->node == PITH_NO_NODE
                    ? 0
@@ -237,6 +257,32 @@ static void describe_call(struct plan *plan, const struct plan_call *call, struc
         if (call->out[i] != PLAN_NO_SLOT)
             step->out_quantization[i] = plan->slots[call->out[i]].quantization;
     }
+}
+
+/* A step over channels-last values waits with its preparation until halos and strides are known. */
+static int add_pending_step(struct plan *plan, struct plan_step *step, enum step_form form,
+                            struct pith_error *err)
+{
+    int rc;
+
+    if (!shapes_known(plan, step))
+        return pith_step_fail(&step->step, err, -EINVAL, "a channels-last value of unknown shape");
+    step->form = form;
+    step->pending = true;
+    if (form == STEP_IMAGE) {
+        step->in_image = calloc(step->step.input_count + PITH_STEP_PORTS, sizeof *step->in_image);
+        step->out_image =
+            calloc(step->step.output_count + PITH_STEP_PORTS, sizeof *step->out_image);
+        if (!step->in_image || !step->out_image)
+            return -ENOMEM;
+        step->step.input_image = step->in_image;
+        step->step.output_image = step->out_image;
+    }
+    rc = plan_push_step(plan, step);
+    for (size_t i = 0; i < step->step.output_count && rc == 0; i++)
+        if (step->out[i] != PLAN_NO_SLOT)
+            plan->slots[step->out[i]].place = SLOT_ARENA;
+    return rc;
 }
 
 /* The outputs take their places: heap behind a late step, the memory of an input behind a view,
@@ -263,6 +309,12 @@ int plan_add_step(struct plan *plan, const struct plan_call *call, struct pith_e
     if (rc < 0)
         return rc;
     describe_call(plan, call, step);
+    if (call->form != STEP_PLANAR) {
+        rc = add_pending_step(plan, step, call->form, err);
+        if (rc < 0)
+            plan_step_free(step);
+        return rc;
+    }
     plan_bind(plan, step);
     step->late = (call->kernel->flags & PITH_KERNEL_SIZES_OUTPUT) || !shapes_known(plan, step);
     if (!step->late) {
@@ -414,7 +466,7 @@ static int add_outputs(struct plan *plan, struct pith_error *err)
 }
 
 static int build(struct plan *plan, const struct pith_shape *input_shapes,
-                 const struct pith_tensor *captures, struct pith_error *err)
+                 const struct pith_tensor *captures, bool *out_refused, struct pith_error *err)
 {
     size_t count = 0;
     const uint32_t *order;
@@ -435,37 +487,63 @@ static int build(struct plan *plan, const struct pith_shape *input_shapes,
     if (rc == 0)
         rc = add_outputs(plan, err);
     if (rc == 0)
+        rc = plan_settle(plan, out_refused, err);
+    if (rc == 0 && !*out_refused)
         rc = plan_lay_out(plan, err);
     return rc;
+}
+
+/* One attempt. refused: nodes that are known to want planar kernels. */
+static int try_build(struct plan **out, const struct pith_graph *graph,
+                     const struct pith_shape *input_shapes, const struct pith_tensor *captures,
+                     const struct plan_options *options, bool *refused, bool *out_refused,
+                     struct pith_error *err)
+{
+    struct plan *plan = calloc(1, sizeof *plan);
+    int rc;
+
+    if (!plan)
+        return -ENOMEM;
+    plan->options = *options;
+    plan->refused = refused;
+    *out_refused = false;
+    rc = pith_graph_clone(graph, &plan->graph, err);
+    if (rc == 0) {
+        plan->name = pith_graph_name(plan->graph);
+        rc = build(plan, input_shapes, captures, out_refused, err);
+    }
+    plan->refused = NULL;
+    if (rc < 0 || *out_refused) {
+        plan_free(plan);
+        return rc;
+    }
+    *out = plan;
+    return 0;
 }
 
 int plan_new(struct plan **out, const struct pith_graph *graph,
              const struct pith_shape *input_shapes, const struct pith_tensor *captures,
              const struct plan_options *options, struct pith_error *err)
 {
-    struct plan *plan = calloc(1, sizeof *plan);
-    int rc;
+    struct plan_options how = *options;
+    bool *refused, again = false;
+    int rc = 0;
 
-    if (!plan)
-        return pith_fail(err, -ENOMEM, "no memory for a plan");
-    plan->options = *options;
-    if (options->depth > PLAN_MAX_DEPTH) {
-        plan_free(plan);
+    if (options->depth > PLAN_MAX_DEPTH)
         return pith_fail(err, -ENOTSUP, "sub-graphs are nested more than %d deep", PLAN_MAX_DEPTH);
+    refused = calloc(pith_graph_node_limit(graph) + (size_t) 1, sizeof *refused);
+    if (!refused)
+        return pith_fail(err, -ENOMEM, "no memory for a plan");
+    /* Kernels say late, with halos and strides before them, that a form has no kernel. What they
+     * refuse is built planar in the next attempt, and after some attempts everything is. */
+    for (int attempt = 1; rc == 0 && (attempt == 1 || again); attempt++) {
+        how.planar = how.planar || attempt > BUILD_ATTEMPTS;
+        rc = try_build(out, graph, input_shapes, captures, &how, refused, &again, err);
     }
-    rc = pith_graph_clone(graph, &plan->graph, err);
-    if (rc == 0) {
-        plan->name = pith_graph_name(plan->graph);
-        rc = build(plan, input_shapes, captures, err);
-    }
-    if (rc < 0) {
-        plan_free(plan);
-        return rc == -ENOMEM ? pith_fail(err, rc, "no memory to compile the graph \"%s\"",
-                                         pith_graph_name(graph))
-                             : rc;
-    }
-    *out = plan;
-    return 0;
+    free(refused);
+    return rc == -ENOMEM
+               ? pith_fail(err, rc, "no memory to compile the graph \"%s\"", pith_graph_name(graph))
+               : rc;
 }
 
 void plan_free(struct plan *plan)

@@ -26,23 +26,49 @@ struct slot {
     enum slot_place place;
     uint32_t root;       /* the slot whose memory this one has; itself in most cases */
     size_t input;        /* SLOT_INPUT: which */
-    uint32_t float_slot; /* dequantized copy, or PLAN_NO_SLOT */
-    size_t first, last;  /* steps that need the memory, for a root */
-    size_t offset;       /* SLOT_ARENA, for a root */
-    size_t heap_bytes;   /* SLOT_HEAP: capacity of `heap` */
-    void *heap;          /* own */
+    uint32_t next_form;  /* the same value laid out or stored another way: a ring of slots */
+    uint32_t unrounded;  /* the floats that this slot has rounded to its grid, or PLAN_NO_SLOT */
+    /* Where it lies channels-last. While the plan is built the halo grows with what its readers
+     * need; strides, lead and the tensor's bytes are set when it is settled. */
+    struct pith_image image;
+    bool fixed;            /* an image in another slot's memory: no halo, and none to be had */
+    uint32_t wide;         /* the slot in whose channels it lies, or PLAN_NO_SLOT */
+    int64_t wide_channel;  /* the first of them */
+    size_t lead_bytes;     /* from the memory's first byte to tensor.data */
+    size_t first, last;    /* steps that need the memory, for a root */
+    size_t offset;         /* SLOT_ARENA, for a root */
+    size_t heap_bytes;     /* SLOT_HEAP: capacity of `heap` */
+    void *heap;            /* own */
 };
 
 struct control; /* If, Loop, Scan: control.c */
 
+/* How a step sees channels-last operands. */
+enum step_form {
+    STEP_PLANAR,  /* it has none */
+    STEP_IMAGE,   /* as images: a kernel made for them, or one of the engine's own */
+    STEP_BLINDLY, /* as dense N,H,W,C tensors, halos included: a planar kernel that works element by
+                     element */
+};
+
 struct plan_step {
-    struct pith_step step;
+    struct pith_step step; /* first, so that a kernel's step leads to it */
     uint32_t *in, *out; /* slots; PLAN_NO_SLOT where left out */
+    enum step_form form;
+    struct pith_image *in_image, *out_image; /* own; NULL but for STEP_IMAGE */
     const struct pith_quantization **in_quantization, **out_quantization;
     const char *kernel_name;
     struct control *control; /* own; NULL for kernels */
+    struct { /* STEP_BLINDLY: what is done to the output's halo after the kernel has run over it */
+        struct pith_image image;
+        struct pith_image_dims dims;
+        size_t lead_bytes;
+        uint32_t zero;
+    } blind;
+    int (*run)(struct pith_step *step, struct pith_error *err); /* NULL: a view */
     bool late;
     bool prepared;
+    bool pending; /* prepared when the plan is settled */
     struct pith_shape *late_shapes; /* a late step's inputs when it was prepared last */
     bool late_data;                 /* its preparation read data, so it holds for one run only */
     uint64_t run_count, time_ns;
@@ -54,6 +80,7 @@ struct plan_fixup { /* an operand that lies in an input of the plan */
 };
 
 struct plan_options {
+    bool planar; /* every value lies as ONNX has it */
     bool plain; /* quantized values are executed literally: float, rounded to the grid */
     bool profile;
     uint64_t limit_bytes; /* of arena and heap together */
@@ -69,6 +96,7 @@ struct plan {
     uint32_t *slot_of_value; /* a graph value's slot in stored form, or PLAN_NO_SLOT */
     uint32_t *user;          /* a value's only user, or PITH_NO_NODE */
     bool *absorbed;          /* a node that an earlier step does as well */
+    bool *refused;           /* a node that no channels-last kernel takes; who builds the plan owns it */
     struct plan_step **steps;
     size_t step_count, step_capacity;
     size_t input_count; /* graph inputs, then captures */
@@ -111,6 +139,8 @@ struct plan_call { /* a step to be */
     const uint32_t *in, *out;
     size_t in_count, out_count;
     struct pith_activation activation;
+    struct pith_residual residual;
+    enum step_form form; /* not STEP_PLANAR: it is prepared when the plan is settled */
 };
 /* Makes the step and prepares it as far as is possible now. -ENOTSUP: nothing was added. */
 int plan_add_step(struct plan *plan, const struct plan_call *call, struct pith_error *err);
@@ -136,6 +166,11 @@ void fuse_activation(struct plan *plan, uint32_t *value, struct pith_activation 
  * the value that it gives. */
 int fuse_batch_norm(struct plan *plan, uint32_t node, uint32_t *value, uint32_t in[3],
                     bool *out_fused);
+/* The value that an Add behind *value, its only user, adds to it, where that was made before and has
+ * the same shape; *value is then what the Add gives. PITH_NO_VALUE: there is none such. */
+uint32_t fuse_residual(struct plan *plan, uint32_t *value);
+/* Takes back what was absorbed between `from` and the value `to` that it led to. */
+void fuse_undo(struct plan *plan, uint32_t from, uint32_t to);
 
 /* ---- integer.c: quantized values ---- */
 /* 1: done with integer kernels; 0: not one for these, go on in float. */
@@ -144,6 +179,49 @@ int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
 int integer_dequantize(struct plan *plan, uint32_t slot, uint32_t *out, struct pith_error *err);
 int integer_quantize(struct plan *plan, uint32_t float_slot, uint32_t stored_slot,
                      struct pith_error *err);
+
+/* ---- form.c: the forms in which a value is stored ---- */
+struct form {
+    bool channels_last; /* where the rank is 3 or 4 */
+    bool real;          /* floats; else as stored */
+    int32_t dtype;      /* of stored integers; PITH_DTYPE_NONE: whichever signedness there is */
+    /* Of channels-last ones: may grow a halo; its channels are no part of wider ones; neither halo
+     * nor gaps, ever. */
+    bool halo, dense, compact;
+};
+bool form_is_eight_bits(const struct pith_quantization *quantization);
+bool form_has_image(const struct pith_shape *shape);
+/* The value of `slot` in the form; a step that makes it where there is none yet. */
+int form_of_slot(struct plan *plan, uint32_t slot, const struct form *form, uint32_t *out,
+                 struct pith_error *err);
+/* The same grid with its integers of another 8-bit type. NULL: no memory. */
+const struct pith_quantization *form_grid(struct plan *plan, const struct pith_quantization *grid,
+                                          int32_t dtype);
+bool form_same_grid(const struct pith_quantization *a, const struct pith_quantization *b);
+/* Makes `form` one more form of what `slot` holds. */
+void form_join(struct plan *plan, uint32_t slot, uint32_t form);
+
+/* ---- image.c: steps over channels-last values ---- */
+/* 1: done; 0: the node is for planar kernels; an error. */
+int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
+/* Whether the value may lie channels-last, and whether some form of it does. */
+bool image_may_lie(const struct plan *plan, uint32_t value);
+bool image_lies(const struct plan *plan, uint32_t value);
+/* The value in channels-last form with integers as kernels here take them, or in floats. */
+int image_slot(struct plan *plan, uint32_t value, bool real, struct form extra, uint32_t *out,
+               struct pith_error *err);
+/* A slot for a value that a channels-last step gives, as floats or on its grid. */
+int image_output(struct plan *plan, uint32_t value, bool real, uint32_t *out);
+
+/* ---- image_move.c: what only moves elements of channels-last values, mostly without a step ---- */
+int image_build_move(struct plan *plan, uint32_t node, struct pith_error *err);
+
+/* ---- settle.c: halos, strides, and what was left unprepared ---- */
+/* *out_refused: nodes were refused by their kernels and marked; the plan must be built anew. */
+int plan_settle(struct plan *plan, bool *out_refused, struct pith_error *err);
+/* A blind step's operands as its kernel sees them. */
+void blind_bind(const struct plan *plan, struct plan_step *step);
+int blind_run(struct pith_step *step, struct pith_error *err);
 
 /* ---- memory.c ---- */
 int plan_lay_out(struct plan *plan, struct pith_error *err);

@@ -248,9 +248,7 @@ static int run_step(struct plan *plan, struct plan_step *step, struct pith_error
         return control_run(plan, step, err);
     if (step->late)
         return run_late(plan, step, err);
-    if (step->step.view >= 0)
-        return 0;
-    return step->step.kernel->run(&step->step, err);
+    return step->run ? step->run(&step->step, err) : 0;
 }
 
 static int run_profiled(struct plan *plan, struct plan_step *step, struct pith_error *err)

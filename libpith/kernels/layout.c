@@ -1,0 +1,328 @@
+/* From one layout of a value to another, and between reals and stored integers on the way: what the
+ * engine puts where a planar value meets a channels-last one (domain "pith").
+ *
+ *   ToImage   gives a channels-last value with its halo (a flat value where the rank is neither 3
+ * nor 4) ToPlanar  gives a planar one
+ *
+ * The input lies either way. Types: the same in and out, 8-bit integers of the other signedness
+ * (zero points 128 apart), float32 to 8-bit integers, and back. Where both orders of bytes are the
+ * same and nothing is converted the step is a view. Elements are converted along runs on the side
+ * where they are contiguous; transposing is done in tiles that stay in the first-level cache. */
+#include "libpith/kernels/families.h"
+#include "libpith/kernels/isa.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define TILE_CHANNELS 16
+#define TILE_PIXELS   64
+
+struct grid {
+    float scale;
+    int32_t zero, least;
+};
+
+typedef void convert_run(const struct grid *grid, const void *from, void *to, int64_t count);
+typedef void transpose_tile(const void *from, int64_t from_row, void *to, int64_t to_row,
+                            int64_t rows, int64_t cols);
+
+struct form {
+    enum pith_isa isa;
+    convert_run *flip, *quantize, *from_u8, *from_s8;
+    transpose_tile *transpose[2]; /* elements of one byte, of four */
+};
+
+#define FORM(name) name##_any
+#define TARGET
+#include "libpith/kernels/layout_body.h"
+#undef FORM
+#undef TARGET
+
+#if defined __x86_64__
+#define FORM(name) name##_avx2
+#define TARGET     __attribute__((target("avx2,fma")))
+#include "libpith/kernels/layout_body.h"
+#undef FORM
+#undef TARGET
+
+#define FORM(name) name##_avx512
+#define TARGET     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")))
+#include "libpith/kernels/layout_body.h"
+#undef FORM
+#undef TARGET
+#endif
+
+#define FORM_OF(set, suffix)                                                                       \
+    {                                                                                              \
+        set, flip_##suffix, quantize_##suffix, from_u8_##suffix, from_s8_##suffix,                 \
+        {                                                                                          \
+            transpose_8_##suffix, transpose_32_##suffix                                            \
+        }                                                                                          \
+    }
+static const struct form forms[] = {
+#if defined __x86_64__
+    FORM_OF(PITH_ISA_AVX512, avx512),
+    FORM_OF(PITH_ISA_AVX2, avx2),
+#endif
+    FORM_OF(PITH_ISA_PLAIN, any),
+};
+
+static const struct form *best_form(void)
+{
+    const struct form *form = forms;
+
+    while (!pith_isa_includes(pith_isa(), form->isa))
+        form++;
+    return form;
+}
+
+static void copy_8(const struct grid *grid, const void *from, void *to, int64_t count)
+{
+    (void) grid;
+    memcpy(to, from, (size_t) count);
+}
+
+static void copy_32(const struct grid *grid, const void *from, void *to, int64_t count)
+{
+    (void) grid;
+    memcpy(to, from, (size_t) count * 4);
+}
+
+struct strides { /* in elements */
+    int64_t picture, channel, row, pixel;
+};
+
+struct layout {
+    const struct form *form;
+    convert_run *convert;
+    struct grid grid;
+    struct pith_image_dims dims;
+    struct strides from, to;
+    size_t from_bytes, to_bytes; /* of an element */
+    bool from_image, to_image;
+    struct pith_image image; /* of the output */
+    uint32_t zero;           /* what fills its halo */
+};
+
+static struct strides strides_of(const struct pith_image *image, const struct pith_image_dims *d)
+{
+    if (image && image->channels_last)
+        return (struct strides){image->picture, 1, image->row, image->pixel};
+    return (struct strides){d->c * d->h * d->w, d->h * d->w, d->w, 1};
+}
+
+static bool has_halo(const struct pith_image *image)
+{
+    return image && image->channels_last &&
+           (image->top || image->bottom || image->left || image->right);
+}
+
+static bool same_order(const struct layout *l)
+{
+    const struct pith_image_dims *d = &l->dims;
+
+    return (d->n <= 1 || l->from.picture == l->to.picture) &&
+           (d->c <= 1 || l->from.channel == l->to.channel) &&
+           (d->h <= 1 || l->from.row == l->to.row) && (d->w <= 1 || l->from.pixel == l->to.pixel);
+}
+
+static bool eight_bits(int32_t dtype)
+{
+    return dtype == PITH_UINT8 || dtype == PITH_INT8;
+}
+
+static bool one_grid(const struct pith_quantization *q, int32_t dtype)
+{
+    return q && q->count == 1 && q->block_size == 0 && q->dtype == dtype && eight_bits(dtype);
+}
+
+static int read_grid(struct pith_step *step, struct layout *l, const struct pith_quantization *q,
+                     int32_t dtype, struct pith_error *err)
+{
+    if (!one_grid(q, dtype))
+        return pith_step_fail(step, err, -ENOTSUP, "this quantization has no layout kernel");
+    l->grid = (struct grid){q->scale[0], q->zero_point[0], dtype == PITH_INT8 ? -128 : 0};
+    return 0;
+}
+
+static int choose_convert(struct pith_step *step, struct layout *l, struct pith_error *err)
+{
+    const int32_t from = step->input[0].dtype, to = step->output[0].dtype;
+
+    if (from == to && (from == PITH_FLOAT32 || eight_bits(from))) {
+        l->convert = from == PITH_FLOAT32 ? copy_32 : copy_8;
+        return 0;
+    }
+    if (eight_bits(from) && eight_bits(to)) {
+        l->convert = l->form->flip;
+        return 0;
+    }
+    if (from == PITH_FLOAT32 && eight_bits(to)) {
+        l->convert = l->form->quantize;
+        return read_grid(step, l, step->output_quantization[0], to, err);
+    }
+    if (eight_bits(from) && to == PITH_FLOAT32) {
+        l->convert = from == PITH_INT8 ? l->form->from_s8 : l->form->from_u8;
+        return read_grid(step, l, step->input_quantization[0], from, err);
+    }
+    return pith_step_fail(step, err, -ENOTSUP, "no way from %s to %s", pith_dtype_name(from),
+                          pith_dtype_name(to));
+}
+
+/* What stands for 0 in the output: a float's bits are 0 too. */
+static uint32_t halo_zero(const struct pith_step *step)
+{
+    const struct pith_quantization *q = step->output_quantization[0];
+
+    return eight_bits(step->output[0].dtype) && q ? (uint8_t) q->zero_point[0] : 0;
+}
+
+static int layout_prepare(struct pith_step *step, struct pith_error *err)
+{
+    const struct pith_shape *shape = &step->output[0].shape;
+    const struct pith_image *from = step->input_image ? &step->input_image[0] : NULL,
+                            *to = step->output_image ? &step->output_image[0] : NULL;
+    struct layout *l = pith_step_alloc(step, sizeof *l);
+    int rc;
+
+    if (!l)
+        return -ENOMEM;
+    step->params = l;
+    l->form = best_form();
+    l->from_image = from && from->channels_last;
+    l->to_image = to && to->channels_last;
+    if (shape->rank == 3 || shape->rank == 4)
+        l->dims = pith_image_dims(shape);
+    else
+        l->dims = (struct pith_image_dims){1, 1, 1, pith_shape_elements(shape)};
+    l->from = strides_of(from, &l->dims);
+    l->to = strides_of(to, &l->dims);
+    l->from_bytes = pith_dtype_bits(step->input[0].dtype) / 8;
+    l->to_bytes = pith_dtype_bits(step->output[0].dtype) / 8;
+    if (l->to_image)
+        l->image = *to;
+    l->zero = halo_zero(step);
+    rc = choose_convert(step, l, err);
+    if (rc < 0)
+        return rc;
+    if (step->input[0].dtype == step->output[0].dtype && !has_halo(from) && !has_halo(to) &&
+        same_order(l))
+        step->view = 0;
+    step->parts = (uint32_t) (l->dims.n * l->dims.h > 64 ? 64 : l->dims.n * l->dims.h);
+    return 0;
+}
+
+/* A planar row of every channel into pixels. */
+static void row_to_image(const struct layout *l, const uint8_t *from, uint8_t *to)
+{
+    uint32_t tile[TILE_CHANNELS * TILE_PIXELS];
+    uint8_t *const bytes = (uint8_t *) tile;
+    const size_t size = l->to_bytes;
+
+    for (int64_t x = 0; x < l->dims.w; x += TILE_PIXELS) {
+        const int64_t cols = l->dims.w - x < TILE_PIXELS ? l->dims.w - x : TILE_PIXELS;
+
+        for (int64_t c = 0; c < l->dims.c; c += TILE_CHANNELS) {
+            const int64_t rows = l->dims.c - c < TILE_CHANNELS ? l->dims.c - c : TILE_CHANNELS;
+
+            for (int64_t i = 0; i < rows; i++)
+                l->convert(&l->grid,
+                           from + (size_t) ((c + i) * l->from.channel + x) * l->from_bytes,
+                           bytes + (size_t) i * TILE_PIXELS * size, cols);
+            l->form->transpose[size == 4](bytes, TILE_PIXELS,
+                                          to + (size_t) (x * l->to.pixel + c) * size, l->to.pixel,
+                                          rows, cols);
+        }
+    }
+}
+
+static void row_to_planar(const struct layout *l, const uint8_t *from, uint8_t *to)
+{
+    uint32_t tile[TILE_CHANNELS * TILE_PIXELS];
+    uint8_t *const bytes = (uint8_t *) tile;
+    const size_t size = l->from_bytes;
+
+    for (int64_t x = 0; x < l->dims.w; x += TILE_PIXELS) {
+        const int64_t cols = l->dims.w - x < TILE_PIXELS ? l->dims.w - x : TILE_PIXELS;
+
+        for (int64_t c = 0; c < l->dims.c; c += TILE_CHANNELS) {
+            const int64_t rows = l->dims.c - c < TILE_CHANNELS ? l->dims.c - c : TILE_CHANNELS;
+
+            l->form->transpose[size == 4](from + (size_t) (x * l->from.pixel + c) * size,
+                                          l->from.pixel, bytes, TILE_PIXELS, cols, rows);
+            for (int64_t i = 0; i < rows; i++)
+                l->convert(&l->grid, bytes + (size_t) i * TILE_PIXELS * size,
+                           to + (size_t) ((c + i) * l->to.channel + x) * l->to_bytes, cols);
+        }
+    }
+}
+
+/* Both planar, or both channels-last: runs stay runs. */
+static void row_kept(const struct layout *l, const uint8_t *from, uint8_t *to)
+{
+    const int64_t outer = l->from_image ? l->dims.w : l->dims.c,
+                  inner = l->from_image ? l->dims.c : l->dims.w,
+                  from_step = l->from_image ? l->from.pixel : l->from.channel,
+                  to_step = l->from_image ? l->to.pixel : l->to.channel;
+
+    if (from_step == inner && to_step == inner) {
+        l->convert(&l->grid, from, to, outer * inner);
+        return;
+    }
+    for (int64_t i = 0; i < outer; i++)
+        l->convert(&l->grid, from + (size_t) (i * from_step) * l->from_bytes,
+                   to + (size_t) (i * to_step) * l->to_bytes, inner);
+}
+
+static void layout_part(struct pith_step *step, uint32_t part, uint32_t count)
+{
+    const struct layout *l = step->params;
+    const int64_t rows = l->dims.n * l->dims.h;
+
+    for (int64_t r = rows * part / count; r < rows * (part + 1) / count; r++) {
+        const int64_t n = r / l->dims.h, y = r % l->dims.h;
+        const uint8_t *from = (const uint8_t *) step->input[0].data +
+                              (n * l->from.picture + y * l->from.row) * (int64_t) l->from_bytes;
+        uint8_t *to = (uint8_t *) step->output[0].data +
+                      (n * l->to.picture + y * l->to.row) * (int64_t) l->to_bytes;
+
+        if (l->from_image == l->to_image)
+            row_kept(l, from, to);
+        else if (l->to_image)
+            row_to_image(l, from, to);
+        else
+            row_to_planar(l, from, to);
+    }
+    if (part == 0 && has_halo(&l->image))
+        pith_image_fill_halo(&l->image, &l->dims, step->output[0].data, l->to_bytes, &l->zero);
+}
+
+static int layout_run(struct pith_step *step, struct pith_error *err)
+{
+    (void) err;
+    layout_part(step, 0, 1);
+    return 0;
+}
+
+#define LAYOUT_TYPES (PITH_BIT(FLOAT32) | PITH_BIT(UINT8) | PITH_BIT(INT8))
+
+const struct pith_kernel pith_kernels_layout[] = {
+    {.op = "ToImage",
+     .domain = "pith",
+     .name = "to_image",
+     .types = {LAYOUT_TYPES},
+     .output_type = LAYOUT_TYPES,
+     .prepare = layout_prepare,
+     .run = layout_run,
+     .run_part = layout_part},
+    {.op = "ToPlanar",
+     .domain = "pith",
+     .name = "to_planar",
+     .types = {LAYOUT_TYPES},
+     .output_type = LAYOUT_TYPES,
+     .prepare = layout_prepare,
+     .run = layout_run,
+     .run_part = layout_part},
+    {0},
+};

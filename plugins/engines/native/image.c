@@ -1,0 +1,512 @@
+/* Steps over channels-last values. Convolutions begin such a stretch of the graph; poolings and
+ * what works element by element go on in it where their inputs lie so already. Kernels made for the
+ * layout are taken where there are some; a planar kernel that works element by element is run
+ * blindly, on the whole block as a dense tensor. What has neither is built planar, and form.c
+ * converts. */
+#include "plugins/engines/native/plan.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "libpith/graph/window.h"
+
+static bool named(const char *op, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(op, *list) == 0)
+            return true;
+    return false;
+}
+
+/* ---- values ---- */
+
+bool image_may_lie(const struct plan *plan, uint32_t value)
+{
+    const uint32_t number = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
+    const struct slot *slot = number == PLAN_NO_SLOT ? NULL : &plan->slots[number];
+
+    return slot && slot->known && form_has_image(&slot->tensor.shape) &&
+           pith_shape_elements(&slot->tensor.shape) > 0 &&
+           plan->slots[slot->root].place != SLOT_CONSTANT &&
+           plan->slots[slot->root].place != SLOT_HEAP &&
+           (slot->quantization ? form_is_eight_bits(slot->quantization)
+                               : slot->tensor.dtype == PITH_FLOAT32);
+}
+
+bool image_lies(const struct plan *plan, uint32_t value)
+{
+    const uint32_t first = plan->slot_of_value[value];
+    uint32_t at = first;
+
+    if (!image_may_lie(plan, value))
+        return false;
+    do {
+        if (plan->slots[at].image.channels_last)
+            return true;
+        at = plan->slots[at].next_form;
+    } while (at != first);
+    return false;
+}
+
+int image_slot(struct plan *plan, uint32_t value, bool real, struct form extra, uint32_t *out,
+               struct pith_error *err)
+{
+    extra.channels_last = true;
+    extra.real = real;
+    extra.dtype = real ? PITH_FLOAT32 : pith_image_integer_dtype();
+    return form_of_slot(plan, plan->slot_of_value[value], &extra, out, err);
+}
+
+int image_output(struct plan *plan, uint32_t value, bool real, uint32_t *out)
+{
+    const struct pith_shape *shape = pith_value_shape(plan->graph, value);
+    const struct pith_quantization *grid = NULL;
+    int rc;
+
+    if (!shape)
+        return -EINVAL;
+    if (!real) {
+        grid = form_grid(plan, pith_value_quantization(plan->graph, value),
+                         pith_image_integer_dtype());
+        if (!grid)
+            return -ENOMEM;
+    }
+    rc = plan_add_slot(plan, real ? PITH_FLOAT32 : grid->dtype, shape, out);
+    if (rc < 0)
+        return rc;
+    plan->slots[*out].quantization = grid;
+    plan->slots[*out].image.channels_last = form_has_image(shape);
+    plan->slot_of_value[value] = *out;
+    return 0;
+}
+
+/* A value on an 8-bit grid that a step gives as floats: these are rounded to it. */
+static int round_output(struct plan *plan, uint32_t value, struct pith_error *err)
+{
+    const uint32_t floats = plan->slot_of_value[value];
+    struct plan_call call = {.node = PITH_NO_NODE,
+                             .in_count = 1,
+                             .out_count = 1,
+                             .activation = PITH_ACTIVATION_NONE,
+                             .form = STEP_IMAGE,
+                             .in = &floats};
+    uint32_t stored;
+    int rc;
+
+    if (!pith_value_quantization(plan->graph, value))
+        return 0;
+    rc = image_output(plan, value, false, &stored);
+    if (rc < 0)
+        return rc;
+    plan->slots[stored].unrounded = floats;
+    call.out = &stored;
+    call.kernel = plan_own_kernel("ToImage", PITH_FLOAT32, plan->slots[stored].tensor.dtype);
+    return plan_add_step(plan, &call, err);
+}
+
+/* ---- kernels for channels-last values ---- */
+
+struct candidate { /* a step that is being put together */
+    uint32_t node;
+    bool integer;
+    const struct pith_kernel *kernel;
+    uint32_t value; /* that it gives */
+    uint32_t added; /* the value of its residual, or PITH_NO_VALUE */
+    uint32_t in[PITH_STEP_PORTS];
+    size_t in_count;
+    struct pith_activation activation;
+    struct pith_residual residual;
+};
+
+static bool is_activation(const struct plan *plan, uint32_t value)
+{
+    return value != PITH_NO_VALUE && !pith_value_constant(plan->graph, value);
+}
+
+/* The first activation among a node's inputs, or PITH_NO_VALUE. */
+static uint32_t first_activation(const struct plan *plan, uint32_t node)
+{
+    for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++)
+        if (is_activation(plan, pith_node_input(plan->graph, node, i)))
+            return pith_node_input(plan->graph, node, i);
+    return PITH_NO_VALUE;
+}
+
+static bool stored_as_integers(const struct plan *plan, uint32_t value)
+{
+    const uint32_t slot = plan->slot_of_value[value];
+
+    return slot != PLAN_NO_SLOT && form_is_eight_bits(plan->slots[slot].quantization) &&
+           plan->slots[slot].tensor.dtype != PITH_FLOAT32;
+}
+
+static int32_t type_of_input(const struct plan *plan, uint32_t value, bool integer)
+{
+    const struct pith_quantization *q;
+
+    if (value == PITH_NO_VALUE)
+        return PITH_DTYPE_NONE;
+    q = pith_value_quantization(plan->graph, value);
+    if (!integer)
+        return q ? PITH_FLOAT32 : pith_value_dtype(plan->graph, value);
+    if (is_activation(plan, value))
+        return pith_image_integer_dtype();
+    return q ? q->dtype : pith_value_dtype(plan->graph, value);
+}
+
+static const struct pith_kernel *find_kernel(const struct plan *plan, uint32_t node, bool integer)
+{
+    int32_t types[4];
+
+    for (size_t i = 0; i < 4; i++)
+        types[i] = type_of_input(plan, pith_node_input(plan->graph, node, i), integer);
+    return pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
+                            types, 4, integer ? pith_image_integer_dtype() : PITH_FLOAT32,
+                            PITH_KERNEL_CHANNELS_LAST | (integer ? PITH_KERNEL_QUANTIZED : 0),
+                            NULL);
+}
+
+/* Whether the node's activations allow a step over channels-last values, and whether it is worth
+ * it: something heavy, or something that lies so already. */
+static bool inputs_allow(const struct plan *plan, uint32_t node, bool *out_integer)
+{
+    static const char *const heavy[] = {"Conv", "ConvTranspose", NULL};
+    const uint32_t first = first_activation(plan, node);
+    bool worth = named(pith_node_op(plan->graph, node), heavy);
+
+    for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+
+        if (!is_activation(plan, value))
+            continue;
+        if (!image_may_lie(plan, value))
+            return false;
+        worth = worth || image_lies(plan, value);
+        if (stored_as_integers(plan, value) != stored_as_integers(plan, first))
+            return false;
+    }
+    *out_integer = stored_as_integers(plan, first);
+    return worth;
+}
+
+/* Products of matrices, which no layout concerns: integers alone have a form here, the stored type.
+ */
+static bool is_integer_product(const struct plan *plan, uint32_t node)
+{
+    static const char *const products[] = {"Gemm", "MatMul", NULL};
+    const uint32_t x = pith_node_input(plan->graph, node, 0);
+
+    if (!named(pith_node_op(plan->graph, node), products) || !is_activation(plan, x) ||
+        !stored_as_integers(plan, x) ||
+        plan->slots[plan->slots[plan->slot_of_value[x]].root].place == SLOT_HEAP)
+        return false;
+    for (size_t i = 1; i < pith_node_input_count(plan->graph, node); i++)
+        if (is_activation(plan, pith_node_input(plan->graph, node, i)))
+            return false;
+    return plan->slots[plan->slot_of_value[x]].known &&
+           plan->slots[plan->slot_of_value[x]].tensor.shape.rank == 2;
+}
+
+static bool result_fits(const struct plan *plan, uint32_t value, bool integer)
+{
+    const struct pith_quantization *q = pith_value_quantization(plan->graph, value);
+
+    return integer ? form_is_eight_bits(q) : !q || form_is_eight_bits(q);
+}
+
+/* An Add behind the product, and what follows that one. */
+static void add_residual(struct plan *plan, struct candidate *c)
+{
+    const uint32_t product = c->value;
+    const struct pith_quantization *between = pith_value_quantization(plan->graph, product);
+    struct pith_activation after;
+
+    if (!(c->kernel->flags & PITH_KERNEL_FUSES_RESIDUAL) || c->in_count >= PITH_STEP_PORTS ||
+        (between && (!c->integer || !form_is_eight_bits(between))))
+        return;
+    c->added = fuse_residual(plan, &c->value);
+    if (c->added == PITH_NO_VALUE)
+        return;
+    fuse_activation(plan, &c->value, &after);
+    if (!image_may_lie(plan, c->added) || stored_as_integers(plan, c->added) != c->integer ||
+        !result_fits(plan, c->value, c->integer)) {
+        fuse_undo(plan, product, c->value);
+        c->value = product;
+        c->added = PITH_NO_VALUE;
+        return;
+    }
+    c->residual = (struct pith_residual){.set = true, .between = between, .after = after};
+}
+
+/* What the step does in passing. False: it gives what can't be stored here. */
+static int fuse(struct plan *plan, struct candidate *c)
+{
+    const uint32_t first = c->value;
+    bool folded = false;
+    int rc;
+
+    if (!c->integer && strcmp(c->kernel->op, "Conv") == 0) {
+        rc = fuse_batch_norm(plan, c->node, &c->value, c->in, &folded);
+        if (rc < 0)
+            return rc;
+        c->in_count = folded ? 3 : c->in_count;
+    }
+    if (c->kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
+        fuse_activation(plan, &c->value, &c->activation);
+    add_residual(plan, c);
+    if (result_fits(plan, c->value, c->integer))
+        return 1;
+    fuse_undo(plan, first, c->value);
+    return 0;
+}
+
+/* Constants, as stored or as floats. Activations follow when it is sure that the step is made. */
+static int gather_constants(struct plan *plan, struct candidate *c, struct pith_error *err)
+{
+    for (size_t i = 0; i < PITH_STEP_PORTS; i++) {
+        const uint32_t value = pith_node_input(plan->graph, c->node, i);
+        int rc;
+
+        c->in[i] = PLAN_NO_SLOT;
+        if (value == PITH_NO_VALUE || is_activation(plan, value))
+            continue;
+        rc = c->integer ? plan_slot(plan, value, &c->in[i])
+                        : plan_plain_slot(plan, value, &c->in[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+struct halo {
+    int64_t top, bottom, left, right;
+};
+
+/* How far the node's window reaches past the picture. False: its attributes are for the kernel to
+ * refuse. */
+static bool window_halo(const struct plan *plan, uint32_t node, struct halo *out)
+{
+    static const char *const windows[] = {"Conv", "MaxPool", "AveragePool", NULL};
+    const struct pith_graph *graph = plan->graph;
+    const uint32_t x = pith_node_input(graph, node, 0), w = pith_node_input(graph, node, 1);
+    const struct pith_shape *shape = pith_value_shape(graph, x);
+    const bool is_conv = strcmp(pith_node_op(graph, node), "Conv") == 0;
+    const struct pith_shape *weight = is_conv ? pith_value_shape(graph, w) : NULL;
+    struct pith_window window;
+    int64_t size;
+
+    *out = (struct halo){0};
+    if (!named(pith_node_op(graph, node), windows))
+        return true;
+    if (!is_activation(plan, x) || !shape ||
+        (is_conv && (!weight || weight->rank != shape->rank)) ||
+        pith_window_read(graph, node, shape->rank - 2, weight ? &weight->dim[2] : NULL, &window,
+                         NULL) < 0)
+        return false;
+    for (uint32_t axis = 0; axis < window.rank; axis++)
+        if (pith_window_output(&window, axis, shape->dim[axis + 2], &size, NULL) < 0)
+            return false;
+    out->left = window.pad_begin[window.rank - 1];
+    out->right = window.pad_end[window.rank - 1];
+    if (window.rank == 2) {
+        out->top = window.pad_begin[0];
+        out->bottom = window.pad_end[0];
+    }
+    return true;
+}
+
+static int32_t greater(int32_t a, int64_t b)
+{
+    return b > a ? (int32_t) b : a;
+}
+
+static int gather_activations(struct plan *plan, struct candidate *c, const struct halo *halo,
+                              struct pith_error *err)
+{
+    const bool has_halo = halo->top || halo->bottom || halo->left || halo->right;
+    int rc = 0;
+
+    for (size_t i = 0; i < pith_node_input_count(plan->graph, c->node) && rc == 0; i++) {
+        const uint32_t value = pith_node_input(plan->graph, c->node, i);
+        struct pith_image *image;
+
+        if (!is_activation(plan, value))
+            continue;
+        rc = image_slot(plan, value, !c->integer, (struct form){.halo = i == 0 && has_halo},
+                        &c->in[i], err);
+        if (rc < 0 || i > 0)
+            continue;
+        image = &plan->slots[c->in[i]].image;
+        image->top = greater(image->top, halo->top);
+        image->bottom = greater(image->bottom, halo->bottom);
+        image->left = greater(image->left, halo->left);
+        image->right = greater(image->right, halo->right);
+    }
+    if (rc < 0 || !c->residual.set)
+        return rc;
+    c->in_count = c->in_count < 3 ? 3 : c->in_count; /* weights and bias keep their places */
+    c->residual.input = c->in_count;
+    if (c->residual.between) {
+        c->residual.between = form_grid(plan, c->residual.between, pith_image_integer_dtype());
+        if (!c->residual.between)
+            return -ENOMEM;
+    }
+    return image_slot(plan, c->added, !c->integer, (struct form){0}, &c->in[c->in_count++], err);
+}
+
+static int build_kernel(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    struct candidate c = {.node = node,
+                          .added = PITH_NO_VALUE,
+                          .value = pith_node_output(plan->graph, node, 0),
+                          .in_count = pith_node_input_count(plan->graph, node),
+                          .activation = PITH_ACTIVATION_NONE};
+    const bool product = is_integer_product(plan, node);
+    struct plan_call call;
+    struct halo halo;
+    uint32_t out;
+    int rc;
+
+    if (!product && !inputs_allow(plan, node, &c.integer))
+        return 0;
+    c.integer = c.integer || product;
+    c.kernel = find_kernel(plan, node, c.integer);
+    if (!c.kernel || (!product && !window_halo(plan, node, &halo)))
+        return 0;
+    if (product)
+        halo = (struct halo){0};
+    rc = gather_constants(plan, &c, err);
+    if (rc == 0)
+        rc = fuse(plan, &c);
+    if (rc <= 0)
+        return rc;
+    rc = gather_activations(plan, &c, &halo, err);
+    if (rc == 0)
+        rc = image_output(plan, c.value, !c.integer, &out);
+    if (rc < 0)
+        return rc;
+    call = (struct plan_call){c.kernel, node,         c.in,       &out,      c.in_count,
+                              1,        c.activation, c.residual, STEP_IMAGE};
+    rc = plan_add_step(plan, &call, err);
+    if (rc == 0 && !c.integer)
+        rc = round_output(plan, c.value, err);
+    return rc < 0 ? rc : 1;
+}
+
+/* ---- planar kernels, run blindly ---- */
+
+static bool works_by_element(const char *op)
+{
+    static const char *const list[] = {
+        "Relu",        "LeakyRelu", "Clip",       "Sigmoid", "Tanh",
+        "HardSigmoid", "HardSwish", "Elu",        "Selu",    "Celu",
+        "Softplus",    "Softsign",  "Abs",        "Neg",     "Exp",
+        "Log",         "Sqrt",      "Reciprocal", "Erf",     "Gelu",
+        "Mish",        "Floor",     "Ceil",       "Round",   "ThresholdedRelu",
+        "Add",         "Sub",       "Mul",        "Div",     "Pow",
+        "Max",         "Min",       "PRelu",      "Sin",     "Cos",
+        NULL};
+
+    return named(op, list);
+}
+
+/* A constant of one element, or of one a channel: (C,1,1) and the like. */
+static bool is_broadcast(const struct pith_tensor *constant, const struct pith_shape *y)
+{
+    const struct pith_shape *shape = &constant->shape;
+
+    if (pith_shape_elements(shape) == 1)
+        return shape->rank <= y->rank;
+    for (uint32_t d = 0; d < shape->rank; d++)
+        if (shape->dim[d] != (d + y->rank == shape->rank + 1 ? y->dim[1] : 1))
+            return false;
+    return shape->rank == y->rank || shape->rank == y->rank - 1;
+}
+
+static bool operands_are_plain(const struct plan *plan, uint32_t node)
+{
+    const struct pith_shape *y =
+        pith_value_shape(plan->graph, pith_node_output(plan->graph, node, 0));
+
+    if (!y || !pith_shape_known(y))
+        return false;
+    for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+
+        if (value == PITH_NO_VALUE)
+            continue;
+        if (is_activation(plan, value)
+                ? !pith_shape_equal(&plan->slots[plan->slot_of_value[value]].tensor.shape, y)
+                : pith_value_quantization(plan->graph, value) ||
+                      !is_broadcast(pith_value_constant(plan->graph, value), y))
+            return false;
+    }
+    return true;
+}
+
+static int build_blindly(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    struct candidate c = {.node = node,
+                          .added = PITH_NO_VALUE,
+                          .value = pith_node_output(plan->graph, node, 0),
+                          .in_count = pith_node_input_count(plan->graph, node),
+                          .activation = PITH_ACTIVATION_NONE};
+    struct plan_call call;
+    uint32_t out;
+    int rc;
+
+    if (!works_by_element(pith_node_op(plan->graph, node)) ||
+        !inputs_allow(plan, node, &c.integer) || !operands_are_plain(plan, node))
+        return 0;
+    if (c.integer) {
+        const int32_t dtype = pith_image_integer_dtype();
+
+        c.kernel =
+            pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
+                             (int32_t[]){dtype, dtype}, c.in_count < 2 ? c.in_count : 2, dtype,
+                             PITH_KERNEL_QUANTIZED, NULL);
+    } else {
+        c.kernel = plan_find_kernel(plan->graph, node, NULL);
+    }
+    if (!c.kernel)
+        return 0;
+    rc = gather_constants(plan, &c, err);
+    if (rc == 0)
+        rc = fuse(plan, &c);
+    if (rc <= 0)
+        return rc;
+    for (size_t i = 0; i < c.in_count && rc >= 0; i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+
+        if (is_activation(plan, value))
+            rc = image_slot(plan, value, !c.integer, (struct form){.halo = true, .dense = true},
+                            &c.in[i], err);
+    }
+    if (rc >= 0)
+        rc = image_output(plan, c.value, !c.integer, &out);
+    if (rc < 0)
+        return rc;
+    call = (struct plan_call){c.kernel, node,         c.in,       &out,        c.in_count,
+                              1,        c.activation, c.residual, STEP_BLINDLY};
+    rc = plan_add_step(plan, &call, err);
+    if (rc == 0 && !c.integer)
+        rc = round_output(plan, c.value, err);
+    return rc < 0 ? rc : 1;
+}
+
+int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    int rc;
+
+    if (plan->options.planar || plan->options.plain || plan->refused[node] ||
+        pith_node_domain(plan->graph, node)[0] != 0 ||
+        pith_node_input_count(plan->graph, node) < 1 ||
+        pith_node_input_count(plan->graph, node) > PITH_STEP_PORTS - 2 ||
+        first_activation(plan, node) == PITH_NO_VALUE)
+        return 0;
+    rc = image_build_move(plan, node, err);
+    if (rc != 0 || pith_node_output_count(plan->graph, node) != 1)
+        return rc;
+    rc = build_kernel(plan, node, err);
+    return rc == 0 ? build_blindly(plan, node, err) : rc;
+}
