@@ -144,7 +144,9 @@ static void image_conv_part(struct pith_step *step, uint32_t part, uint32_t coun
     const int64_t from = pith_part_begin(rows, part, count),
                   to = pith_part_begin(rows, part + 1, count);
 
-    if (conv->form)
+    if (conv->winograd.weights)
+        pith_image_winograd_run(step, conv, part, count);
+    else if (conv->form)
         pith_image_conv_fast(step, conv, from, to);
     else
         plain_rows(step, conv, from, to);

@@ -1,6 +1,7 @@
 /* Channels-last float convolution: what its files share.
  *   image_conv_f32.c        checks the model, holds the plain loops that define the answer, and the
  * table image_conv_f32_fast.c   packs weights into blocks, walks rows in tiles
+ *   image_winograd_f32.c    3x3 convolution by way of fewer products
  *   image_conv_f32_forms.c  the tiles themselves, from image_conv_f32_body.h, once per instruction
  * set */
 #ifndef PITH_KERNELS_IMAGE_CONV_F32_H
@@ -34,6 +35,15 @@ struct image_tile {
 };
 typedef void image_tile_run(const struct image_tile *t);
 
+/* A 6x6 patch of one vector of channels, `count` of whose lanes are there, to 36 elements, each
+ * `plane` floats further. */
+typedef void image_winograd_in(const float *x, int64_t row, int64_t pixel, float *to, int64_t plane,
+                               int count);
+/* 36 elements to 4x4 pixels, of which rows x cols are stored; t: y, bias, residual and what is
+ * applied. */
+typedef void image_winograd_out(const struct image_tile *t, const float *from, int64_t plane,
+                                int rows, int cols, int64_t y_row, int64_t residual_row);
+
 struct image_form {
     enum pith_isa isa;
     int lanes, most_vectors;
@@ -42,6 +52,8 @@ struct image_form {
     image_tile_run *depthwise[2][2][IMAGE_DEPTHWISE_PIXELS]; /* kernels 3 and 5 wide, stride 1 and
                                                                 2, no dilation */
     image_tile_run *depthwise_any[IMAGE_DEPTHWISE_PIXELS];
+    image_winograd_in *winograd_in;
+    image_winograd_out *winograd_out;
 };
 
 /* The form for pith_isa(), or NULL: plain C. */
@@ -54,6 +66,18 @@ struct image_block {
     int pixels;                  /* the most of a tile */
     int last;
     const float *w, *bias; /* packed */
+};
+
+/* Patches of 4x4 output pixels; see image_winograd_f32.c. */
+struct image_winograd {
+    int64_t down, across; /* patches of a picture */
+    int64_t chunk,
+        chunks;     /* patches that are in the works together, at most; how many chunks there are */
+    int64_t padded; /* output channels, filled up to whole vectors */
+    int64_t part_floats;  /* scratch of one part */
+    int vectors;          /* of output channels in a tile */
+    const float *weights; /* transformed; NULL: this convolution is direct */
+    const float *bias, *zeros;
 };
 
 struct image_conv {
@@ -75,14 +99,23 @@ struct image_conv {
      * row, which is cut every `cols`. */
     int64_t pictures, rows, cols, fold, rest, last_cols;
     int64_t x_row, y_row, added_row;
-    int64_t
-        rows_a_turn; /* that all blocks do before the next rows: what is read stays in the cache */
+    int64_t rows_a_turn; /* that all blocks do before the next rows: it stays in the cache */
+    struct image_winograd winograd;
 };
 
 /* Chooses tiles, packs weights and says how rows are walked. -ENOMEM. */
 int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv);
+/* How many vectors of channels a tile has, so that `total` of them over `cols` pixels cost least.
+ */
+int pith_image_best_vectors(const struct image_form *form, int64_t cols, int64_t total);
 /* Rows from..to-1 of pictures * rows. */
 void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, int64_t from,
                           int64_t to);
+
+/* Whether Winograd's algorithm can do the convolution, and is expected to be faster. */
+bool pith_image_winograd_fits(const struct image_conv *conv);
+int pith_image_winograd_pack(struct pith_step *step, struct image_conv *conv);
+void pith_image_winograd_run(const struct pith_step *step, const struct image_conv *conv,
+                             uint32_t part, uint32_t parts);
 
 #endif

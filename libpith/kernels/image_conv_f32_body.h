@@ -8,7 +8,7 @@
 
 #include "libpith/kernels/vectors_begin.h"
 
-INLINE void FORM(finish_pixel)(const struct image_tile *t, FORM(vector) * acc, int vectors,
+INLINE void FORM(finish_pixel)(const struct image_tile *t, const FORM(vector) * acc, int vectors,
                                int pixel)
 {
     float *y = t->y + pixel * t->y_step;
@@ -168,7 +168,10 @@ DEPTHWISES(3, 2)
 DEPTHWISES(5, 1)
 DEPTHWISES(5, 2)
 DEPTHWISE_ANY(1)
-DEPTHWISE_ANY(2) DEPTHWISE_ANY(3) DEPTHWISE_ANY(4)
+DEPTHWISE_ANY(2)
+DEPTHWISE_ANY(3) DEPTHWISE_ANY(4)
+
+#include "libpith/kernels/image_winograd_f32_body.h"
 
     static const struct image_form FORM(form) = {
 #if VECTORS == 512
@@ -196,6 +199,8 @@ DEPTHWISE_ANY(2) DEPTHWISE_ANY(3) DEPTHWISE_ANY(4)
                       {{DEPTHWISE_NAMES(5, 1)}, {DEPTHWISE_NAMES(5, 2)}}},
         .depthwise_any = {FORM(depthwise_any_1), FORM(depthwise_any_2), FORM(depthwise_any_3),
                           FORM(depthwise_any_4)},
+        .winograd_in = FORM(winograd_in),
+        .winograd_out = FORM(winograd_out),
 };
 
 #undef TILE

@@ -94,8 +94,7 @@ static int64_t row_cost(const struct image_form *form, int64_t cols, int vectors
     return cost;
 }
 
-/* How many vectors a block has, so that `total` of them cost least. */
-static int best_vectors(const struct image_form *form, int64_t cols, int64_t total)
+int pith_image_best_vectors(const struct image_form *form, int64_t cols, int64_t total)
 {
     int64_t best_cost = INT64_MAX;
     int best = 1;
@@ -145,7 +144,7 @@ static int plan_dense(struct pith_step *step, struct image_conv *conv)
     const int64_t depth = conv->in_channels * w->taps;
     const bool by_rows =
         conv->groups == 1 && w->dilation[2] == 1 && conv->in.pixel == conv->in_channels;
-    const int vectors = best_vectors(form, conv->cols, total);
+    const int vectors = pith_image_best_vectors(form, conv->cols, total);
     const int64_t a_group = (total + vectors - 1) / vectors;
     float *packed, *bias;
 
@@ -250,6 +249,8 @@ int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv)
     const int64_t weights = pith_shape_elements(&step->input[1].shape);
     int rc;
 
+    if (pith_image_winograd_fits(conv))
+        return pith_image_winograd_pack(step, conv);
     plan_rows(step, conv);
     rc = is_depthwise(conv) ? plan_depthwise(step, conv) : plan_dense(step, conv);
     conv->rows_a_turn = 1;

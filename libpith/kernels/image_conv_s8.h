@@ -1,5 +1,6 @@
-/* Channels-last convolution between quantized values: what its forms share. A step is planned once (image_conv_s8.c);
- * forms differ in how they pack the weights and walk the pixels, and give the same bits. */
+/* Channels-last convolution between quantized values: what its forms share. A step is planned once
+ * (image_conv_s8.c); forms differ in how they pack the weights and walk the pixels, and give the
+ * same bits. */
 #ifndef PITH_KERNELS_IMAGE_CONV_S8_H
 #define PITH_KERNELS_IMAGE_CONV_S8_H
 
@@ -15,15 +16,16 @@ typedef void pith_conv_s8_run(const struct pith_conv_s8 *conv, const struct pith
                               const struct pith_conv_s8_span *span);
 
 struct pith_conv_s8 {
-    struct pith_image_dims x, y; /* of both activations; c counts all groups */
-    struct pith_image in, out, added; /* how they lie; added: the residual */
+    struct pith_image_dims x, y;               /* of both activations; c counts all groups */
+    struct pith_image in, out, added;          /* how they lie; added: the residual */
     int64_t groups, in_channels, out_channels; /* channels: of a group */
     int64_t kernel[2], stride[2], dilation[2], pad[2]; /* down, across; pad: before the first */
-    const int8_t *weights; /* (groups * out_channels, kernel[0], kernel[1], in_channels), less their zero points */
+    const int8_t *weights; /* (groups * out_channels, kernel[0], kernel[1], in_channels), less their
+                              zero points */
     struct pith_requantize to;
     uint8_t in_zero, out_zero; /* stored bytes that stand for 0, for halos */
-    pith_conv_s8_run *form; /* pith_conv_s8_plain, or a faster one */
-    void *packed;           /* the form's own */
+    pith_conv_s8_run *form;    /* pith_conv_s8_plain, or a faster one */
+    void *packed;              /* the form's own */
 };
 
 /* Where the values of one run lie: pixel (0,0) of picture 0. */
@@ -32,8 +34,8 @@ struct pith_conv_s8_data {
     void *y;
 };
 
-/* Which part of the output is wanted: rows of all pictures, counted through, and channels of all groups, from a multiple of
- * PITH_CONV_S8_CUT (or of whole groups). */
+/* Which part of the output is wanted: rows of all pictures, counted through, and channels of all
+ * groups, from a multiple of PITH_CONV_S8_CUT (or of whole groups). */
 struct pith_conv_s8_span {
     int64_t row, row_end, channel, channel_end;
 };
@@ -47,7 +49,8 @@ pith_conv_s8_run pith_conv_s8_plain;
 struct pith_conv_s8_form {
     const char *name; /* for people: "dense avx2" */
     enum pith_isa isa;
-    bool depthwise;      /* only where every group has one channel in and one out; else for all convolutions */
+    bool depthwise;      /* only where every group has one channel in and one out; else for all
+                            convolutions */
     const void *private; /* the form's own */
     /* Packs conv->weights and sets conv->form and conv->packed. 0; 1 where the convolution isn't one for it; -ENOMEM. */
     int (*pack)(struct pith_step *step, struct pith_conv_s8 *conv, const void *private);

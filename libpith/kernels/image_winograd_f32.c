@@ -1,0 +1,259 @@
+/* 3x3 convolution of channels-last floats by Winograd's F(4x4, 3x3): 36 products for 16 outputs
+ * where a direct one takes 144. Patches of 6x6 input pixels are transformed, multiplied with
+ * transformed weights as 36 matrix products (by the tiles of direct convolution), and transformed
+ * back. Sums differ from direct ones by more roundings: within some ten times their error bound.
+ * Lavin and Gray 2016, arXiv:1509.09308. */
+#include <errno.h>
+#include <string.h>
+
+#include "libpith/kernels/image_conv_f32.h"
+
+#define ELEMENTS 36 /* of a transformed patch */
+#define OUT      4  /* pixels of a patch's edge that come out */
+#define IN       6
+#define MOST_BYTES                                                                                 \
+    (INT64_C(16)                                                                                   \
+     << 20) /* transformed weights are four times as large: past this, reading them costs more */
+#define CHUNK_BYTES (INT64_C(192) << 10) /* of transformed values: in the second-level cache */
+#define MOST_PARTS  4                    /* each needs scratch of its own */
+
+/* Cycles, counted as if every instruction took one: 36 products a patch; the transforms take about
+ * 150 instructions in and out a vector of channels, measured on Zen 4. */
+static bool is_faster(const struct image_conv *conv, int64_t patches)
+{
+    const int64_t lanes = conv->form->lanes, c = conv->in_channels,
+                  m = (conv->out_channels + lanes - 1) / lanes;
+    const int64_t direct = conv->window.out_plane * 9 * c * m;
+    const int64_t fast = patches * (ELEMENTS * c * m + 150 * ((c + lanes - 1) / lanes + m));
+
+    return fast < direct - direct / 8;
+}
+
+bool pith_image_winograd_fits(const struct image_conv *conv)
+{
+    const struct pith_sliding *w = &conv->window;
+    const int64_t patches = ((w->out[1] + OUT - 1) / OUT) * ((w->out[2] + OUT - 1) / OUT);
+
+    return conv->groups == 1 && w->kernel[1] == 3 && w->kernel[2] == 3 && w->stride[1] == 1 &&
+           w->stride[2] == 1 && w->dilation[1] == 1 && w->dilation[2] == 1 && w->out_plane > 0 &&
+           w->out_plane < 1 << 24 &&
+           conv->in_channels * conv->out_channels <=
+               MOST_BYTES / (ELEMENTS * (int64_t) sizeof(float)) &&
+           is_faster(conv, patches);
+}
+
+/* G g G^T of one 3x3 kernel, in double: it is done once. */
+static void transform_weights(const float *g, double *out)
+{
+    static const double G[IN][3] = {{1.0 / 4, 0, 0},
+                                    {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                    {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                    {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                    {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                    {0, 0, 1}};
+    double half[IN][3];
+
+    for (int i = 0; i < IN; i++)
+        for (int j = 0; j < 3; j++)
+            half[i][j] =
+                G[i][0] * (double) g[j] + G[i][1] * (double) g[3 + j] + G[i][2] * (double) g[6 + j];
+    for (int i = 0; i < IN; i++)
+        for (int j = 0; j < IN; j++)
+            out[i * IN + j] = half[i][0] * G[j][0] + half[i][1] * G[j][1] + half[i][2] * G[j][2];
+}
+
+/* Into [element][block][in][channels of the block], which is how tiles read them. */
+static void pack_weights(const struct pith_step *step, const struct image_conv *conv, float *to)
+{
+    const struct image_winograd *p = &conv->winograd;
+    const int64_t c_count = conv->in_channels, wide = p->vectors * conv->form->lanes;
+
+    for (int64_t m = 0; m < conv->out_channels; m++)
+        for (int64_t c = 0; c < c_count; c++) {
+            const int64_t first = m / wide * wide;
+            const int64_t width = p->padded - first < wide ? p->padded - first : wide;
+            double u[ELEMENTS];
+
+            transform_weights((const float *) step->input[1].data + (m * c_count + c) * 9, u);
+            for (int e = 0; e < ELEMENTS; e++)
+                to[e * c_count * p->padded + first * c_count + c * width + m - first] =
+                    (float) u[e];
+        }
+}
+
+int pith_image_winograd_pack(struct pith_step *step, struct image_conv *conv)
+{
+    const int64_t lanes = conv->form->lanes;
+    struct image_winograd *p = &conv->winograd;
+    const int64_t weight_bytes =
+        ELEMENTS * conv->in_channels * conv->out_channels * (int64_t) sizeof(float);
+    const int64_t budget = weight_bytes / 3 > CHUNK_BYTES ? weight_bytes / 3 : CHUNK_BYTES;
+    int64_t chunk, patches;
+    float *weights, *bias;
+
+    p->down = (conv->window.out[1] + OUT - 1) / OUT;
+    p->across = (conv->window.out[2] + OUT - 1) / OUT;
+    p->padded = (conv->out_channels + lanes - 1) / lanes * lanes;
+    patches = conv->batch * p->down * p->across;
+    chunk = budget / (ELEMENTS * (conv->in_channels + p->padded) * (int64_t) sizeof(float));
+    chunk = chunk < IMAGE_TILE_PIXELS ? IMAGE_TILE_PIXELS : chunk;
+    p->chunks = (patches + chunk - 1) / chunk;
+    p->chunk = p->chunks ? (patches + p->chunks - 1) / p->chunks : 0;
+    p->vectors = pith_image_best_vectors(conv->form, p->chunk, p->padded / lanes);
+    weights =
+        pith_step_alloc(step, ELEMENTS * conv->in_channels * p->padded * (int64_t) sizeof(float));
+    bias = pith_step_alloc(step, 2 * p->padded * (int64_t) sizeof(float));
+    if (!weights || !bias)
+        return -ENOMEM;
+    pack_weights(step, conv, weights);
+    if (conv->bias)
+        memcpy(bias, conv->bias, (size_t) conv->out_channels * sizeof *bias);
+    p->weights = weights;
+    p->bias = bias;
+    p->zeros = bias + p->padded;
+    p->part_floats = ELEMENTS * p->chunk * (conv->in_channels + p->padded) +
+                     16; /* vectors may read past the end */
+    p->part_floats = (p->part_floats + 15) / 16 * 16;
+    step->parts = (uint32_t) (p->chunks < MOST_PARTS ? p->chunks : MOST_PARTS);
+    step->scratch_bytes = (size_t) (step->parts * p->part_floats) * sizeof(float);
+    return 0;
+}
+
+/* ---- run ---- */
+
+struct place {       /* of a patch */
+    int64_t n, y, x; /* picture, and its first output pixel */
+};
+
+static struct place place_of(const struct image_winograd *p, int64_t patch)
+{
+    return (struct place){patch / (p->down * p->across), patch / p->across % p->down * OUT,
+                          patch % p->across * OUT};
+}
+
+static int64_t least_of(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One patch in all channels. At the right and bottom edge it may reach past the halo: what lies
+ * there is taken as 0. */
+static void patch_in(const struct image_conv *conv, const float *x, const struct place *at,
+                     float *to, int64_t plane)
+{
+    const struct pith_sliding *w = &conv->window;
+    const int64_t rows = least_of(IN, w->out[1] + 2 - at->y),
+                  cols = least_of(IN, w->out[2] + 2 - at->x);
+    const int lanes = conv->form->lanes;
+
+    for (int64_t c = 0; c < conv->in_channels; c += lanes) {
+        const int count = (int) least_of(lanes, conv->in_channels - c);
+        float edge[ELEMENTS * 16] = {0};
+
+        if (rows == IN && cols == IN) {
+            conv->form->winograd_in(x + c, conv->in.row, conv->in.pixel, to + c, plane, count);
+            continue;
+        }
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < cols; j++)
+                memcpy(edge + (i * IN + j) * lanes, x + c + i * conv->in.row + j * conv->in.pixel,
+                       (size_t) count * sizeof *edge);
+        conv->form->winograd_in(edge, IN * lanes, lanes, to + c, plane, count);
+    }
+}
+
+static void transform_in(const struct pith_step *step, const struct image_conv *conv, int64_t first,
+                         int64_t count, float *to)
+{
+    const struct pith_sliding *w = &conv->window;
+
+    for (int64_t i = 0; i < count; i++) {
+        const struct place at = place_of(&conv->winograd, first + i);
+        const float *x = (const float *) step->input[0].data + at.n * conv->in.picture +
+                         (at.y - w->pad[1]) * conv->in.row + (at.x - w->pad[2]) * conv->in.pixel;
+
+        patch_in(conv, x, &at, to + i * conv->in_channels, count * conv->in_channels);
+    }
+}
+
+/* [element][patch][in] times [element][in][out] is [element][patch][out]. */
+static void multiply(const struct image_conv *conv, const float *in, int64_t count, float *out)
+{
+    const struct image_winograd *p = &conv->winograd;
+    const int64_t zero = 0, lanes = conv->form->lanes, wide = p->vectors * lanes;
+    struct image_tile t = {.x_step = conv->in_channels,
+                           .offset = &zero,
+                           .runs = 1,
+                           .length = conv->in_channels,
+                           .bias = p->zeros,
+                           .y_step = p->padded,
+                           .last = (int) lanes,
+                           .activation = PITH_ACTIVATION_NONE};
+
+    for (int64_t e = 0; e < ELEMENTS; e++)
+        for (int64_t m = 0; m < p->padded; m += wide) {
+            const int vectors = (int) (least_of(wide, p->padded - m) / lanes);
+            const int64_t most = conv->form->most_pixels[vectors - 1],
+                          tiles = (count + most - 1) / most;
+
+            t.w = p->weights + (e * p->padded + m) * conv->in_channels;
+            for (int64_t i = 0; i < tiles; i++) {
+                const int64_t from = count * i / tiles, pixels = count * (i + 1) / tiles - from;
+
+                t.x = in + (e * count + from) * conv->in_channels;
+                t.y = out + (e * count + from) * p->padded + m;
+                conv->form->tile[vectors - 1][pixels - 1](&t);
+            }
+        }
+}
+
+static void transform_out(const struct pith_step *step, const struct image_conv *conv,
+                          int64_t first, int64_t count, const float *from)
+{
+    const struct image_winograd *p = &conv->winograd;
+    const struct pith_sliding *w = &conv->window;
+    const int lanes = conv->form->lanes;
+    struct image_tile t = {.y_step = conv->out.pixel,
+                           .residual_step = conv->added.pixel,
+                           .activation = step->activation,
+                           .after = step->residual.after};
+
+    for (int64_t i = 0; i < count; i++) {
+        const struct place at = place_of(p, first + i);
+        const int rows = (int) least_of(OUT, w->out[1] - at.y),
+                  cols = (int) least_of(OUT, w->out[2] - at.x);
+
+        for (int64_t m = 0; m < p->padded; m += lanes) {
+            t.y = (float *) step->output[0].data + at.n * conv->out.picture + at.y * conv->out.row +
+                  at.x * conv->out.pixel + m;
+            if (step->residual.set)
+                t.residual = (const float *) step->input[step->residual.input].data +
+                             at.n * conv->added.picture + at.y * conv->added.row +
+                             at.x * conv->added.pixel + m;
+            t.bias = p->bias + m;
+            t.last = (int) least_of(lanes, conv->out_channels - m);
+            conv->form->winograd_out(&t, from + i * p->padded + m, count * p->padded, rows, cols,
+                                     conv->out.row, conv->added.row);
+        }
+    }
+}
+
+void pith_image_winograd_run(const struct pith_step *step, const struct image_conv *conv,
+                             uint32_t part, uint32_t parts)
+{
+    const struct image_winograd *p = &conv->winograd;
+    const int64_t patches = conv->batch * p->down * p->across;
+    float *in = (float *) step->scratch + part * p->part_floats;
+    float *out = in + ELEMENTS * p->chunk * conv->in_channels;
+
+    for (int64_t i = pith_part_begin(p->chunks, part, parts);
+         i < pith_part_begin(p->chunks, part + 1, parts); i++) {
+        const int64_t first = i * p->chunk, count = least_of(p->chunk, patches - first);
+
+        if (count <= 0)
+            break;
+        transform_in(step, conv, first, count, in);
+        multiply(conv, in, count, out);
+        transform_out(step, conv, first, count, out);
+    }
+}
