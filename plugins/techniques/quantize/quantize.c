@@ -3,6 +3,7 @@
  * finer forms. Accuracy of the whole model is the host's to keep: it asks for finer results by the
  * option `finer`. */
 #include "plugins/techniques/quantize/fold.h"
+#include "plugins/techniques/quantize/repair.h"
 #include "plugins/techniques/quantize/report.h"
 #include "plugins/techniques/quantize/sensitivity.h"
 #include "plugins/techniques/quantize/write.h"
@@ -18,16 +19,18 @@
 #define CHECK_SAMPLES 32 /* that the ranges have not seen, of those that came */
 #define CHECK_SHARE   4  /* one in so many */
 
-#define INT4_ERROR_RATIO 0.4 /* unless told: who asks for 4 bits doesn't expect the outputs of 8   \
-                              */
+#define INT4_ERROR_RATIO                                                                           \
+    0.4 /* unless told: who asks for 4 bits doesn't expect the outputs of 8                        \
+         */
 
 static const char *const weight_choices[] = {"int8", "int4", "float16", "bfloat16", NULL};
 enum { WEIGHTS_INT8, WEIGHTS_INT4, WEIGHTS_FLOAT16, WEIGHTS_BFLOAT16 };
 static const char *const activation_choices[] = {"int8", "uint8", "int16", "float32", NULL};
 enum { ACTIVATIONS_INT8, ACTIVATIONS_UINT8, ACTIVATIONS_INT16, ACTIVATIONS_FLOAT32 };
 
-#define REDUCED_BITS 7 /* 2 * 255 * 63 fits 16 bits, where some processors add pairs of products   \
-                        */
+#define REDUCED_BITS                                                                               \
+    7 /* 2 * 255 * 63 fits 16 bits, where some processors add pairs of products                    \
+       */
 
 enum {
     OPTION_WEIGHTS,
@@ -42,6 +45,11 @@ enum {
     OPTION_ONLY,
     OPTION_SCHEMES,
     OPTION_SAMPLES,
+    OPTION_EQUALIZE,
+    OPTION_SMOOTH,
+    OPTION_SMOOTH_ALPHA,
+    OPTION_ROUNDING,
+    OPTION_BIAS_CORRECTION,
     OPTION_MAX_ERROR_RATIO,
     OPTION_MAX_CHECKS,
     OPTION_FINER,
@@ -123,6 +131,42 @@ static const struct pith_option options[] = {
                         .maximum = 1000000,
                         .otherwise = "0",
                         .help = "most calibration samples to use; 0: all there are"},
+    [OPTION_EQUALIZE] =
+        {.name = "equalize",
+         .type = PITH_OPTION_CHOICE,
+         .otherwise = "auto",
+         .choices = repair_switch_names,
+         .help = "bring the channels of neighbouring layers to one size, so that one scale suits "
+                 "them all, and give high biases to the next layer. auto: where weights have one "
+                 "scale a tensor, and only if the outputs err less"},
+    [OPTION_SMOOTH] = {.name = "smooth",
+                       .type = PITH_OPTION_CHOICE,
+                       .otherwise = "auto",
+                       .choices = repair_switch_names,
+                       .help = "move outliers of normalized activations into the weights behind "
+                               "them. auto: only if the outputs err less"},
+    [OPTION_SMOOTH_ALPHA] = {.name = "smooth_alpha",
+                             .type = PITH_OPTION_FLOAT,
+                             .minimum = 0,
+                             .maximum = 1,
+                             .otherwise = "0.5",
+                             .help = "how much of an outlier moves, 0 to 1"},
+    [OPTION_ROUNDING] = {.name = "rounding",
+                         .type = PITH_OPTION_CHOICE,
+                         .otherwise = "auto",
+                         .choices = rounding_method_names,
+                         .help = "which integer a weight becomes: the nearest, the one that gptq "
+                                 "finds best for the layer's outputs, or the one that adaround "
+                                 "learns for them. auto: gptq for int4 weights, if the outputs err "
+                                 "less, and else the nearest"},
+    [OPTION_BIAS_CORRECTION] =
+        {.name = "bias_correction",
+         .type = PITH_OPTION_CHOICE,
+         .otherwise = "auto",
+         .choices = repair_switch_names,
+         .help =
+             "bring the mean of each layer's channels back to what it was. auto: with integer "
+             "activations or int4 weights, not with adaround, and only if the outputs err less"},
     [OPTION_MAX_ERROR_RATIO] =
         {.name = "max_error_ratio",
          .type = PITH_OPTION_FLOAT,
@@ -197,6 +241,7 @@ struct run { /* one call of apply */
     struct pith_graph *folded; /* the float graph that everything is compared with */
     struct plan plan;
     struct reference reference;
+    struct repairs repairs;
     struct report report;
     uint64_t check_first; /* sample */
 };
@@ -242,19 +287,28 @@ static int32_t weight_limit(const struct pith_option_value *values)
     return (1 << ((bits < 4 ? 4 : bits) - 1)) - 1;
 }
 
-static int plan_layers(struct run *run, struct pith_error *err)
+/* What repairs are asked for, and what they have to work with. */
+static void describe_repairs(struct run *run)
 {
     const struct pith_option_value *values = run->values;
-    struct layer_options wanted = {
-        .rules = rules_of(values),
-        .per_channel = values[OPTION_PER_CHANNEL].integer,
-        .block_size = values[OPTION_BLOCK_SIZE].integer,
-        .weight_limit = weight_limit(values),
-    };
-    int32_t dtype =
-        values[OPTION_ACTIVATIONS].integer == ACTIVATIONS_UINT8 ? PITH_UINT8 : PITH_INT8;
 
-    return plan_make(&run->plan, run->folded, &wanted, dtype, err);
+    run->repairs = (struct repairs){
+        .equalize = (enum repair_switch) values[OPTION_EQUALIZE].integer,
+        .smooth = (enum repair_switch) values[OPTION_SMOOTH].integer,
+        .bias = (enum repair_switch) values[OPTION_BIAS_CORRECTION].integer,
+        .rounding = (enum rounding_method) values[OPTION_ROUNDING].integer,
+        .smooth_alpha = values[OPTION_SMOOTH_ALPHA].number,
+        .host = run->job->host,
+        .reference = run->reference.outputs ? &run->reference : NULL,
+        .samples = run->report.samples,
+        .layers = {.rules = rules_of(values),
+                   .per_channel = values[OPTION_PER_CHANNEL].integer,
+                   .block_size = values[OPTION_BLOCK_SIZE].integer,
+                   .weight_limit = weight_limit(values)},
+        .dtype = values[OPTION_ACTIVATIONS].integer == ACTIVATIONS_UINT8 ? PITH_UINT8 : PITH_INT8,
+        .method = run->report.method,
+        .percentile = run->report.percentile,
+    };
 }
 
 /* Rules that match no layer are a mistake that would otherwise pass unseen. */
@@ -288,16 +342,12 @@ static int settle(struct run *run, struct pith_graph **out, struct pith_error *e
     };
     int rc;
 
-    if (run->report.check_samples == 0)
+    if (!run->reference.outputs)
         return write_graph(&run->plan, out, err);
     if (sensitivity.max_error_ratio == 0)
         sensitivity.max_error_ratio = HUGE_VAL;
-    rc = reference_make(&run->reference, run->folded, run->job->host, run->check_first,
-                        run->report.check_samples, err);
-    if (rc == 0)
-        rc = sensitivity_settle(&sensitivity, &run->plan, out, err);
+    rc = sensitivity_settle(&sensitivity, &run->plan, out, err);
     run->report.error_ratio = sensitivity.error_ratio;
-    run->report.check_samples = run->reference.count;
     return rc;
 }
 
@@ -322,7 +372,15 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
             err, -EINVAL,
             "quantize: integer activations want calibration samples, and there are none; "
             "give some, or set activations: float32");
-    rc = plan_layers(run, err);
+    if (run->report.check_samples > 0)
+        rc = reference_make(&run->reference, run->folded, host, run->check_first,
+                            run->report.check_samples, err);
+    run->report.check_samples = run->reference.count;
+    describe_repairs(run);
+    if (rc == 0)
+        rc = repair_graph(&run->repairs, &run->folded, err);
+    if (rc == 0)
+        rc = plan_make(&run->plan, run->folded, &run->repairs.layers, run->repairs.dtype, err);
     if (rc < 0)
         return rc;
     warn_of_unknown_names(run, OPTION_KEEP);
@@ -332,6 +390,9 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
         rc = calibrate_ranges(&run->plan, host, run->report.samples, run->report.method,
                               run->report.percentile, err);
     say_progress(run, 0.6);
+    if (rc == 0)
+        rc = repair_plan(&run->repairs, &run->plan, err);
+    say_progress(run, 0.8);
     if (rc == 0)
         rc = settle(run, out, err);
     say_progress(run, 1);
@@ -365,6 +426,7 @@ static int quantize_apply(const struct pith_technique_job *job, const struct pit
         return rc;
     run.report = (struct report){
         .plan = &run.plan,
+        .repairs = run.repairs.record,
         .activations = values[OPTION_ACTIVATIONS].text,
         .method = (enum range_method) values[OPTION_RANGES].integer,
         .percentile = values[OPTION_PERCENTILE].number,

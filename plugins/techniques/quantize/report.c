@@ -49,6 +49,43 @@ static json_t *input_facts(const struct report *report, const struct layer *laye
                      (json_int_t) group->histogram.refused, "estimates", estimates);
 }
 
+/* What was tried, and what came of it. */
+static json_t *repair_facts(const struct report *report)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < REPAIRS; i++) {
+        const struct repair_record *record = &report->repairs[i];
+
+        if (record->tried)
+            (void) json_array_append_new(
+                list, json_pack("{s:s, s:b, s:I, s:o, s:o}", "repair", repair_names[i], "kept",
+                                (int) record->kept, "changed_count", (json_int_t) record->changed,
+                                "error_ratio_before",
+                                record->before < 0 ? json_null() : rounded(record->before),
+                                "error_ratio_after",
+                                record->after < 0 ? json_null() : rounded(record->after)));
+    }
+    return list;
+}
+
+/* What repairs changed of a layer, while its form still takes it. */
+static void add_repairs(const struct layer *layer, json_t *facts)
+{
+    double sum = 0;
+
+    if (layer->repaired_bits != form_weight_bits(layer->form))
+        return;
+    if (layer->levels)
+        (void) json_object_set_new(facts, "rounding_gain_db",
+                                   rounded(10 * log10(fmax(layer->rounding_gain, 1e-20))));
+    for (size_t c = 0; c < layer->channels && layer->bias_shift; c++)
+        sum += (double) layer->bias_shift[c] * (double) layer->bias_shift[c];
+    if (layer->bias_shift)
+        (void) json_object_set_new(facts, "bias_shift_rms",
+                                   rounded(sqrt(sum / (double) layer->channels)));
+}
+
 static json_t *layer_facts(const struct report *report, const struct layer *layer)
 {
     const struct pith_graph *graph = report->plan->graph;
@@ -65,6 +102,8 @@ static json_t *layer_facts(const struct report *report, const struct layer *laye
         (void) json_object_set_new(facts, "output_error_ratio", rounded(layer->output_error_ratio));
     if (facts && form_is_static(layer->form))
         (void) json_object_set_new(facts, "input", input_facts(report, layer));
+    if (facts)
+        add_repairs(layer, facts);
     return facts;
 }
 
@@ -122,13 +161,14 @@ char *report_text(const struct report *report)
                 forms, form_names[form],
                 json_integer((json_int_t) plan_count(plan, (enum form) form)));
     object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "technique", "quantize",
-        "form", form_name(plan), "variant_name", variant_name(plan), "activations",
+        "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "technique",
+        "quantize", "form", form_name(plan), "variant_name", variant_name(plan), "activations",
         report->calibrated ? report->activations : "float32", "weight_limit",
         (int) plan->options.weight_limit, "samples", (json_int_t) report->samples, "check_samples",
         (json_int_t) report->check_samples, "folded_batch_norms", (json_int_t) report->folded,
         "output_error_ratio", report->error_ratio < 0 ? json_null() : rounded(report->error_ratio),
-        "max_error_ratio", rounded(report->max_error_ratio), "forms", forms, "layers", layers);
+        "max_error_ratio", rounded(report->max_error_ratio), "repairs", repair_facts(report),
+        "forms", forms, "layers", layers);
     if (object)
         text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(object);

@@ -2,11 +2,12 @@
 #ifndef PITH_QUANTIZE_REPORT_H
 #define PITH_QUANTIZE_REPORT_H
 
-#include "plugins/techniques/quantize/plan.h"
+#include "plugins/techniques/quantize/repair.h"
 
 struct report {
     const struct plan *plan;
-    const char *activations; /* as asked for */
+    const struct repair_record *repairs; /* REPAIRS of them */
+    const char *activations;             /* as asked for */
     enum range_method method;
     double percentile;
     bool calibrated;

@@ -22,16 +22,16 @@ struct writer {
 };
 
 /* A constant of integers that stands for floats; they are taken over. */
-static int add_quantized(struct writer *writer, struct pith_tensor *q,
+static int add_quantized(struct pith_graph *graph, struct pith_tensor *q,
                          const struct pith_quantization *quantization, uint32_t *out,
                          struct pith_error *err)
 {
-    int rc = pith_graph_add_value(writer->graph, NULL, PITH_FLOAT32, &q->shape, out, err);
+    int rc = pith_graph_add_value(graph, NULL, PITH_FLOAT32, &q->shape, out, err);
 
     if (rc == 0)
-        rc = pith_value_set_quantization(writer->graph, *out, quantization);
+        rc = pith_value_set_quantization(graph, *out, quantization);
     if (rc == 0)
-        rc = pith_value_take_constant(writer->graph, *out, q);
+        rc = pith_value_take_constant(graph, *out, q);
     return rc;
 }
 
@@ -62,7 +62,7 @@ static int add_integers(struct writer *writer, const struct layer *layer, struct
             .zero_point = zero,
         };
 
-        rc = add_quantized(writer, &q, &quantization, &written->value, err);
+        rc = add_quantized(writer->graph, &q, &quantization, &written->value, err);
     }
     pith_tensor_free(&q);
     free(scale);
@@ -122,14 +122,13 @@ static int write_weight(struct writer *writer, struct layer *layer, struct pith_
 
 /* The bias of a static layer lies on the grid of the products, so that the sum needs no conversion.
  * 1: written; 0: it can't be, and stays float, which is right everywhere and slower in places. */
-static int write_integer_bias(struct writer *writer, const struct layer *layer,
-                              const struct pith_tensor *b, const float *shift,
-                              struct pith_error *err)
+static int write_integer_bias(const struct plan *plan, struct pith_graph *graph,
+                              const struct layer *layer, const struct pith_tensor *b,
+                              const float *shift, struct pith_error *err)
 {
-    const struct pith_quantization *w = pith_value_quantization(
-        writer->graph, pith_node_input(writer->graph, layer->node, layer->weight_input));
-    struct grid input =
-        plan_grid(writer->plan, pith_node_input(writer->plan->graph, layer->node, 0));
+    const struct pith_quantization *w =
+        pith_value_quantization(graph, pith_node_input(graph, layer->node, layer->weight_input));
+    struct grid input = plan_grid(plan, pith_node_input(plan->graph, layer->node, 0));
     size_t count = (size_t) b->shape.dim[0];
     struct pith_tensor q = {0};
     uint32_t made;
@@ -148,9 +147,9 @@ static int write_integer_bias(struct writer *writer, const struct layer *layer,
                                                  .scale = scale,
                                                  .zero_point = zero};
 
-        rc = add_quantized(writer, &q, &quantization, &made, err);
+        rc = add_quantized(graph, &q, &quantization, &made, err);
         if (rc == 0)
-            rc = pith_node_set_input(writer->graph, layer->node, 2, made);
+            rc = pith_node_set_input(graph, layer->node, 2, made);
         rc = rc < 0 ? rc : 1;
     }
     pith_tensor_free(&q);
@@ -160,7 +159,7 @@ static int write_integer_bias(struct writer *writer, const struct layer *layer,
 }
 
 /* b, or zeros where there is none, plus the shift of a bias correction. */
-static int write_float_bias(struct writer *writer, const struct layer *layer,
+static int write_float_bias(struct pith_graph *graph, const struct layer *layer,
                             const struct bias_home *home, const float *shift,
                             struct pith_error *err)
 {
@@ -173,33 +172,34 @@ static int write_float_bias(struct writer *writer, const struct layer *layer,
         ((float *) sum.data)[i] =
             (float) ((home->bias ? pith_tensor_get(home->bias, i) : 0) + (double) shift[i]);
     if (rc == 0)
-        rc = pith_graph_add_value(writer->graph, NULL, PITH_FLOAT32, &shape, &made, err);
+        rc = pith_graph_add_value(graph, NULL, PITH_FLOAT32, &shape, &made, err);
     if (rc == 0)
-        rc = pith_value_take_constant(writer->graph, made, &sum);
+        rc = pith_value_take_constant(graph, made, &sum);
     if (rc == 0)
-        rc = pith_node_set_input(writer->graph, home->node, home->slot, made);
+        rc = pith_node_set_input(graph, home->node, home->slot, made);
     pith_tensor_free(&sum);
     return rc;
 }
 
-static int write_bias(struct writer *writer, const struct layer *layer, struct pith_error *err)
+int write_layer_bias(const struct plan *plan, struct pith_graph *graph, const struct layer *layer,
+                     struct pith_error *err)
 {
     const float *shift =
         layer->repaired_bits == form_weight_bits(layer->form) ? layer->bias_shift : NULL;
     struct bias_home home;
 
-    if (!layer_bias_home(writer->plan->graph, layer, &home))
+    if (!layer_bias_home(plan->graph, layer, &home))
         return 0;
     /* 4-bit weights go with a float bias: no runtime has integer kernels that want it otherwise,
      * and its scales would take as much room again. */
     if (form_is_static(layer->form) && form_weight_bits(layer->form) == 8 &&
         home.node == layer->node && home.bias) {
-        int rc = write_integer_bias(writer, layer, home.bias, shift, err);
+        int rc = write_integer_bias(plan, graph, layer, home.bias, shift, err);
 
         if (rc != 0)
             return rc < 0 ? rc : 0;
     }
-    return shift ? write_float_bias(writer, layer, &home, shift, err) : 0;
+    return shift ? write_float_bias(graph, layer, &home, shift, err) : 0;
 }
 
 static int write_activations(struct writer *writer)
@@ -232,7 +232,7 @@ static int write_layers(struct writer *writer, struct pith_error *err)
         int rc = layer->form == FORM_FLOAT ? 0 : write_weight(writer, layer, err);
 
         if (rc == 0 && form_is_integer(layer->form))
-            rc = write_bias(writer, layer, err);
+            rc = write_layer_bias(plan, writer->graph, layer, err);
         if (rc < 0)
             return rc;
     }

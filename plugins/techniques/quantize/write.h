@@ -10,4 +10,9 @@
  */
 int write_graph(struct plan *plan, struct pith_graph **out, struct pith_error *err) PITH_CHECKED;
 
+/* Writes one layer's bias into a graph that write_graph made, with its shift: for whoever finds the
+ * shift. */
+int write_layer_bias(const struct plan *plan, struct pith_graph *graph, const struct layer *layer,
+                     struct pith_error *err) PITH_CHECKED;
+
 #endif

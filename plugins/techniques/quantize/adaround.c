@@ -1,0 +1,151 @@
+/* AdaRound, a row at a time: rows share the matrix and nothing else. The error is measured in
+ * levels, and the matrix is divided by its mean diagonal, so that one lambda and one rate suit
+ * every layer. */
+#include "plugins/techniques/quantize/adaround.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ZETA        1.1f /* h reaches past 0 and 1, so that it can stay there */
+#define GAMMA       -0.1f
+#define WARM_SHARE  0.2 /* of the steps, without the second term */
+#define BETA_FIRST  20.0
+#define BETA_LAST   2.0
+#define ADAM_MEAN   0.9f
+#define ADAM_SQUARE 0.999f
+#define ADAM_LEAST  1e-8f
+
+struct row { /* of one block; all arrays have `width` entries */
+    size_t width;
+    float *low;  /* floor(w / s) */
+    float *part; /* w / s - low, 0..1 */
+    float *v;    /* what is learned */
+    float *h, *error, *gradient, *mean, *square;
+    float *gram; /* width x width, whole and divided by its mean diagonal; shared by the rows */
+};
+
+/* Gradient of e' g e / 2, and e' g e itself. */
+static double multiply(const struct row *row)
+{
+    double sum = 0;
+
+    memset(row->gradient, 0, row->width * sizeof *row->gradient);
+    for (size_t i = 0; i < row->width; i++) {
+        const float *restrict line = row->gram + i * row->width;
+        float *restrict gradient = row->gradient;
+        float e = row->error[i];
+
+        for (size_t j = 0; j < row->width; j++)
+            gradient[j] += e * line[j];
+    }
+    for (size_t i = 0; i < row->width; i++)
+        sum += (double) row->error[i] * (double) row->gradient[i];
+    return sum;
+}
+
+static float sigmoid(float x)
+{
+    return 1 / (1 + expf(-x));
+}
+
+static void begin(struct row *row, const float *w, const float *scale, int32_t limit)
+{
+    for (size_t i = 0; i < row->width; i++) {
+        float x = w[i] / scale[i];
+
+        x = fminf(fmaxf(x, (float) -limit), (float) limit);
+        row->low[i] = fminf(floorf(x), (float) limit - 1); /* so that up and down are both levels */
+        row->part[i] = x - row->low[i];
+        /* h(v) is the fraction, so that learning starts at the weights as they are. */
+        float h = fminf(fmaxf(row->part[i], 0.001f), 0.999f), s = (h - GAMMA) / (ZETA - GAMMA);
+
+        row->v[i] = logf(s / (1 - s));
+    }
+    memset(row->mean, 0, row->width * sizeof *row->mean);
+    memset(row->square, 0, row->width * sizeof *row->square);
+}
+
+static void step_once(struct row *row, unsigned step, unsigned steps)
+{
+    double done = ((double) step / steps - WARM_SHARE) / (1 - WARM_SHARE);
+    float beta = (float) (BETA_LAST + (BETA_FIRST - BETA_LAST) * 0.5 * (1 + cos(M_PI * done)));
+    float first = 1 - powf(ADAM_MEAN, (float) step + 1);
+    float second = 1 - powf(ADAM_SQUARE, (float) step + 1);
+
+    for (size_t i = 0; i < row->width; i++) {
+        float h = sigmoid(row->v[i]) * (ZETA - GAMMA) + GAMMA;
+
+        row->h[i] = fminf(fmaxf(h, 0), 1);
+        row->error[i] = row->h[i] - row->part[i];
+    }
+    (void) multiply(row);
+    for (size_t i = 0; i < row->width; i++) {
+        float s = sigmoid(row->v[i]), gradient = 2 * row->gradient[i], far = 2 * row->h[i] - 1;
+
+        if (done > 0 && far != 0)
+            gradient -= (float) ADAROUND_LAMBDA * 2 * beta * powf(fabsf(far), beta - 1) *
+                        (far > 0 ? 1.0f : -1.0f);
+        gradient *= row->h[i] > 0 && row->h[i] < 1 ? s * (1 - s) * (ZETA - GAMMA) : 0;
+        row->mean[i] = ADAM_MEAN * row->mean[i] + (1 - ADAM_MEAN) * gradient;
+        row->square[i] = ADAM_SQUARE * row->square[i] + (1 - ADAM_SQUARE) * gradient * gradient;
+        row->v[i] -= (float) ADAROUND_RATE * (row->mean[i] / first) /
+                     (sqrtf(row->square[i] / second) + ADAM_LEAST);
+    }
+}
+
+/* The learned levels where they err less than those that came. */
+static void take_better(struct row *row, int8_t *levels)
+{
+    for (size_t i = 0; i < row->width; i++)
+        row->error[i] = (float) levels[i] - row->low[i] - row->part[i];
+    double came = multiply(row);
+
+    for (size_t i = 0; i < row->width; i++)
+        row->error[i] = (row->v[i] >= 0 ? 1.0f : 0.0f) - row->part[i];
+    if (multiply(row) < came)
+        for (size_t i = 0; i < row->width; i++)
+            levels[i] = (int8_t) (row->low[i] + (row->v[i] >= 0 ? 1.0f : 0.0f));
+}
+
+static void fill_gram(struct row *row, const float *gram, size_t leading, const float *scale)
+{
+    double trace = 0;
+
+    for (size_t i = 0; i < row->width; i++)
+        trace += (double) gram[i * leading + i] * (double) scale[i] * (double) scale[i];
+    float factor = trace > 0 ? (float) ((double) row->width / trace) : 0;
+
+    for (size_t i = 0; i < row->width; i++)
+        for (size_t j = 0; j < row->width; j++)
+            row->gram[i * row->width + j] =
+                (j < i ? gram[j * leading + i] : gram[i * leading + j]) * scale[i] * scale[j] *
+                factor;
+}
+
+int adaround(const float *gram, size_t leading, size_t width, const float *w, const float *scale,
+             size_t rows, int32_t limit, unsigned steps, int8_t *levels)
+{
+    float *memory = malloc((8 * width + width * width) * sizeof *memory);
+    struct row row = {.width = width};
+
+    if (!memory)
+        return -ENOMEM;
+    float **const parts[] = {&row.low,      &row.part, &row.v,      &row.h,   &row.error,
+                             &row.gradient, &row.mean, &row.square, &row.gram};
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        *parts[i] = memory + i * width;
+    for (size_t r = 0; r < rows; r++) {
+        /* Scales differ from row to row, within a row only with blocks: the matrix is in levels. */
+        if (r == 0 || memcmp(scale + r * width, scale + (r - 1) * width, width * sizeof *scale))
+            fill_gram(&row, gram, leading, scale + r * width);
+        begin(&row, w + r * width, scale + r * width, limit);
+        for (unsigned step = 0; step < steps; step++)
+            step_once(&row, step, steps);
+        take_better(&row, levels + r * width);
+    }
+    free(memory);
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* Cross-layer equalization, and absorption of high biases: the same function with weights that one
+ * grid suits. */
+#ifndef PITH_QUANTIZE_EQUALIZE_H
+#define PITH_QUANTIZE_EQUALIZE_H
+
+#include "plugins/techniques/quantize/chain.h"
+#include <pith/plugin.h>
+
+struct equalized {
+    size_t pairs;    /* of layers */
+    size_t clips;    /* that became Relus, where that was allowed */
+    size_t absorbed; /* channels whose bias went on to the next layer */
+};
+/* Changes weights and biases of `graph` (Nagel et al. 2019, arXiv:1906.04721, section 4.1): with r1
+ * the greatest weight of channel i of the first layer and r2 that of what sees it in the second,
+ * the channel is divided by sqrt(r1 / r2) in the first and multiplied in the second; pair by pair
+ * until none moves. Exact but for rounding, and for the Clips: with `clips`, one from 0 to some
+ * value becomes a Relu, as its upper end would differ between channels. */
+int equalize_layers(struct pith_graph *graph, const struct layer *layers, size_t layer_count,
+                    bool clips, struct equalized *out, struct pith_error *err) PITH_CHECKED;
+/* A channel whose values in front of a Relu lie far above 0 (mean less three deviations, over the
+ * samples [0, count)) gives that much to the next layer's bias, so that the range of all channels
+ * shrinks. Only where the next layer doesn't pad, as a border would not have it. */
+int absorb_biases(struct pith_graph *graph, const struct layer *layers, size_t layer_count,
+                  const struct pith_host *host, uint64_t count, struct equalized *out,
+                  struct pith_error *err) PITH_CHECKED;
+
+#endif
