@@ -27,7 +27,7 @@ struct cli_command {
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 
-extern const struct cli_command command_bench, command_compare, command_compress, command_eval, command_gc, command_inspect, command_keygen,
+extern const struct cli_command command_bench, command_convert, command_compare, command_compress, command_eval, command_gc, command_inspect, command_keygen,
     command_plugins, command_push, command_run, command_status, command_telemetry, command_watch;
 
 /* ---- options ---- */

@@ -363,8 +363,9 @@ const struct cli_command command_compress = {
     .name = "compress",
     .arguments = "MODEL -o OUT [--recipe RECIPE] [--data X.npy [--labels Y.npy]]",
     .summary = "make a model smaller and cheaper, within its budget",
-    .text = "MODEL is an ONNX file or a model's folder. What comes out is standard ONNX. Steps and "
-            "limits come from the recipe;\n"
+    .text = "MODEL is an ONNX or TensorFlow Lite file, or a model's folder. What comes out is "
+            "standard ONNX.\n"
+            "Steps and limits come from the recipe; "
             "layers that hurt stay finer, and where nothing keeps the budget the original comes "
             "out, and why.\n\n"
             "example: pith compress model.onnx --recipe balanced --data x.npy --labels y.npy -o "

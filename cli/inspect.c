@@ -236,9 +236,10 @@ const struct cli_command command_inspect = {
     .name = "inspect",
     .arguments = "MODEL",
     .summary = "list a model's layers, shapes, parameters, MACs and bytes",
-    .text = "MODEL is an ONNX file (.onnx or .onnx.zst) or a model's folder. Where the "
-            "model leaves the batch open,\n"
-            "MACs and activations are those of one sample; where it leaves more open, they are "
+    .text = "MODEL is an ONNX file (.onnx), a TensorFlow Lite file (.tflite), either packed (.zst) "
+            "too, or a model's folder.\n"
+            "Where the model leaves the batch open, MACs and activations are those of one sample; "
+            "where it leaves more open, they are "
             "0.\n\n"
             "example: pith inspect wakeword/embedding.onnx",
     .run = run_inspect,

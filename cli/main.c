@@ -10,9 +10,9 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &command_keygen, &command_push,      &command_gc,       &command_status,
-    &command_watch,  &command_telemetry, &command_plugins,  &command_inspect,
-    &command_run,    &command_eval, &command_compare,      &command_compress, &command_bench,
+    &command_keygen,    &command_push,    &command_gc,       &command_status,  &command_watch,
+    &command_telemetry, &command_plugins, &command_inspect,  &command_convert, &command_run,
+    &command_eval,      &command_compare, &command_compress, &command_bench,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

@@ -1,4 +1,4 @@
-/* What the commands that run models take: a model's folder, or one ONNX file, which is then a chain of one graph. */
+/* What the commands that run models take: a model's folder, or one ONNX or TensorFlow Lite file, which is then a chain of one graph. */
 #ifndef PITH_CLI_MODEL_H
 #define PITH_CLI_MODEL_H
 

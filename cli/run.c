@@ -197,9 +197,9 @@ const struct cli_command command_run = {
     .name = "run",
     .arguments = "MODEL INPUT...",
     .summary = "run a model over recorded input",
-    .text = "MODEL is a model's folder or an ONNX file with one input. Each INPUT is a WAV file, "
-            "or a .npy file with rows as the\n"
-            "model takes them; with one dimension more, with many recordings.\n\n"
+    .text = "MODEL is a model's folder or an ONNX or TensorFlow Lite file with one input.\n"
+            "Each INPUT is a WAV file, or a .npy file with rows as the model takes them; with one "
+            "dimension more, with many recordings.\n\n"
             "example: pith run wakeword/ alexa.wav",
     .run = run_run,
 };

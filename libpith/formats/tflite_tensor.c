@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_TENSORS  (UINT32_C(1) << 17) /* of the largest models there are, a tenth */
-#define MOST_NAME     1024
-#define COPIES_A_BYTE 64 /* float16 as float32, permuted: 4; the rest is room for sparse weights   \
-                          */
+#define MOST_TENSORS (UINT32_C(1) << 17) /* of the largest models there are, a tenth */
+#define MOST_NAME    1024
+#define COPIES_A_BYTE                                                                              \
+    64 /* float16 as float32, permuted: 4; the rest is room for sparse weights                     \
+        */
 #define LEAST_COPIES   (UINT64_C(1) << 24)
 #define MOST_DIMENSION INT64_C(0x7fffffff)
 

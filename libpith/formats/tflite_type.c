@@ -44,24 +44,43 @@ static uint32_t take_reals(struct tflite_node *node, enum tflite_form form)
                          PITH_FLOAT32);
 }
 
-/* To integers that no value can be rounded to: x / scale, rounded, and of that type. */
+/* A number that every type has, as float64. */
+static uint32_t exact(struct tflite_node *node, uint32_t constant)
+{
+    return tflite_cast(node, constant, PITH_FLOAT64);
+}
+
+/* To sums (int32), which no value can be rounded to: in float64, which has room for all of their
+ * bits. */
 static void quantize_by_hand(struct tflite_node *node)
 {
-    const struct tflite_tensor *y = tflite_output(node, 0);
-    const struct pith_quantization *grid = &y->quantization;
-    enum tflite_form form = tflite_home(node, 0);
-    uint32_t x = take_reals(node, form), steps, emitted;
+    const struct tflite_tensor *x = tflite_input(node, 0), *y = tflite_output(node, 0);
+    const struct pith_quantization *from = &x->quantization, *to = &y->quantization;
+    uint32_t inputs[3], steps, emitted;
 
-    if (grid->count != 1 || grid->zero_point[0] != 0) {
+    if (to->count != 1 || to->zero_point[0] != 0 || y->dtype != PITH_INT32) {
         tflite_fail(node, -ENOTSUP, "it quantizes to %s without a scale, or with a zero point",
                     pith_dtype_name(y->dtype));
         return;
     }
-    steps =
-        tflite_chain2(node, "Div", x, tflite_constant_float(node, grid->scale[0]), PITH_FLOAT32);
-    steps = tflite_chain1(node, "Round", steps, PITH_FLOAT32);
-    emitted = tflite_emit1(node, "Cast", steps, tflite_result(node, 0, form));
-    tflite_set_int(node, emitted, "to", y->dtype);
+    steps = exact(node, tflite_take_integers(node, 0));
+    if (from->count == 1) {
+        steps = tflite_chain2(node, "Sub", steps,
+                              exact(node, tflite_constant_int(node, from->zero_point[0])),
+                              PITH_FLOAT64);
+        steps =
+            tflite_chain2(node, "Mul", steps,
+                          exact(node, tflite_constant_float(node, from->scale[0])), PITH_FLOAT64);
+    }
+    steps = tflite_chain2(node, "Div", steps,
+                          exact(node, tflite_constant_float(node, to->scale[0])), PITH_FLOAT64);
+    inputs[0] = tflite_chain1(node, "Round", steps, PITH_FLOAT64);
+    inputs[1] = exact(node, tflite_constant_int(node, INT32_MIN));
+    inputs[2] = exact(node, tflite_constant_int(node, INT32_MAX));
+    steps = tflite_temporary(node, PITH_FLOAT64);
+    (void) tflite_emit(node, "Clip", inputs, 3, &steps, 1);
+    emitted = tflite_emit1(node, "Cast", steps, tflite_result(node, 0, FORM_PLAIN));
+    tflite_set_int(node, emitted, "to", PITH_INT32);
 }
 
 /* The value that it makes is on the grid; nothing else need be done. */

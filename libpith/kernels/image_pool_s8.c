@@ -20,6 +20,7 @@ struct image_pool_s8 {
     bool include_pad;
     uint8_t zero_byte;
     int32_t x_zero, zero, least; /* stored integers */
+    int32_t moved;               /* what a stored integer of y lies above the one that its grid means */
     float ratio;                 /* a step of x in steps of y */
 };
 
@@ -54,6 +55,7 @@ static int plan_grids(struct pith_step *step, struct image_pool_s8 *pool, bool m
                               "this quantization is not one for the channels-last kernel");
     pool->x_zero = pith_stored_zero(xq, stored);
     pool->zero = pith_stored_zero(yq, stored);
+    pool->moved = pool->zero - yq->zero_point[0];
     pool->zero_byte = (uint8_t) pool->zero;
     pool->least = stored == PITH_INT8 ? -128 : 0;
     pool->ratio = xq->scale[0] / yq->scale[0];
@@ -160,15 +162,18 @@ static void add(int32_t *restrict sum, const stored *restrict x, int64_t count)
         sum[c] += x[c];
 }
 
-/* of `taps` stored integers each, of which `count` are divided by */
+/* Sums of `taps` stored integers each. Ties go away from 0 of the grid's own integer, as TensorFlow
+ * Lite rounds them. */
 static void store_averages(const struct image_pool_s8 *pool, const int32_t *restrict sum,
                            int32_t taps, int64_t divisor, stored *restrict y, int64_t count)
 {
     const float by = divisor > 0 ? (float) divisor : 1.0F, ratio = pool->ratio;
-    const int32_t shift = taps * pool->x_zero, zero = pool->zero, least = pool->least;
+    const float zero = (float) (pool->zero - pool->moved);
+    const int32_t shift = taps * pool->x_zero, moved = pool->moved, least = pool->least;
 
     for (int64_t c = 0; c < count; c++) {
-        const int32_t q = (int32_t) rintf((float) (sum[c] - shift) * ratio / by) + zero;
+        const float steps = (float) (sum[c] - shift) * ratio / by + zero;
+        const int32_t q = (int32_t) (steps + (steps < 0.0F ? -0.5F : 0.5F)) + moved;
 
         y[c] = (stored) (q < least ? least : q > least + 255 ? least + 255 : q);
     }

@@ -144,7 +144,7 @@ struct average {
     int64_t planes;
     bool include_pad;
     struct output_grid grid;
-    float scale;
+    float ratio; /* a step of the input in steps of the output */
     int32_t zero;
     bool is_signed;
 };
@@ -170,11 +170,23 @@ static int average_prepare(struct pith_step *step, struct pith_error *err)
         return rc;
     a->planes = x->dim[0] * x->dim[1];
     a->include_pad = pith_node_int(step->graph, step->node, "count_include_pad", 0) != 0;
-    a->scale = q->scale[0];
+    a->ratio = q->scale[0] / a->grid.scale;
     a->zero = q->zero_point[0];
     a->is_signed = q->dtype == PITH_INT8;
     step->params = a;
     return 0;
+}
+
+/* Ties are common in means of a few integers, so their rounding shows: away from 0 of the stored integer, as TensorFlow Lite
+ * does. steps: of the output's scale. */
+static uint8_t average_to_grid(const struct average *a, float steps)
+{
+    const float q = steps + (float) a->grid.zero;
+    const float least = (float) a->grid.least;
+
+    return (uint8_t) (int32_t) (!(q > least)          ? least
+                                : q > least + 255.0F ? least + 255.0F
+                                                     : q + (q < 0.0F ? -0.5F : 0.5F));
 }
 
 static uint8_t average_at(const struct average *a, const uint8_t *x, int64_t out)
@@ -202,8 +214,7 @@ static uint8_t average_at(const struct average *a, const uint8_t *x, int64_t out
         }
     }
     count = a->include_pad ? w->taps : count;
-    return to_grid(&a->grid,
-                   count ? (float) ((double) sum * (double) a->scale / (double) count) : 0.0F);
+    return average_to_grid(a, count ? (float) sum * a->ratio / (float) count : 0.0F);
 }
 
 static int average_run(struct pith_step *step, struct pith_error *err)
