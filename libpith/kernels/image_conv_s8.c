@@ -175,7 +175,7 @@ int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *for
     return form->pack(step, step->params, form->private);
 }
 
-static int choose_form(struct pith_step *step, struct pith_conv_s8 *conv)
+int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv)
 {
     const struct pith_conv_s8_form *form;
 
@@ -210,7 +210,7 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
     if (rc == 0)
         rc = plan_values(step, conv, err);
     if (rc == 0)
-        rc = choose_form(step, conv);
+        rc = pith_conv_s8_choose(step, conv);
     if (rc < 0)
         return rc;
     step->parts = count_parts(conv);

@@ -58,6 +58,8 @@ struct pith_conv_s8_form {
 
 /* The forms that this CPU has and that fit the convolution, the best first; NULL past the last. */
 const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *conv, size_t index);
+/* Gives a planned convolution the best form for pith_isa(), or the plain one. 0, -ENOMEM. */
+int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv) PITH_CHECKED;
 /* Makes a prepared step use a form, for tests and benches. 0; 1 where it isn't one for it; -ENOMEM. */
 int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form) PITH_CHECKED;
 

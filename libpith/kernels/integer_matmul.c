@@ -3,6 +3,7 @@
  * inputs: those in plain loops. */
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/gemm.h"
+#include "libpith/kernels/gemm_s8.h"
 
 #include <errno.h>
 #include <math.h>
@@ -24,6 +25,8 @@ struct integer_matmul {
     float *scale;
     int32_t y_zero, least, greatest;
     struct pith_activation activation;
+    struct pith_gemm_s8
+        *bytes; /* where bytes are multiplied as they are: then nothing below the shape is used */
 };
 
 static bool per_tensor(const struct pith_quantization *q)
@@ -89,30 +92,43 @@ static int plan_b(struct pith_step *step, struct integer_matmul *m,
     return 0;
 }
 
-/* Gemm's C, the same for all rows. */
-static int plan_bias(struct pith_step *step, struct integer_matmul *m, const double *sum_scale,
-                     struct pith_error *err)
+/* Gemm's C, the same for all rows: real, a column; *out NULL where there is none. */
+static int read_c(struct pith_step *step, int64_t cols, double **out, struct pith_error *err)
 {
     const struct pith_tensor *c = &step->input[2];
     const struct pith_quantization *q = step->input_count > 2 ? step->input_quantization[2] : NULL;
     const int64_t count = pith_step_has(step, 2) ? pith_shape_elements(&c->shape) : 0;
+    double *real = NULL;
 
+    *out = NULL;
+    if (!pith_step_has(step, 2))
+        return 0;
+    if (!c->data || (count != 1 && count != cols) || (c->shape.rank == 2 && c->shape.dim[0] != 1) ||
+        c->shape.rank > 2 || (!q && c->dtype != PITH_FLOAT32) ||
+        (q && (q->block_size != 0 || (q->count != 1 && (int64_t) q->count != count))))
+        return pith_step_fail(step, err, -ENOTSUP, "this C is not one for the integer kernel");
+    real = pith_step_alloc(step, cols * (int64_t) sizeof *real);
+    if (!real)
+        return -ENOMEM;
+    for (int64_t j = 0; j < cols; j++) {
+        const int64_t at = count == 1 ? 0 : j, grid = q && q->count > 1 ? at : 0;
+
+        real[j] = q ? (double) (pith_tensor_get_int(c, at) - q->zero_point[grid]) *
+                          (double) q->scale[grid]
+                    : pith_tensor_get(c, at);
+    }
+    *out = real;
+    return 0;
+}
+
+static int plan_bias(struct pith_step *step, struct integer_matmul *m, const double *sum_scale,
+                     const double *real)
+{
     m->bias = pith_step_alloc(step, m->cols * (int64_t) sizeof *m->bias);
     if (!m->bias)
         return -ENOMEM;
-    if (!pith_step_has(step, 2))
-        return 0;
-    if (!c->data || (count != 1 && count != m->cols) ||
-        (c->shape.rank == 2 && c->shape.dim[0] != 1) || c->shape.rank > 2 ||
-        (!q && c->dtype != PITH_FLOAT32) ||
-        (q && (q->block_size != 0 || (q->count != 1 && (int64_t) q->count != count))))
-        return pith_step_fail(step, err, -ENOTSUP, "this C is not one for the integer kernel");
-    for (int64_t j = 0; j < m->cols; j++) {
-        const int64_t at = count == 1 ? 0 : j, grid = q && q->count > 1 ? at : 0;
-        const double real = q ? (double) (pith_tensor_get_int(c, at) - q->zero_point[grid]) *
-                                    (double) q->scale[grid]
-                              : pith_tensor_get(c, at);
-        const double b = nearbyint(real / sum_scale[j]);
+    for (int64_t j = 0; real && j < m->cols; j++) {
+        const double b = nearbyint(real[j] / sum_scale[j]);
 
         m->bias[j] = (int32_t) (b > BIAS_LIMIT ? BIAS_LIMIT : b < -BIAS_LIMIT ? -BIAS_LIMIT : b);
     }
@@ -125,12 +141,13 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
                                    *bq = step->input_quantization[1],
                                    *yq = step->output_quantization[0];
     struct integer_matmul *m = pith_step_alloc(step, sizeof *m);
-    double *sum_scale;
+    double *sum_scale, *real_bias;
     int32_t axis = 0;
     int rc;
 
     if (!m)
         return -ENOMEM;
+    step->params = m;
     if (!per_tensor(aq) || !per_tensor(yq) || !bq || bq->block_size != 0 ||
         !is_eight_bits(step->input[1].dtype) || !is_eight_bits(step->output[0].dtype))
         return pith_step_fail(step, err, -ENOTSUP,
@@ -158,10 +175,16 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
     m->activation = step->activation;
     m->activation.low /= yq->scale[0];
     m->activation.high /= yq->scale[0];
-    rc = plan_bias(step, m, sum_scale, err);
+    rc = read_c(step, m->cols, &real_bias, err);
+    if (rc < 0)
+        return rc;
+    rc = pith_gemm_s8_plan(step, m->rows, m->cols, m->depth, m->b_depth, m->b_col, sum_scale,
+                           real_bias, &m->bytes);
+    if (rc <= 0)
+        return rc;
+    rc = plan_bias(step, m, sum_scale, real_bias);
     if (rc == 0)
         rc = plan_b(step, m, bq, err);
-    step->params = m;
     return rc;
 }
 
@@ -190,6 +213,10 @@ static int integer_run(struct pith_step *step, struct pith_error *err)
     int16_t *rows = step->scratch, *b = (int16_t *) ((uint8_t *) step->scratch + row_bytes);
 
     (void) err;
+    if (m->bytes) {
+        pith_gemm_s8_part(m->bytes, step, 0, 1);
+        return 0;
+    }
     if (m->rows == 0 || m->depth == 0 || m->cols == 0)
         return 0;
     widen_rows(step, m, rows);
@@ -213,6 +240,14 @@ static int integer_run(struct pith_step *step, struct pith_error *err)
         .activation = m->activation,
     });
     return 0;
+}
+
+/* step->parts is 0 where words are multiplied: then it is never called. */
+static void integer_part(struct pith_step *step, uint32_t part, uint32_t count)
+{
+    const struct integer_matmul *m = step->params;
+
+    pith_gemm_s8_part(m->bytes, step, part, count);
 }
 
 /* ---- MatMulInteger and QLinearMatMul ---- */
@@ -368,13 +403,15 @@ const struct pith_kernel pith_kernels_integer_matmul[] = {
      .types = {EIGHT_BITS, EIGHT_BITS},
      .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
      .prepare = integer_prepare,
-     .run = integer_run},
+     .run = integer_run,
+     .run_part = integer_part},
     {.op = "Gemm",
      .name = "gemm_s8",
      .types = {EIGHT_BITS, EIGHT_BITS},
      .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
      .prepare = integer_prepare,
-     .run = integer_run},
+     .run = integer_run,
+     .run_part = integer_part},
     {.op = "MatMulInteger",
      .name = "matmul_integer",
      .types = {EIGHT_BITS, EIGHT_BITS, EIGHT_BITS, EIGHT_BITS},

@@ -397,6 +397,81 @@ static void convolution_refuses_a_halo_that_is_too_small(void **state)
     conv_case_done(&t);
 }
 
+/* ---- products ---- */
+
+/* Rows of whatever 8-bit type by a constant matrix, against sums in int64 rounded once. */
+static void products_round_the_exact_sum_once(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 160; round++) {
+        const int64_t rows = pick(1, 9), depth = pick(1, 90), cols = pick(1, 150);
+        const int32_t a_type = round & 1 ? PITH_INT8 : PITH_UINT8,
+                      y_type = round & 2 ? PITH_INT8 : PITH_UINT8;
+        const bool turned = round % 3 == 0;
+        const int32_t a_least = a_type == PITH_INT8 ? -128 : 0,
+                      y_least = y_type == PITH_INT8 ? -128 : 0;
+        struct pith_shape shapes[2] = {{2, {rows, depth}},
+                                       {2, {turned ? cols : depth, turned ? depth : cols}}};
+        struct grid a, b, y;
+        struct pith_tensor tensors[3] = {{0}};
+        struct byte_step s;
+
+        byte_step_init(&s, turned ? "Gemm" : "MatMul", shapes, 2);
+        if (turned)
+            assert_int_equal(pith_node_set_int(s.graph, s.step.node, "transB", 1), 0);
+        byte_step_infer(&s);
+        grid_init(&a, 0.02F, a_least + (int32_t) pick(0, 255));
+        grid_init(&b, 0.01F, round % 5 ? 0 : -1);
+        grid_init(&y, 0.9F, y_least + (int32_t) pick(0, 255));
+        a.q.dtype = a_type;
+        b.q.dtype = PITH_INT8;
+        y.q.dtype = y_type;
+        assert_int_equal(pith_tensor_alloc(&tensors[0], a_type, &shapes[0], NULL), 0);
+        assert_int_equal(pith_tensor_alloc(&tensors[1], PITH_INT8, &shapes[1], NULL), 0);
+        assert_int_equal(pith_tensor_alloc(&tensors[2], y_type, &s.output[0].shape, NULL), 0);
+        for (int64_t i = 0; i < rows * depth; i++)
+            pith_tensor_set(&tensors[0], i, (double) (a_least + pick(0, 255)));
+        for (int64_t i = 0; i < depth * cols; i++) /* less a zero point of -1 some don't fit int8 */
+            pith_tensor_set(&tensors[1], i, (double) pick(-128, round % 10 == 5 ? 127 : 126));
+        s.input[0] = tensors[0];
+        s.input[0].data = NULL;
+        s.input[1] = tensors[1];
+        s.output[0].dtype = y_type;
+        s.input_grid[0] = &a.q;
+        s.input_grid[1] = &b.q;
+        s.output_grid[0] = &y.q;
+        assert_ok(byte_step_prepare(&s, PITH_KERNEL_QUANTIZED), &s.err);
+        s.input[0].data = tensors[0].data;
+        s.output[0].data = tensors[2].data;
+        s.step.scratch = malloc(s.step.scratch_bytes + 1);
+        assert_non_null(s.step.scratch);
+        if (s.step.parts >= 2)
+            for (uint32_t part = 0; part < 2; part++)
+                s.step.kernel->run_part(&s.step, part, 2);
+        else
+            assert_ok(s.step.kernel->run(&s.step, &s.err), &s.err);
+        for (int64_t i = 0; i < rows * cols; i++) {
+            const double got = pith_tensor_get(&tensors[2], i) - y.zero;
+            double want = 0.0;
+
+            for (int64_t p = 0; p < depth; p++)
+                want += (pith_tensor_get(&tensors[0], i / cols * depth + p) - a.zero) *
+                        (pith_tensor_get(&tensors[1],
+                                         turned ? i % cols * depth + p : p * cols + i % cols) -
+                         b.zero);
+            want *= (double) a.scale * (double) b.scale / (double) y.scale;
+            want = fmin(fmax(want, y_least - y.zero), y_least + 255 - y.zero);
+            if (!rounds_to(want, got, 2e-4))
+                fail_msg("round %d, [%d,%d]: %g, not %.9g", round, (int) (i / cols),
+                         (int) (i % cols), got, want);
+        }
+        free(s.step.scratch);
+        for (int i = 0; i < 3; i++)
+            pith_tensor_free(&tensors[i]);
+        byte_step_done(&s);
+    }
+}
+
 /* ---- pools ---- */
 
 static void check_pool(const struct picture *x, const struct picture *y, const struct grid *x_grid,
@@ -495,6 +570,7 @@ int main(void)
         cmocka_unit_test(convolution_rounds_the_exact_sum_once),
         cmocka_unit_test(every_form_of_convolution_is_the_plain_one),
         cmocka_unit_test(convolution_refuses_a_halo_that_is_too_small),
+        cmocka_unit_test(products_round_the_exact_sum_once),
         cmocka_unit_test(pools_round_the_exact_mean_once),
     };
 

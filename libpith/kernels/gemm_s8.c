@@ -1,0 +1,125 @@
+/* Quantized products with a constant matrix. See gemm_s8.h. */
+#include "libpith/kernels/gemm_s8.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "libpith/kernels/image_conv_s8.h"
+
+#define FLIP                                                                                       \
+    0x80 /* what brings a stored byte to the other 8-bit type: its zero point lies 128 off */
+
+struct pith_gemm_s8 {
+    struct pith_conv_s8 conv;
+    bool copies; /* rows are brought to scratch first: of the other type, or read past their end */
+    bool flips_in, flips_out;
+};
+
+/* b less its zero points, one column after the other. */
+static int order_b(struct pith_step *step, struct pith_conv_s8 *conv, int64_t b_depth,
+                   int64_t b_col, struct pith_weight_sums *sums)
+{
+    const struct pith_tensor *b = &step->input[1];
+    const struct pith_quantization *q = step->input_quantization[1];
+    const int64_t depth = conv->in_channels;
+    int8_t *to = pith_step_alloc(step, conv->y.c * depth);
+
+    if (!to)
+        return -ENOMEM;
+    conv->weights = to;
+    for (int64_t j = 0; j < conv->y.c; j++)
+        for (int64_t p = 0; p < depth; p++) {
+            const uint8_t byte = ((const uint8_t *) b->data)[p * b_depth + j * b_col];
+            const int32_t v = (b->dtype == PITH_INT8 ? (int8_t) byte : byte) -
+                              q->zero_point[q->count > 1 ? j : 0];
+
+            if (v < -128 || v > 127)
+                return 1;
+            to[j * depth + p] = (int8_t) v;
+            sums[j].sum += v;
+            sums[j].magnitude += v < 0 ? -v : v;
+        }
+    return 0;
+}
+
+/* The rows as one picture of one row of pixels. */
+static void plan_picture(struct pith_conv_s8 *conv, int64_t rows, int64_t cols, int64_t depth)
+{
+    *conv = (struct pith_conv_s8){.x = {1, depth, 1, rows},
+                                  .y = {1, cols, 1, rows},
+                                  .in = {true, depth, rows * depth, rows * depth, 0, 0, 0, 0},
+                                  .out = {true, cols, rows * cols, rows * cols, 0, 0, 0, 0},
+                                  .groups = 1,
+                                  .in_channels = depth,
+                                  .out_channels = cols,
+                                  .kernel = {1, 1},
+                                  .stride = {1, 1},
+                                  .dilation = {1, 1}};
+}
+
+int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_t depth,
+                      int64_t b_depth, int64_t b_col, const double *sum_scale, const double *bias,
+                      struct pith_gemm_s8 **out)
+{
+    const int32_t stored = pith_image_integer_dtype();
+    const int32_t shift = stored == PITH_UINT8 ? 128 : -128;
+    struct pith_weight_sums *sums = pith_step_alloc(step, cols * (int64_t) sizeof *sums);
+    struct pith_gemm_s8 *gemm = pith_step_alloc(step, sizeof *gemm);
+    int rc;
+
+    if (!sums || !gemm)
+        return -ENOMEM;
+    if (!step->input[1].data || rows < 1 || cols < 1 || depth < 1 || depth > PITH_SUM_DEPTH_LIMIT)
+        return 1;
+    plan_picture(&gemm->conv, rows, cols, depth);
+    rc = order_b(step, &gemm->conv, b_depth, b_col, sums);
+    if (rc == 0)
+        rc = pith_requantize_plan(step, &gemm->conv.to, cols, sum_scale, bias, sums,
+                                  pith_stored_zero(step->input_quantization[0], stored), NULL);
+    if (rc == 0)
+        rc = pith_conv_s8_choose(step, &gemm->conv);
+    if (rc == 0 && gemm->conv.form == pith_conv_s8_plain)
+        rc = 1;
+    if (rc != 0)
+        return rc == -ENOTSUP ? 1 : rc;
+    gemm->flips_in = step->input[0].dtype != stored;
+    gemm->flips_out = step->output[0].dtype != stored;
+    gemm->copies = gemm->flips_in || depth % 4 != 0;
+    if (gemm->flips_out) {
+        gemm->conv.to.zero += shift;
+        gemm->conv.to.low += shift;
+        gemm->conv.to.high += shift;
+    }
+    step->scratch_bytes = gemm->copies ? (size_t) (rows * depth) + PITH_IMAGE_SLACK_BYTES : 0;
+    step->parts =
+        gemm->copies ? 0 : pith_parts_of((cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT);
+    *out = gemm;
+    return 0;
+}
+
+void pith_gemm_s8_part(const struct pith_gemm_s8 *gemm, struct pith_step *step, uint32_t part,
+                       uint32_t count)
+{
+    const struct pith_conv_s8 *conv = &gemm->conv;
+    const int64_t rows = conv->y.w, cols = conv->y.c, bytes = rows * conv->in_channels;
+    const int64_t cuts = (cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT,
+                  first = pith_part_begin(cuts, part, count) * PITH_CONV_S8_CUT,
+                  cut_end = pith_part_begin(cuts, part + 1, count) * PITH_CONV_S8_CUT,
+                  end = cut_end < cols ? cut_end : cols;
+    struct pith_conv_s8_data data = {.x = step->input[0].data, .y = step->output[0].data};
+
+    if (gemm->copies) {
+        const uint8_t flip = gemm->flips_in ? FLIP : 0;
+        uint8_t *to = step->scratch;
+
+        for (int64_t i = 0; i < bytes; i++)
+            to[i] = data.x[i] ^ flip;
+        data.x = to;
+    }
+    if (first >= end)
+        return;
+    conv->form(conv, &data, &(struct pith_conv_s8_span){0, 1, first, end});
+    for (int64_t i = 0; gemm->flips_out && i < rows; i++)
+        for (int64_t j = first; j < end; j++)
+            ((uint8_t *) data.y)[i * cols + j] ^= FLIP;
+}

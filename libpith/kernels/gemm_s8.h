@@ -1,0 +1,19 @@
+/* Products of quantized rows with a constant matrix, on the tiles of the dense convolution: the rows are the pixels of a
+ * picture one pixel high. */
+#ifndef PITH_KERNELS_GEMM_S8_H
+#define PITH_KERNELS_GEMM_S8_H
+
+#include "libpith/kernels/kernel.h"
+
+struct pith_gemm_s8;
+
+/* y[i,j] = activation(bias[j] + sum over p of a[i,p] * b[p * b_depth + j * b_col]) for input 0 (any rank; rows of `depth`
+ * bytes), constant input 1 and output 0 of 8 bits, planar. sum_scale[j]: what one of column j's sums stands for. bias: real, or
+ * NULL. Sets step->scratch_bytes, parts and *out. 1 where this isn't one for it (b is no constant, or is wider than int8;
+ * no such instruction set; scales far apart); 0, -ENOMEM. */
+int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_t depth, int64_t b_depth, int64_t b_col,
+                      const double *sum_scale, const double *bias, struct pith_gemm_s8 **out) PITH_CHECKED;
+/* Part `part` of `count` of the product; 0 of 1 is all of it. */
+void pith_gemm_s8_part(const struct pith_gemm_s8 *gemm, struct pith_step *step, uint32_t part, uint32_t count);
+
+#endif
