@@ -4,7 +4,7 @@
 
 #include "libpith/base/clock.h"
 #include "libpith/compress/statistics.h"
-#include "libpith/formats/onnx.h"
+#include "libpith/formats/open.h"
 
 #include <dlfcn.h>
 #include <errno.h>

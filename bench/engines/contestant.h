@@ -14,7 +14,7 @@
 /* ---- the parent's side ---- */
 
 struct contestant {
-    const char *engine; /* plugin name, or "onednn" */
+    const char *engine; /* the plugin's name */
     pid_t pid;
     FILE *to, *from;
     bool ready;

@@ -1,16 +1,15 @@
 /* Networks of the usual shapes with seeded random weights, batch norms folded, as ONNX files: for
- * timing, where what weights say doesn't matter. Integer forms are made by the technique
- * `quantize`, from random samples.
+ * timing, where what weights say doesn't matter. The integer form is the common one, which every
+ * engine has kernels for: uint8 for all activations, over what random samples show; int8 weights
+ * with a scale for each output channel; int32 biases.
  *
- *     make_model NAME float32|int8 FILE      NAME: mobilenetv2, resnet18, kws, resnet8, vww, ad01
- */
+ *     make_model mobilenetv2|resnet18 float32|int8 FILE */
 #include "libpith/compress/host.h"
 #include "libpith/formats/onnx.h"
 #include "libpith/plugin/plugins.h"
 
 #include <errno.h>
 #include <math.h>
-#include <pith/technique.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,61 +175,6 @@ static uint32_t classify(struct net *net, uint32_t x, int64_t channels, int64_t 
 
 /* ---- the networks ---- */
 
-static uint32_t make_kws(struct net *net) /* DS-CNN, MLPerf Tiny */
-{
-    uint32_t x = input(net, 4, (int64_t[]){1, 1, 49, 10});
-
-    x = conv(net, x, (struct conv){1, 64, 10, 4, 2, 1, {4, 1, 5, 1}, RELU});
-    for (int i = 0; i < 4; i++)
-        x = conv1x1(net, depthwise(net, x, 64, 1, RELU), 64, 64, 1, RELU);
-    return classify(net, x, 64, 12);
-}
-
-static uint32_t make_resnet8(struct net *net) /* MLPerf Tiny */
-{
-    uint32_t x = conv3x3(net, input(net, 4, (int64_t[]){1, 3, 32, 32}), 3, 16, 1, RELU);
-    int64_t channels = 16;
-
-    for (int stack = 0; stack < 3; stack++) {
-        const int64_t stride = stack ? 2 : 1, out = stack ? channels * 2 : channels;
-        const uint32_t y =
-            conv3x3(net, conv3x3(net, x, channels, out, stride, RELU), out, out, 1, LINEAR);
-
-        if (stack)
-            x = conv1x1(net, x, channels, out, stride, LINEAR);
-        x = activate(net, add(net, x, y), RELU);
-        channels = out;
-    }
-    return classify(net, x, channels, 10);
-}
-
-static uint32_t make_vww(struct net *net) /* MobileNet v1 0.25 at 96, MLPerf Tiny */
-{
-    static const struct {
-        int64_t out, stride;
-    } blocks[] = {{16, 1},  {32, 2},  {32, 1},  {64, 2},  {64, 1},  {128, 2}, {128, 1},
-                  {128, 1}, {128, 1}, {128, 1}, {128, 1}, {256, 2}, {256, 1}};
-    uint32_t x = conv3x3(net, input(net, 4, (int64_t[]){1, 3, 96, 96}), 3, 8, 2, RELU);
-    int64_t channels = 8;
-
-    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
-        x = depthwise(net, x, channels, blocks[i].stride, RELU);
-        x = conv1x1(net, x, channels, blocks[i].out, 1, RELU);
-        channels = blocks[i].out;
-    }
-    return classify(net, x, channels, 2);
-}
-
-static uint32_t make_ad01(struct net *net) /* the autoencoder of MLPerf Tiny */
-{
-    static const int64_t widths[] = {640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640};
-    uint32_t x = input(net, 2, (int64_t[]){1, 640});
-
-    for (size_t i = 0; i + 1 < sizeof widths / sizeof widths[0]; i++)
-        x = activate(net, dense(net, x, widths[i], widths[i + 1]), i < 9 ? RELU : LINEAR);
-    return x;
-}
-
 static uint32_t
 make_mobilenetv2(struct net *net) /* Sandler et al. 2018, arXiv:1801.04381, table 2 */
 {
@@ -292,9 +236,7 @@ static uint32_t make_resnet18(struct net *net) /* He et al. 2016, arXiv:1512.033
 static const struct {
     const char *name;
     uint32_t (*make)(struct net *net);
-} networks[] = {
-    {"mobilenetv2", make_mobilenetv2}, {"resnet18", make_resnet18}, {"kws", make_kws},
-    {"resnet8", make_resnet8},         {"vww", make_vww},           {"ad01", make_ad01}};
+} networks[] = {{"mobilenetv2", make_mobilenetv2}, {"resnet18", make_resnet18}};
 
 static int make_float(const char *name, struct pith_graph **out, struct pith_error *err)
 {
@@ -345,51 +287,183 @@ static int make_samples(const struct pith_graph *graph, struct pith_samples *sam
     return rc;
 }
 
-/* Every layer is to be of integers, whatever that does to random weights: no check of errors. */
-static int quantize(struct pith_graph **graph, struct pith_error *err)
+struct ranges {
+    const uint32_t *values; /* that are observed */
+    float *low, *high;      /* of each */
+};
+
+static int see(void *user, size_t index, uint64_t sample, const struct pith_tensor *tensor)
 {
-    const struct pith_plugin *technique = NULL, *engine = NULL;
+    struct ranges *ranges = user;
+    const float *x = tensor->data;
+
+    (void) sample;
+    for (size_t i = 0; i < tensor->bytes / sizeof *x; i++) {
+        ranges->low[index] = fminf(ranges->low[index], x[i]);
+        ranges->high[index] = fmaxf(ranges->high[index], x[i]);
+    }
+    return 0;
+}
+
+/* An activation that alone uses the value takes its place: the value itself is never stored. */
+static bool is_taken_in(const struct pith_graph *graph, uint32_t value)
+{
+    size_t count = 0;
+    const uint32_t *users = pith_value_users(graph, value, &count);
+    const char *op = count == 1 && users[0] != PITH_NO_NODE ? pith_node_op(graph, users[0]) : "";
+
+    return strcmp(op, "Relu") == 0 || strcmp(op, "Clip") == 0;
+}
+
+/* Where nothing is computed, only moved or picked, the grid is that of the input. */
+static uint32_t grid_source(const struct pith_graph *graph, uint32_t value)
+{
+    for (;;) {
+        const uint32_t node = pith_value_producer(graph, value);
+        const char *op = node == PITH_NO_NODE ? "" : pith_node_op(graph, node);
+
+        if (strcmp(op, "Flatten") != 0 && strcmp(op, "MaxPool") != 0)
+            return value;
+        value = pith_node_input(graph, node, 0);
+    }
+}
+
+static int set_activations(struct pith_graph *graph, const struct ranges *ranges, size_t count)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        const uint32_t source = grid_source(graph, ranges->values[i]);
+        size_t at = 0;
+
+        while (ranges->values[at] != source)
+            at++;
+        const float scale = fmaxf((ranges->high[at] - ranges->low[at]) / 255, 1e-6F);
+        const int32_t zero = (int32_t) rintf(-ranges->low[at] / scale);
+        const struct pith_quantization grid = {
+            .dtype = PITH_UINT8, .count = 1, .scale = &scale, .zero_point = &zero};
+
+        rc = pith_value_set_quantization(graph, ranges->values[i], &grid);
+    }
+    return rc;
+}
+
+/* A node's constant as integers, one scale for each entry of its first dimension. */
+static int set_integers(struct pith_graph *graph, uint32_t node, size_t slot, int32_t dtype,
+                        const float *scales, struct pith_error *err)
+{
+    const struct pith_tensor *tensor =
+        pith_value_constant(graph, pith_node_input(graph, node, slot));
+    const size_t channels = (size_t) tensor->shape.dim[0];
+    const int64_t each = pith_shape_elements(&tensor->shape) / (int64_t) channels;
+    int32_t *zeros = calloc(channels, sizeof *zeros);
+    const struct pith_quantization grid = {
+        .dtype = dtype, .count = channels, .scale = scales, .zero_point = zeros};
+    struct pith_tensor integers = {0};
+    uint32_t value;
+    int rc = zeros ? pith_tensor_alloc(&integers, dtype, &tensor->shape, err) : -ENOMEM;
+
+    for (int64_t i = 0; rc == 0 && i < pith_shape_elements(&tensor->shape); i++)
+        pith_tensor_set(&integers, i, rint(pith_tensor_get(tensor, i) / scales[i / each]));
+    if (rc == 0)
+        rc = pith_graph_add_value(graph, NULL, PITH_FLOAT32, &tensor->shape, &value, err);
+    if (rc == 0)
+        rc = pith_value_set_quantization(graph, value, &grid);
+    if (rc == 0)
+        rc = pith_value_set_constant(graph, value, &integers);
+    if (rc == 0)
+        rc = pith_node_set_input(graph, node, slot, value);
+    pith_tensor_free(&integers);
+    free(zeros);
+    return rc;
+}
+
+static int set_weights(struct pith_graph *graph, uint32_t node, struct pith_error *err)
+{
+    const struct pith_tensor *w = pith_value_constant(graph, pith_node_input(graph, node, 1));
+    const float in = pith_value_quantization(graph, pith_node_input(graph, node, 0))->scale[0];
+    const size_t channels = (size_t) w->shape.dim[0];
+    const size_t each = w->bytes / sizeof(float) / channels;
+    float *scales = calloc(2 * channels, sizeof *scales); /* of weights, then of biases */
+    int rc = scales ? 0 : -ENOMEM;
+
+    for (size_t c = 0; rc == 0 && c < channels; c++) {
+        for (size_t i = 0; i < each; i++)
+            scales[c] = fmaxf(scales[c], fabsf(((const float *) w->data)[c * each + i]) / 127);
+        scales[channels + c] = scales[c] * in;
+    }
+    if (rc == 0)
+        rc = set_integers(graph, node, 1, PITH_INT8, scales, err);
+    if (rc == 0)
+        rc = set_integers(graph, node, 2, PITH_INT32, scales + channels, err);
+    free(scales);
+    return rc;
+}
+
+/* All values that are stored: inputs, and what nodes make and no activation takes in. */
+static size_t list_values(const struct pith_graph *graph, uint32_t *out)
+{
+    size_t count = 0;
+
+    for (uint32_t value = 0; value < pith_graph_value_limit(graph); value++)
+        if (!pith_value_constant(graph, value) && !is_taken_in(graph, value))
+            out[count++] = value;
+    return count;
+}
+
+static int observe(const struct pith_graph *graph, struct ranges *ranges, size_t count,
+                   struct pith_error *err)
+{
+    const struct pith_plugin *engine = NULL;
     struct pith_plugins *plugins = NULL;
-    struct pith_options options = {0}, engine_options = {0};
+    struct pith_options options = {0};
     struct pith_samples samples = {0};
-    struct pith_graph *made = NULL;
-    json_t *wanted = json_pack("{s:s, s:f}", "activations", "uint8", "max_error_ratio", 0.0);
     int rc = pith_plugins_open(&plugins, NULL, err);
 
     if (rc == 0)
-        rc = pith_plugins_find(plugins, PITH_KIND_TECHNIQUE, "quantize", &technique, err);
-    if (rc == 0)
         rc = pith_plugins_find(plugins, PITH_KIND_ENGINE, "native", &engine, err);
     if (rc == 0)
-        rc = pith_options_from_json(&options, technique->options, wanted, "quantize", err);
+        rc = pith_options_from_json(&options, engine->options, NULL, "native", err);
     if (rc == 0)
-        rc = pith_options_from_json(&engine_options, engine->options, NULL, "native", err);
-    if (rc == 0)
-        rc = make_samples(*graph, &samples, err);
+        rc = make_samples(graph, &samples, err);
     if (rc == 0) {
-        const struct pith_technique_ops *ops = technique->ops;
         struct pith_technique_host host = {.engine = engine->ops,
-                                           .engine_options = engine_options.values,
+                                           .engine_options = options.values,
                                            .threads = 1,
                                            .samples = &samples};
-        struct pith_technique_job job = {.size_bytes = sizeof job,
-                                         .host = &host.host,
-                                         .options = options.values,
-                                         .seed = 1,
-                                         .accuracy_drop_points = -1};
 
         pith_technique_host_init(&host);
-        rc = ops->apply(&job, *graph, &made, NULL, err);
-    }
-    if (rc == 0) {
-        pith_graph_free(*graph);
-        *graph = made;
+        rc = host.host.observe(host.host.context, graph, 0, SAMPLES, ranges->values, count, see,
+                               ranges, err);
     }
     pith_samples_done(&samples);
     pith_options_done(&options);
-    pith_options_done(&engine_options);
     pith_plugins_free(plugins);
-    json_decref(wanted);
+    return rc;
+}
+
+static int quantize(struct pith_graph *graph, struct pith_error *err)
+{
+    const size_t limit = pith_graph_value_limit(graph);
+    const uint32_t nodes = pith_graph_node_limit(graph);
+    uint32_t *values = calloc(limit + 1, sizeof *values);
+    float *bounds = calloc(2 * limit + 1, sizeof *bounds); /* 0 is in every range */
+    const size_t count = values && bounds ? list_values(graph, values) : 0;
+    struct ranges ranges = {values, bounds, count > 0 ? bounds + limit : NULL};
+    int rc = count > 0 ? observe(graph, &ranges, count, err) : -ENOMEM;
+
+    if (rc == 0)
+        rc = set_activations(graph, &ranges, count);
+    for (uint32_t node = 0; rc == 0 && node < nodes; node++)
+        if (strcmp(pith_node_op(graph, node), "Conv") == 0 ||
+            strcmp(pith_node_op(graph, node), "Gemm") == 0)
+            rc = set_weights(graph, node, err);
+    if (rc == 0)
+        rc = pith_graph_prune_dead(graph);
+    if (rc == 0)
+        rc = pith_graph_validate(graph, err);
+    free(values);
+    free(bounds);
     return rc;
 }
 
@@ -405,7 +479,7 @@ int main(int argc, char **argv)
     }
     rc = make_float(argv[1], &graph, &err);
     if (rc == 0 && strcmp(argv[2], "int8") == 0)
-        rc = quantize(&graph, &err);
+        rc = quantize(graph, &err);
     if (rc == 0)
         rc = pith_onnx_save(graph, argv[3], NULL, &err);
     pith_graph_free(graph);

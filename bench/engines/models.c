@@ -4,15 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TINY "models/mlperf_tiny/"
+
 const struct bench_model bench_models[] = {
-    {"kws", "float32", NULL, "", 0},
-    {"kws", "int8", NULL, "", 0},
-    {"resnet8", "float32", NULL, "", 0},
-    {"resnet8", "int8", NULL, "", 0},
-    {"vww", "float32", NULL, "", 0},
-    {"vww", "int8", NULL, "", 0},
-    {"ad01", "float32", NULL, "", 0},
-    {"ad01", "int8", NULL, "", 0},
+    {"kws", "float32", TINY "kws_ref_model_float32.tflite", "", 0},
+    {"kws", "int8", TINY "kws_ref_model_int8.tflite", "", 0},
+    {"resnet8", "float32", TINY "resnet8_float32.tflite", "", 0},
+    {"resnet8", "int8", TINY "resnet8_int8.tflite", "", 0},
+    {"vww", "float32", TINY "vww_96_float.tflite", "", 0},
+    {"vww", "int8", TINY "vww_96_int8.tflite", "", 0},
+    {"ad01", "float32", TINY "ad01_float32.tflite", "", 0},
+    {"ad01", "int8", TINY "ad01_int8.tflite", "", 0},
     {"mobilenetv2", "float32", NULL, "", 0},
     {"mobilenetv2", "int8", NULL, "", 0},
     {"resnet18", "float32", NULL, "", 0},

@@ -32,7 +32,7 @@ struct settings {
 static const char usage[] =
     "usage: bench/engine [options]\n"
     "  --models LIST    names with ',' between them: kws, kws_int8, int8, ... (all)\n"
-    "  --engines LIST   native,onnxruntime,xnnpack,onednn (all that are here)\n"
+    "  --engines LIST   native,onnxruntime,xnnpack (all)\n"
     "  --threads N      of each session (1)\n"
     "  --rounds N       turns of each engine (12)\n"
     "  --round-ms N     length of a turn (200)\n"
@@ -174,7 +174,7 @@ static int run_model(const struct settings *settings, struct race *race, const c
 
 static size_t list_engines(const struct settings *settings, const char *engines[ENGINES_MAX])
 {
-    static const char *const all[] = {"native", "onnxruntime", "xnnpack", "onednn"};
+    static const char *const all[] = {"native", "onnxruntime", "xnnpack"};
     size_t count = 0;
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
