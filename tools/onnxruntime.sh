@@ -14,12 +14,13 @@ fetch_onnxruntime() {
     command -v node >/dev/null && command -v npm >/dev/null ||
         { onnxruntime_missing="node and npm are not installed"; return 1; }
     mkdir -p "$2"
-    if ! cmp -s "$1/tests/tools/ort/package.json" "$2/installed.json"; then
-        cp "$1/tests/tools/ort/package.json" "$2/package.json"
-        (cd "$2" && timeout 300 npm install --no-audit --no-fund --ignore-scripts --no-package-lock) >"$2/npm.log" 2>&1 ||
-            { onnxruntime_missing="npm could not install onnxruntime-node ($2/npm.log)"; return 1; }
-        cp "$2/package.json" "$2/installed.json"
-    fi
+    (
+        flock 9 # tests that run side by side ask for it at once
+        cmp -s "$1/tests/tools/ort/package.json" "$2/installed.json" && exit 0
+        cp "$1/tests/tools/ort/package.json" "$2/package.json" && cd "$2" &&
+            timeout 300 npm install --no-audit --no-fund --ignore-scripts --no-package-lock >npm.log 2>&1 &&
+            cp package.json installed.json
+    ) 9>"$2/lock" || { onnxruntime_missing="npm could not install onnxruntime-node ($2/npm.log)"; return 1; }
     PITH_ONNXRUNTIME=$(find "$2/node_modules/onnxruntime-node/bin" -path "*/linux/$arch/libonnxruntime.so.1" 2>/dev/null | head -n 1)
     [ -n "$PITH_ONNXRUNTIME" ] || { onnxruntime_missing="onnxruntime-node has no libonnxruntime.so.1"; return 1; }
     export PITH_ONNXRUNTIME
