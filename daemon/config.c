@@ -26,7 +26,7 @@ static const struct config defaults = {
     .compression = {.recipe = "balanced",
                     .when = CONFIG_WHEN_IDLE,
                     .deadline_ms = 2 * 3600 * 1000,
-                    .keep_samples_count = 500,
+                    .sample_every_ms = 60 * 1000,
                     .shadow_ratio = 0.02,
                     .memory_bytes = 1024 * MIB},
     .telemetry = {.keep_ms = INT64_C(90) * 24 * 3600 * 1000,

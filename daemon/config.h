@@ -58,7 +58,8 @@ struct config {
         const char *recipe; /* a name in recipe_path, used where a manifest names none */
         int when;           /* enum config_when */
         int64_t deadline_ms;
-        int64_t keep_samples_count;
+        int64_t keep_samples_count; /* of each model's inputs; 0: no consent */
+        int64_t sample_every_ms;
         double shadow_ratio;  /* share of inputs that the original runs too, in idle time, for
                                  fidelity */
         int64_t memory_bytes; /* limit of a pith-worker */

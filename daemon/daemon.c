@@ -10,6 +10,7 @@
 #include "daemon/meters.h"
 #include "daemon/notify.h"
 #include "daemon/pipelines.h"
+#include "daemon/samples.h"
 #include "daemon/telemetry.h"
 #include "libpith/base/clock.h"
 #include "libpith/base/file.h"
@@ -107,6 +108,19 @@ static void close_telemetry(struct daemon *daemon)
     daemon->telemetry = NULL;
 }
 
+static int open_samples(struct daemon *daemon, struct pith_error *err)
+{
+    return samples_open(&daemon->samples, daemon, err);
+}
+
+static void close_samples(struct daemon *daemon)
+{
+    struct samples *samples = daemon->samples;
+
+    daemon->samples = NULL;
+    samples_close(samples, part_closed_user, daemon);
+}
+
 static int open_pipelines(struct daemon *daemon, struct pith_error *err)
 {
     return pipelines_open(&daemon->pipelines, daemon, err);
@@ -153,6 +167,7 @@ static const struct part {
     {"meters", open_meters, close_meters},
     {"links", links_open, close_links},
     {"telemetry", open_telemetry, close_telemetry},
+    {"samples", open_samples, close_samples},
     {"pipelines", open_pipelines, close_pipelines},
     {"deployments", open_deployments, close_deployments},
     {"control", open_control, close_control},
@@ -316,6 +331,7 @@ static int swap_config(struct daemon *daemon, struct config *config, struct pith
     if (rc < 0)
         return rc;
     meters_reload(daemon->meters, config);
+    samples_reload(daemon->samples, config);
     pipelines_reload(daemon->pipelines, config);
     return 0;
 }

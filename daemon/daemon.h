@@ -11,6 +11,7 @@ struct control;
 struct deployments;
 struct meters;
 struct pipelines;
+struct samples;
 struct telemetry;
 
 struct daemon_loop_watch { /* a turn of the loop that takes longer than it may is a fault of ours */
@@ -26,6 +27,7 @@ struct daemon {
     struct mqtt *home, *fleet; /* fleet == home where only one is configured */
     struct telemetry *telemetry;
     struct meters *meters;
+    struct samples *samples; /* NULL: none are kept */
     struct pipelines *pipelines;
     struct deployments *deployments;
     struct control *control;

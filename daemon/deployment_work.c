@@ -7,6 +7,9 @@
  * store's blobs. */
 #include "daemon/deployment.h"
 
+#include "daemon/reservoir.h"
+#include "daemon/samples.h"
+
 #include "daemon/pipelines.h"
 #include "libpith/base/file.h"
 #include "libpith/base/json.h"
@@ -38,6 +41,7 @@ struct disk {
     char folder[PATH_MAX];
     struct pith_manifest *manifest; /* own while it works; then the model's again */
     char *job_text;                 /* of job.json; own */
+    char samples[PATH_MAX];         /* kept ones of the model; "": none are to be used */
     json_t *result;                 /* own */
     bool result_there;
     char (*blobs)[PITH_SHA256_HEX + 1]; /* for clearing: manifests that stay; own */
@@ -153,6 +157,24 @@ static int copy_blob(const struct disk *disk, const struct pith_blob *blob, cons
     return rc;
 }
 
+/* Where the manifest brings no calibration data, what the gateway has kept. Without it a job still
+ * does what needs none, so trouble is told and no more. */
+static void add_kept_samples(const struct disk *disk)
+{
+    struct pith_error err = {0};
+    char path[PATH_MAX];
+    size_t count = 0;
+
+    if (!disk->samples[0] || disk->manifest->calibration.present)
+        return;
+    if (reservoir_export(disk->samples, disk->manifest, join(path, disk->folder, "data"),
+                         !disk->manifest->validation.present, &count, &err) < 0)
+        log_warn("kept_samples_not_used", "folder=%s reason=\"%s\"", disk->samples,
+                 pith_error_text(&err));
+    else if (count > 0)
+        log_info("kept_samples_used", "model=%s sample_count=%zu", disk->manifest->model, count);
+}
+
 static int prepare_on_thread(struct disk *disk, struct pith_error *err)
 {
     char path[PATH_MAX], file[160];
@@ -168,6 +190,8 @@ static int prepare_on_thread(struct disk *disk, struct pith_error *err)
         rc = pith_mkdirs(join(path, disk->folder, "data"), 0700, err);
     for (i = 0; rc == 0 && (blob = blob_file(disk->manifest, i, file)); i++)
         rc = copy_blob(disk, blob, file, err);
+    if (rc == 0)
+        add_kept_samples(disk);
     manifest_text = rc == 0 ? pith_json_text(disk->manifest->json) : NULL;
     if (rc == 0 && !manifest_text)
         rc = -ENOMEM;
@@ -483,6 +507,9 @@ void disk_prepare(struct model *model)
     if (!disk)
         return;
     disk->job_text = job_text(model->owner->config);
+    if (model->owner->config->compression.keep_samples_count > 0)
+        (void) samples_folder(model->owner->config, model->name, disk->samples,
+                              sizeof disk->samples);
     start(disk);
 }
 

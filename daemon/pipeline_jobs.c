@@ -2,6 +2,8 @@
  * after the other, then handed to the lanes, which swap between two payloads. */
 #include "daemon/pipelines_private.h"
 
+#include "daemon/samples.h"
+
 #include "libpith/base/clock.h"
 #include "libpith/base/log.h"
 
@@ -406,6 +408,7 @@ void pipelines_remove(struct pipelines *pipelines, const char *name)
         for (struct instance *instance = pipeline->instances; instance; instance = instance->next)
             if (!instance->closing && strcmp(pipeline->model, name) == 0)
                 instance_swap(instance, NULL, NULL, NULL);
+    samples_forget(pipelines->daemon->samples, name);
     log_notice("model_removed", "model=%s", name);
 }
 

@@ -3,6 +3,7 @@
 #include "daemon/pipelines_private.h"
 
 #include "daemon/recents.h"
+#include "daemon/samples.h"
 
 #include "libpith/base/clock.h"
 #include "libpith/base/json.h"
@@ -135,6 +136,13 @@ static void count_compared(struct instance *instance, const struct stream_event 
                            event->compared.agreed_count, event->compared.compared_count);
 }
 
+static void keep_sample(const struct instance *instance, const struct stream_event *event)
+{
+    struct pith_tensor rows = event->sample.rows;
+
+    samples_take(instance->pipeline->pipelines->daemon->samples, instance->pipeline->model, &rows);
+}
+
 /* What ran before is closed here: the lane has no more use for it, and each of its results has been
  * handled. */
 static void take_back(struct instance *instance, const struct stream_event *event)
@@ -177,6 +185,9 @@ void pipelines_event(void *user, void *stream_user, const void *data)
         break;
     case STREAM_COMPARED:
         count_compared(instance, event);
+        break;
+    case STREAM_SAMPLE:
+        keep_sample(instance, event);
         break;
     }
 }

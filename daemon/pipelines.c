@@ -102,6 +102,14 @@ static void make_id_prefix(char *prefix, size_t prefix_bytes)
     (void) snprintf(prefix, prefix_bytes, "%010llx", (unsigned long long) (bits & 0xffffffffff));
 }
 
+/* 0: the config does not consent. */
+static uint64_t sample_every_ns(const struct config *config)
+{
+    return config->compression.keep_samples_count > 0
+               ? (uint64_t) config->compression.sample_every_ms * 1000000
+               : 0;
+}
+
 static int instance_open(struct pipeline *pipeline, const char *topic, struct instance **out,
                          struct pith_error *err)
 {
@@ -113,6 +121,7 @@ static int instance_open(struct pipeline *pipeline, const char *topic, struct in
         .codec_values = pipeline->config->codec_options.values,
         .meters = pipelines->daemon->meters,
         .shadow_ratio = config->compression.shadow_ratio,
+        .sample_every_ns = sample_every_ns(config),
     };
     int rc = -ENOMEM;
 
@@ -373,6 +382,19 @@ static bool same_config(const struct config_pipeline *a, const struct config_pip
     return true;
 }
 
+/* What the config says of samples now; without memory for it the loop still drops what comes. */
+static void tell_sampling(const struct instance *instance, const struct config *config)
+{
+    struct stream_message *message = calloc(1, sizeof *message);
+
+    if (!message)
+        return;
+    message->lane.hold = LANE_HOLD_KEEP;
+    message->kind = STREAM_SAMPLING;
+    message->sample_every_ns = sample_every_ns(config);
+    lane_stream_send(instance->lane, &message->lane);
+}
+
 void pipelines_reload(struct pipelines *pipelines, const struct config *config)
 {
     struct pipeline *pipeline, *next;
@@ -388,6 +410,10 @@ void pipelines_reload(struct pipelines *pipelines, const struct config *config)
                 kept[i] = true;
             }
         pipeline->config = same; /* the old one is about to be freed; one that closes needs none */
+        for (struct instance *instance = pipeline->instances; same && instance;
+             instance = instance->next)
+            if (!instance->closing)
+                tell_sampling(instance, config);
         if (!same)
             pipeline_close(pipeline);
     }

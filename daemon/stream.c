@@ -2,6 +2,7 @@
 #include "daemon/stream.h"
 
 #include "daemon/recents.h"
+#include "daemon/sampler.h"
 #include "daemon/shadow.h"
 #include "libpith/base/clock.h"
 
@@ -23,6 +24,7 @@ struct stream {
     struct thread_meter *meter; /* NULL: energy per thread is unknown */
     struct shadow *shadow;
     struct recents recents;
+    struct sampler sampler;
     char id_prefix[16];
     uint64_t sequence;
     /* The payload under way: */
@@ -47,6 +49,7 @@ int stream_open(struct stream **out, const struct stream_options *options,
         free(stream);
         return pith_fail(err, -ENOMEM, "pipeline: out of memory");
     }
+    sampler_set(&stream->sampler, options->sample_every_ns);
     stream->codec_ops = options->codec->ops;
     rc = stream->codec_ops->open(&no_host, options->codec_values, &stream->codec, out_stream, err);
     if (rc < 0) {
@@ -78,6 +81,7 @@ void stream_close(struct stream *stream)
         stream->codec_ops->close(stream->codec);
     thread_meter_close(stream->meter);
     shadow_free(stream->shadow);
+    sampler_done(&stream->sampler);
     free(stream);
 }
 
@@ -174,6 +178,7 @@ static int on_result(void *user, const struct pith_result *result)
     stream->batch.batch.cpu_ns += result->cpu_ns;
     stream->batch.batch.fired_count += result->fired >= 0;
     shadow_result(stream->shadow, result);
+    sampler_result(&stream->sampler, result->row, result->own);
     if (result->fired >= 0 || stream->version->every)
         post_result(stream, result);
     return 0;
@@ -184,6 +189,7 @@ static int on_result(void *user, const struct pith_result *result)
 static int on_rows(void *user, const struct pith_tensor *rows)
 {
     struct stream *stream = user;
+    struct stream_event sample = {.kind = STREAM_SAMPLE};
     int rc;
 
     if (shadow_begin(stream->shadow, stream->chain)) {
@@ -192,8 +198,12 @@ static int on_rows(void *user, const struct pith_tensor *rows)
     }
     shadow_rows(stream->shadow, rows);
     rc = pith_chain_feed(stream->chain, rows, on_result, stream, stream->err);
-    if (rc < 0)
+    if (rc < 0) {
         shadow_spoil(stream->shadow);
+        sampler_spoil(&stream->sampler);
+    } else if (sampler_rows(&stream->sampler, rows, stream->started_ns, &sample.sample.rows)) {
+        post(stream, &sample);
+    }
     return rc;
 }
 
@@ -253,6 +263,7 @@ static void swap(struct stream *stream, struct stream_message *message)
     event.swapped.user = message->user;
     stream->chain = message->chain;
     stream->version = message->version;
+    sampler_begin_version(&stream->sampler, stream->chain ? pith_chain_row(stream->chain) : 0);
     post(stream, &event);
 }
 
@@ -306,6 +317,9 @@ static void message_on_lane(void *user, struct lane_message *lane_message)
         break;
     case STREAM_ORIGINAL:
         shadow_give(stream->shadow, message->original);
+        break;
+    case STREAM_SAMPLING:
+        sampler_set(&stream->sampler, message->sample_every_ns);
         break;
     }
     free(message);

@@ -17,7 +17,7 @@ struct control_call;
 
 /* ---- from the loop to the lane ---- */
 
-enum stream_message_kind { STREAM_SWAP, STREAM_FEEDBACK, STREAM_ORIGINAL };
+enum stream_message_kind { STREAM_SWAP, STREAM_FEEDBACK, STREAM_ORIGINAL, STREAM_SAMPLING };
 
 struct stream_message {
     struct lane_message lane; /* first */
@@ -33,6 +33,8 @@ struct stream_message {
     struct control_call *call; /* who waits for the outcome; NULL: nobody */
     /* ORIGINAL: for fidelity; NULL where it could not be opened. */
     struct pith_chain *original;
+    /* SAMPLING: how often a sample is wanted from now on; 0: never. */
+    uint64_t sample_every_ns;
 };
 
 /* ---- from the lane to the loop ---- */
@@ -45,6 +47,7 @@ enum stream_event_kind {
     STREAM_SWAPPED,
     STREAM_ORIGINAL_WANTED, /* a stretch of input is to be compared; answered by STREAM_ORIGINAL */
     STREAM_COMPARED,
+    STREAM_SAMPLE, /* of the input, to be kept */
 };
 
 struct stream_score {
@@ -88,6 +91,9 @@ struct stream_event {
             uint32_t agreed_count, compared_count;
             struct pith_chain *original; /* to be closed; NULL where it is kept */
         } compared;
+        struct {
+            struct pith_tensor rows; /* the loop's to free */
+        } sample;
     };
 };
 _Static_assert(sizeof(struct stream_event) <= LANE_EVENT_BYTES, "an event fits the outbox");
@@ -99,6 +105,7 @@ struct stream_options {
     const struct pith_option_value *codec_values; /* used by stream_open alone */
     const struct meters *meters;                  /* the same */
     char id_prefix[16];  /* of its results' ids */
+    uint64_t sample_every_ns; /* between samples to keep; 0: none */
     double shadow_ratio; /* share of the input that the original runs too */
 };
 struct stream;

@@ -282,20 +282,28 @@ static void write_header(struct pith_buffer *out, const char *descr, const struc
     pith_buffer_done(&header);
 }
 
+int pith_npy_write_header(struct pith_buffer *out, int32_t dtype, const struct pith_shape *shape,
+                    struct pith_error *err)
+{
+    const char *descr = NULL;
+
+    for (size_t i = 0; i < TYPE_COUNT; i++)
+        if (types[i].dtype == dtype)
+            descr = types[i].descr;
+    if (!descr)
+        return pith_fail(err, -ENOTSUP, "NumPy has no type for %s", pith_dtype_name(dtype));
+    write_header(out, descr, shape);
+    return out->failed ? -ENOMEM : 0;
+}
+
 int pith_npy_write(const char *path, const struct pith_tensor *tensor, struct pith_error *err)
 {
     struct pith_buffer file = {0};
     struct pith_buffer packed = {0};
-    const char *descr = NULL;
-    int rc = 0;
+    int rc = pith_npy_write_header(&file, tensor->dtype, &tensor->shape, err);
 
-    for (size_t i = 0; i < TYPE_COUNT; i++)
-        if (types[i].dtype == tensor->dtype)
-            descr = types[i].descr;
-    if (!descr)
-        return pith_fail(err, -ENOTSUP, "%s: NumPy has no type for %s", path,
-                         pith_dtype_name(tensor->dtype));
-    write_header(&file, descr, &tensor->shape);
+    if (rc == -ENOTSUP)
+        return pith_fail_in(err, rc, "%s", path);
     if (tensor->bytes)
         pith_buffer_append(&file, tensor->data, tensor->bytes);
     if (file.failed)

@@ -14,6 +14,9 @@ int pith_npy_header(const void *data, size_t bytes, int32_t *out_dtype, struct p
 int pith_npy_view(struct pith_tensor *out, const void *data, size_t bytes, struct pith_error *err) PITH_CHECKED;
 /* Reads path (.npy or .npy.zst) into memory of its own; freed with pith_tensor_free. */
 int pith_npy_read(struct pith_tensor *out, const char *path, struct pith_error *err) PITH_CHECKED;
+/* The header alone, appended to *out: the values follow it, in C order. -ENOTSUP for a type that NumPy doesn't have. */
+int pith_npy_write_header(struct pith_buffer *out, int32_t dtype, const struct pith_shape *shape,
+                    struct pith_error *err) PITH_CHECKED;
 int pith_npy_write(const char *path, const struct pith_tensor *tensor, struct pith_error *err) PITH_CHECKED;
 /* RIFF WAVE, PCM 16 bit: int16 samples, shape [frames] for mono and [frames, channels] otherwise. */
 int pith_wav_decode(struct pith_tensor *out, double *rate_hz, const void *data, size_t bytes,

@@ -1,0 +1,119 @@
+# Samples that a gateway keeps with its config's consent: drawn from the stream, used by the real worker to compress the next
+# version within its budget, unharmed by kill -9 of pithd, gone when the consent is.
+. "$PITH_SOURCE/tests/integration/broker.sh"
+. "$PITH_SOURCE/tests/integration/pithd.sh"
+. "$PITH_SOURCE/tests/integration/deploying.sh"
+command -v sqlite3 >/dev/null || skip_all "sqlite3 is not installed"
+command -v python3 >/dev/null || skip_all "python3 is not installed"
+plan 11
+worker=$PITH_BUILD/pith-worker
+samples=$folder/state/samples/kws
+budget='"budget": {"accuracy_drop_points": 5.0}'
+
+# Sends numbers until the command succeeds.
+feed_until() {
+    (while seq 1 200; do # until nobody reads it
+        sleep 0.1
+    done) 2>/dev/null | mosquitto_pub -p "$home_port" -q 1 -t test/numbers -l 2>/dev/null &
+    feeding=$!
+    wait_for "$@"
+    fed=$?
+    kill "$feeding" 2>/dev/null
+    wait "$feeding" 2>/dev/null
+    return $fed
+}
+
+kept() { # AT-LEAST
+    [ "$(find "$samples" -name '*.npy' 2>/dev/null | wc -l)" -ge "$1" ]
+}
+
+seen() { # NUMBER: so many samples were offered
+    [ "$(find "$samples" -name '*.npy' | sed 's/.*\///; s/\.npy//' | sort -n | tail -n 1)" -ge "$1" ]
+}
+
+active() { # GENERATION
+    [ "$(sql "SELECT state FROM deployments WHERE generation = $1")" = active ]
+}
+
+heard() { # AT-LEAST
+    [ "$(wc -l <"$folder/results")" -ge "$1" ]
+}
+
+gone() {
+    [ ! -e "$folder/state/samples" ]
+}
+
+write_config() { # KEEP-SAMPLES
+    config_write "mqtt://127.0.0.1:$home_port" <<END
+compression: {when: always, deadline: 60s, memory: 512MB, keep_samples: $1, sample_every: 10ms}
+pipelines:
+  numbers: {source: test/numbers, codec: {json: {}}, model: kws, queue: 1000}
+END
+}
+
+broker_start home </dev/null
+printf 'steps:\n  - quantize: {weights: int8, activations: int8}\n' >"$folder/recipes/balanced.yaml"
+write_config 0
+mkdir -p "$folder/state/samples/kws"
+: >"$folder/state/samples/kws/0.npy"
+pithd_start
+wait_for gone
+ok $? "without consent, what was kept before is removed at a start" "$folder/pithd.log"
+make_model a kws 1.0 1 20000 "$budget"
+push a kws
+reports kws '"state":"active"' '"serving":true'
+mosquitto_sub -p "$home_port" -t pith/1/gw/gw-test/result/numbers >"$folder/results" &
+children="$children $!"
+feed_until heard 300
+[ $? -eq 0 ] && gone
+ok $? "and nothing is kept of what arrives" "$folder/pithd.log"
+
+write_config 12
+kill -HUP "$pithd_pid"
+wait_for logged 'event=reloaded'
+feed_until kept 12
+ok $? "with consent, samples are kept" "$folder/pithd.log"
+feed_until seen 20
+[ "$(find "$samples" -name '*.npy' | wc -l)" -eq 12 ]
+ok $? "never more than the config allows, whatever is drawn"
+[ "$(stat -c %a "$folder/state/samples/kws")" = 700 ]
+ok $? "for the daemon's user alone"
+
+make_model b kws 2.0 2 20000 "$budget"
+push b kws
+wait_for active 2
+ok $? "the next version is compressed with them" "$folder/pithd.log"
+logged 'event=kept_samples_used model=kws sample_count=12' &&
+    [ "$(sql "SELECT count(*) FROM deployments WHERE generation = 2 AND variant_bytes < original_bytes AND
+        fidelity_ratio >= 0.95")" = 1 ]
+ok $? "within its budget, which is kept on samples held back" "$folder/pithd.log"
+
+# ---- killed while samples are kept and used ----
+seed=${SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}
+echo "# seed $seed"
+broken=0
+make_model c kws 3.0 3 200000 "$budget"
+push c kws
+for kill in 1 2 3 4; do
+    feed_until sleep "$(awk -v s="$seed" 'BEGIN { printf "%.3f", 0.05 + (s % 300) / 1000 }')"
+    seed=$(((seed * 75 + 74) % 65537))
+    kill -KILL "$pithd_pid"
+    wait "$pithd_pid" 2>/dev/null
+    for file in "$samples"/*.npy; do
+        [ "$(head -c 6 "$file" | tail -c 5)" = NUMPY ] || broken=$((broken + 1))
+    done
+    kept 13 && [ "$(find "$samples" -name '*.npy' | wc -l)" -gt 13 ] && broken=$((broken + 1))
+    pithd_start
+done
+[ "$broken" -eq 0 ]
+ok $? "after each of $kill kills every sample is whole, and at most one is too many"
+wait_for active 3
+ok $? "and the deployment goes through" "$folder/pithd.log"
+[ ! -e "$folder/state/deployments/3/data" ]
+ok $? "its job keeps no copy of them"
+
+write_config 0
+kill -HUP "$pithd_pid"
+wait_for gone
+ok $? "when the consent is withdrawn, all of them are removed" "$folder/pithd.log"
+pithd_stop
