@@ -124,19 +124,32 @@ struct cursor {
     int64_t row, col;
 };
 
-/* Finds the next `count` pixels. */
+/* Finds the next `count` pixels: run by run of those that lie in one row. */
 static void next_pixels(const struct pith_conv_s8 *conv, struct cursor *at, int count,
                         struct pith_dense_s8_pixels *out)
 {
-    for (int p = 0; p < count; p++) {
-        const int64_t n = conv->y.n == 1 ? 0 : at->row / conv->y.h, row = at->row - n * conv->y.h;
+    const int64_t x_step = conv->stride[1] * conv->in.pixel;
 
-        out->x[p] = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
-                    (at->col * conv->stride[1] - conv->pad[1]) * conv->in.pixel;
-        out->y[p] = n * conv->out.picture + row * conv->out.row + at->col * conv->out.pixel;
-        out->added[p] =
+    for (int p = 0; p < count;) {
+        const int64_t n = conv->y.n == 1 ? 0 : at->row / conv->y.h, row = at->row - n * conv->y.h;
+        const int64_t room = conv->y.w - at->col;
+        const int end = room < count - p ? p + (int) room : count;
+        int64_t x = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
+                    at->col * x_step - conv->pad[1] * conv->in.pixel;
+        int64_t y = n * conv->out.picture + row * conv->out.row + at->col * conv->out.pixel;
+        int64_t added =
             n * conv->added.picture + row * conv->added.row + at->col * conv->added.pixel;
-        if (++at->col == conv->y.w) {
+
+        at->col += end - p;
+        for (; p < end; p++) {
+            out->x[p] = x;
+            out->y[p] = y;
+            out->added[p] = added;
+            x += x_step;
+            y += conv->out.pixel;
+            added += conv->added.pixel;
+        }
+        if (at->col == conv->y.w) {
             at->col = 0;
             at->row++;
         }

@@ -31,7 +31,7 @@ INLINE FORM(words) FORM(choose)(FORM(words) mask, FORM(words) yes, FORM(words) n
 
 INLINE FORM(vector) FORM(select)(FORM(words) mask, FORM(vector) yes, FORM(vector) no)
 {
-    return (FORM(vector))FORM(choose)(mask, (FORM(words)) yes, (FORM(words)) no);
+    return (FORM(vector)) FORM(choose)(mask, (FORM(words)) yes, (FORM(words)) no);
 }
 
 INLINE FORM(vector) FORM(limit)(FORM(vector) x, float low, float high)
@@ -91,12 +91,19 @@ INLINE void FORM(store)(const struct pith_requantize *r, FORM(vector) f, void *y
     }
     const FORM(words) low = (FORM(words)){0} + r->low, high = (FORM(words)){0} + r->high;
     FORM(words) q = NEAREST(f) + r->zero;
-    FORM(bytes) packed;
 
     q = FORM(choose)(q < low, low, q);
     q = FORM(choose)(q > high, high, q);
-    packed = __builtin_convertvector(q, FORM(bytes));
-    memcpy((uint8_t *) y + at, &packed, (size_t) (count == LANES ? LANES : count));
+#ifdef STORE
+    STORE((uint8_t *) y + at, q, count);
+#else
+    const FORM(bytes) packed = __builtin_convertvector(q, FORM(bytes));
+
+    if (count == LANES)
+        memcpy((uint8_t *) y + at, &packed, LANES);
+    else
+        memcpy((uint8_t *) y + at, &packed, (size_t) count);
+#endif
 }
 
 /* One tile: P pixels, N vectors of channels from `channel` on, of which the last has `last` lanes.

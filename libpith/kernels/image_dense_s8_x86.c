@@ -77,6 +77,9 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
         _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, q));                               \
     }
 
+#define STORE(to, q, count)                                                                        \
+    _mm512_mask_cvtepi32_storeu_epi8(to, (__mmask16) (0xFFFFU >> (16 - (count))), (__m512i) (q))
+
 #define FORM(name) name##_avx512
 #define TARGET     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")))
 #define HALVES     2
