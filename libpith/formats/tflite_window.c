@@ -305,6 +305,10 @@ static void pool_2d(struct tflite_node *node)
         return;
     output = tflite_result_activated(node, flat_i8(node->options, POOL_ACTIVATION, 0), FORM_PLANAR);
     emitted = tflite_emit1(node, node->row->op, tflite_take(node, 0, FORM_PLANAR), output);
+    /* How quantized means round has no attribute in ONNX; kernels ask the graph
+     * (libpith/kernels/sliding.h). */
+    if (node->rc == 0 && tflite_on_grid(tflite_input(node, 0)))
+        node->rc = pith_graph_set_metadata(node->reader->graph, "pith.average_ties", "away");
     tflite_set_ints(node, emitted, "kernel_shape", kernel, FILTER_AXES);
     set_window(node, emitted, flat_i8(node->options, WINDOW_PADDING, PADDING_SAME), axes,
                FILTER_AXES);

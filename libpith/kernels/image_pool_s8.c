@@ -1,7 +1,7 @@
 /* Pooling of channels-last 8-bit values: MaxPool, AveragePool and their Global forms. Windows are
  * clipped to the picture, so no halo is read; loops run along the channels of one pixel. An average
- * is float(sum of x - zero) * (x scale / y scale) / float(count), rounded half to even: in every
- * form the same three operations. */
+ * is float(sum of x - zero) * (x scale / y scale) / float(count), rounded half to even (or away
+ * from 0: pith_average_ties_away): in every form the same three operations. */
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -17,11 +17,11 @@ struct image_pool_s8 {
     struct pith_sliding window; /* Global forms: one window, the whole picture */
     int64_t batch, channels;
     struct pith_image in, out;
-    bool include_pad;
+    bool include_pad, ties_away;
     uint8_t zero_byte;
     int32_t x_zero, zero, least; /* stored integers */
-    int32_t moved;               /* what a stored integer of y lies above the one that its grid means */
-    float ratio;                 /* a step of x in steps of y */
+    int32_t moved; /* what a stored integer of y lies above the one that its grid means */
+    float ratio;   /* a step of x in steps of y */
 };
 
 /* The taps from..to-1 of a window that lie inside the picture, and where tap 0 lies. */
@@ -42,6 +42,17 @@ static struct span span_along(const struct pith_sliding *w, int d, int64_t out)
 
 /* ---- planning ---- */
 
+/* The zero point that the model gives the output: the step's own grid may be that of the other byte
+ * type. */
+static int32_t own_zero(const struct pith_step *step, const struct pith_quantization *otherwise)
+{
+    const uint32_t value = pith_node_output(step->graph, step->node, 0);
+    const struct pith_quantization *q =
+        value == PITH_NO_VALUE ? NULL : pith_value_quantization(step->graph, value);
+
+    return q && q->count == 1 ? q->zero_point[0] : otherwise->zero_point[0];
+}
+
 static int plan_grids(struct pith_step *step, struct image_pool_s8 *pool, bool max,
                       struct pith_error *err)
 {
@@ -55,7 +66,8 @@ static int plan_grids(struct pith_step *step, struct image_pool_s8 *pool, bool m
                               "this quantization is not one for the channels-last kernel");
     pool->x_zero = pith_stored_zero(xq, stored);
     pool->zero = pith_stored_zero(yq, stored);
-    pool->moved = pool->zero - yq->zero_point[0];
+    pool->ties_away = pith_average_ties_away(step);
+    pool->moved = pool->zero - own_zero(step, yq);
     pool->zero_byte = (uint8_t) pool->zero;
     pool->least = stored == PITH_INT8 ? -128 : 0;
     pool->ratio = xq->scale[0] / yq->scale[0];
@@ -162,18 +174,32 @@ static void add(int32_t *restrict sum, const stored *restrict x, int64_t count)
         sum[c] += x[c];
 }
 
-/* Sums of `taps` stored integers each. Ties go away from 0 of the grid's own integer, as TensorFlow
- * Lite rounds them. */
+/* Sums of `taps` stored integers each, divided by `divisor`. */
 static void store_averages(const struct image_pool_s8 *pool, const int32_t *restrict sum,
                            int32_t taps, int64_t divisor, stored *restrict y, int64_t count)
 {
     const float by = divisor > 0 ? (float) divisor : 1.0F, ratio = pool->ratio;
-    const float zero = (float) (pool->zero - pool->moved);
-    const int32_t shift = taps * pool->x_zero, moved = pool->moved, least = pool->least;
+    const int32_t shift = taps * pool->x_zero, zero = pool->zero, least = pool->least;
 
     for (int64_t c = 0; c < count; c++) {
-        const float steps = (float) (sum[c] - shift) * ratio / by + zero;
-        const int32_t q = (int32_t) (steps + (steps < 0.0F ? -0.5F : 0.5F)) + moved;
+        const int32_t q = (int32_t) rintf((float) (sum[c] - shift) * ratio / by) + zero;
+
+        y[c] = (stored) (q < least ? least : q > least + 255 ? least + 255 : q);
+    }
+}
+
+/* The same with ties away from 0 of the integer that the grid means, which stored ones lie `moved`
+ * above. */
+static void store_averages_away(const struct image_pool_s8 *pool, const int32_t *restrict sum,
+                                int32_t taps, int64_t divisor, stored *restrict y, int64_t count)
+{
+    const float by = divisor > 0 ? (float) divisor : 1.0F, ratio = pool->ratio;
+    const int32_t shift = taps * pool->x_zero, moved = pool->moved, least = pool->least;
+    const float zero = (float) (pool->zero - moved);
+
+    for (int64_t c = 0; c < count; c++) {
+        const float x = (float) (sum[c] - shift) * ratio / by + zero;
+        const int32_t q = (int32_t) (x + (x < 0.0F ? -0.5F : 0.5F)) + moved;
 
         y[c] = (stored) (q < least ? least : q > least + 255 ? least + 255 : q);
     }
@@ -195,7 +221,8 @@ static void average_pixel(const struct image_pool_s8 *pool, const stored *x, str
                     x + (rows.at + ky * w->dilation[1]) * pool->in.row +
                         (cols.at + kx * w->dilation[2]) * pool->in.pixel + from,
                     n);
-        store_averages(pool, sum, (int32_t) seen, pool->include_pad ? w->taps : seen, y + from, n);
+        (pool->ties_away ? store_averages_away : store_averages)(
+            pool, sum, (int32_t) seen, pool->include_pad ? w->taps : seen, y + from, n);
     }
 }
 

@@ -146,7 +146,7 @@ struct average {
     struct output_grid grid;
     float ratio; /* a step of the input in steps of the output */
     int32_t zero;
-    bool is_signed;
+    bool is_signed, ties_away;
 };
 
 static int average_prepare(struct pith_step *step, struct pith_error *err)
@@ -173,20 +173,21 @@ static int average_prepare(struct pith_step *step, struct pith_error *err)
     a->ratio = q->scale[0] / a->grid.scale;
     a->zero = q->zero_point[0];
     a->is_signed = q->dtype == PITH_INT8;
+    a->ties_away = pith_average_ties_away(step);
     step->params = a;
     return 0;
 }
 
-/* Ties are common in means of a few integers, so their rounding shows: away from 0 of the stored integer, as TensorFlow Lite
- * does. steps: of the output's scale. */
+/* steps: of the output's scale. Ties, common in means of a few integers, go where
+ * pith_average_ties_away says. */
 static uint8_t average_to_grid(const struct average *a, float steps)
 {
-    const float q = steps + (float) a->grid.zero;
+    const float x = steps + (float) a->grid.zero;
+    const float q =
+        a->ties_away ? x + (x < 0.0F ? -0.5F : 0.5F) : nearbyintf(steps) + (float) a->grid.zero;
     const float least = (float) a->grid.least;
 
-    return (uint8_t) (int32_t) (!(q > least)          ? least
-                                : q > least + 255.0F ? least + 255.0F
-                                                     : q + (q < 0.0F ? -0.5F : 0.5F));
+    return (uint8_t) (int32_t) (!(q > least) ? least : q > least + 255.0F ? least + 255.0F : q);
 }
 
 static uint8_t average_at(const struct average *a, const uint8_t *x, int64_t out)

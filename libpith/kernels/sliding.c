@@ -219,3 +219,10 @@ int pith_sliding_cut(const struct pith_sliding *w, int64_t first, int64_t count,
     }
     return used;
 }
+
+bool pith_average_ties_away(const struct pith_step *step)
+{
+    const char *ties = pith_graph_metadata(step->graph, PITH_AVERAGE_TIES);
+
+    return ties && strcmp(ties, "away") == 0;
+}

@@ -33,6 +33,12 @@ int pith_sliding_check_halo(struct pith_step *step, const struct pith_sliding *w
  * Taps keep their order. */
 void pith_sliding_flatten(struct pith_sliding *window);
 
+/* Where the mean of integers goes that lies half-way between two: to the even one, as QuantizeLinear rounds; or away from 0 of
+ * the stored integer, as TensorFlow Lite does, where the graph's metadata says PITH_AVERAGE_TIES: "away". Means of a few
+ * integers are often half-way, so that it shows in the last layers of a net. */
+#define PITH_AVERAGE_TIES "pith.average_ties"
+bool pith_average_ties_away(const struct pith_step *step);
+
 /* A run of output pixels that lie in one row. */
 struct pith_segment {
     int64_t z, y, x;   /* of the first */
