@@ -431,7 +431,7 @@ static void engines_agree_on_a_small_network(void **state)
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
         struct pith_graph *graph = picture_graph(types[t]);
         const double most = types[t] == PITH_FLOAT32 ? 1e-5 : 2 * 0.02 + 1e-6;
-        float picture[3 * 11 * 9], first[5];
+        float picture[3 * 11 * 9], first[5] = {0};
         const struct pith_tensor in =
             view(PITH_FLOAT32, 4, (const int64_t[]){1, 3, 11, 9}, picture, sizeof picture);
         const struct pith_engine_ops *before = NULL;
