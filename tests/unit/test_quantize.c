@@ -276,6 +276,26 @@ static void quantize_leaves_room_for_pairs_of_products(void **unused)
     pith_graph_free(graph);
 }
 
+/* Files whose weights alone were quantized, TensorFlow's hybrid ones say, are no dead end. */
+static void quantize_goes_on_from_weights_that_are_integers(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+    struct applied weights, both, kept;
+
+    (void) unused;
+    assert_ok(apply_to(graph, "{\"activations\": \"float32\"}", false, &weights), &err);
+    assert_ok(apply_to(weights.graph, "{}", true, &both), &err);
+    assert_string_equal(form_of(both.report, "conv2"), "int8");
+    assert_int_equal(json_integer_value(json_object_get(both.report, "restored_weights")), 1);
+    assert_same_weights(weights.graph, both.graph, "conv2"); /* not rounded twice */
+    assert_ok(apply_to(weights.graph, "{\"keep\": [\"conv2\"]}", true, &kept), &err);
+    assert_same_weights(weights.graph, kept.graph, "conv2");
+    done(&weights);
+    done(&both);
+    done(&kept);
+    pith_graph_free(graph);
+}
+
 static void quantize_keeps_layers_that_hurt_finer(void **unused)
 {
     struct pith_graph *graph = touchy_net();
@@ -383,6 +403,7 @@ int main(void)
         cmocka_unit_test(quantize_writes_every_form_to_files_that_say_the_same),
         cmocka_unit_test(quantize_gives_single_layers_their_own_form),
         cmocka_unit_test(quantize_leaves_room_for_pairs_of_products),
+        cmocka_unit_test(quantize_goes_on_from_weights_that_are_integers),
         cmocka_unit_test(quantize_keeps_layers_that_hurt_finer),
         cmocka_unit_test(quantize_leaves_broken_weights_float),
         cmocka_unit_test(quantize_gives_the_same_report_twice),

@@ -11,8 +11,9 @@
 
 #define SAMPLES_MOST  64
 #define SAMPLES_LEAST 4
-#define WORK_MACS     1.2e11 /* multiplications of all cut graphs together, while samples are enough \
-                              */
+#define WORK_MACS                                                                                  \
+    1.2e11 /* multiplications of all cut graphs together, while samples are enough                 \
+            */
 
 struct target { /* one layer's output */
     size_t layer;

@@ -5,6 +5,7 @@
 #include "plugins/techniques/quantize/fold.h"
 #include "plugins/techniques/quantize/repair.h"
 #include "plugins/techniques/quantize/report.h"
+#include "plugins/techniques/quantize/restore.h"
 #include "plugins/techniques/quantize/sensitivity.h"
 #include "plugins/techniques/quantize/write.h"
 
@@ -358,6 +359,8 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
     int rc = rules_check(&rules, err);
 
     run->report.calibrated = rules_want_samples(&rules);
+    if (rc == 0)
+        rc = restore_weights(run->folded, &rules, &run->report.restored, err);
     if (rc == 0)
         rc = fold_batch_norms(run->folded, &run->report.folded, err);
     if (rc == 0)
