@@ -5,6 +5,7 @@
  * H), P (dirs, 3 * H). */
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/gemm.h"
+#include "libpith/kernels/math_f32.h"
 
 #include <errno.h>
 #include <math.h>
@@ -320,51 +321,87 @@ static void product(const struct pass *p, const float *b, const float *state, fl
                                             .activation = PITH_ACTIVATION_NONE});
 }
 
-static void lstm_row(const struct pass *p, const float *x, const float *g, float *h, float *c)
+/* x[i] = activation(x[i]) */
+static void apply_all(const struct activation *a, float *x, int64_t count)
+{
+    const struct pith_math_form *math = pith_math_form();
+
+    if (a->function == SIGMOID) {
+        math->sigmoid(x, x, count);
+    } else if (a->function == TANH) {
+        math->tanh(x, x, count);
+    } else {
+        for (int64_t k = 0; k < count; k++)
+            x[k] = apply(a, x[k]);
+    }
+}
+
+/* g: the state's products, made gates in place; x: the input's. peephole: NULL, or a factor for c.
+ */
+static void lstm_gate(const struct pass *p, const float *x, float *g, const float *peephole,
+                      const float *c, const struct activation *act)
+{
+    for (int64_t k = 0; k < p->r->hidden; k++)
+        g[k] = clipped(p->r, x[k] + g[k] + (peephole ? peephole[k] * c[k] : 0.0F));
+    apply_all(act, g, p->r->hidden);
+}
+
+static void lstm_row(const struct pass *p, const float *x, float *g, float *h, float *c)
 {
     const struct recurrent *r = p->r;
     const struct activation *act = r->act[p->dir];
     const int64_t n = r->hidden;
+    const float *pi = p->peephole, *po = pi ? pi + n : NULL, *pf = pi ? pi + 2 * n : NULL;
+    float *i = g, *o = g + n, *f = g + 2 * n, *candidate = g + 3 * n, *squashed = g;
 
-    for (int64_t k = 0; k < n; k++) {
-        const float pi = p->peephole ? p->peephole[k] : 0.0F,
-                    po = p->peephole ? p->peephole[n + k] : 0.0F,
-                    pf = p->peephole ? p->peephole[2 * n + k] : 0.0F;
-        const float i = apply(&act[0], clipped(r, x[k] + g[k] + pi * c[k]));
-        const float f = r->input_forget
-                            ? 1.0F - i
-                            : apply(&act[0], clipped(r, x[2 * n + k] + g[2 * n + k] + pf * c[k]));
-        const float cell = f * c[k] + i * apply(&act[1], clipped(r, x[3 * n + k] + g[3 * n + k]));
-        const float o = apply(&act[0], clipped(r, x[n + k] + g[n + k] + po * cell));
-
-        c[k] = cell;
-        h[k] = o * apply(&act[2], cell);
-    }
+    lstm_gate(p, x, i, pi, c, &act[0]);
+    if (r->input_forget)
+        for (int64_t k = 0; k < n; k++)
+            f[k] = 1.0F - i[k];
+    else
+        lstm_gate(p, x + 2 * n, f, pf, c, &act[0]);
+    lstm_gate(p, x + 3 * n, candidate, NULL, c, &act[1]);
+    for (int64_t k = 0; k < n; k++)
+        c[k] = f[k] * c[k] + i[k] * candidate[k];
+    lstm_gate(p, x + n, o, po, c, &act[0]);
+    memcpy(squashed, c, (size_t) n * sizeof *c);
+    apply_all(&act[2], squashed, n);
+    for (int64_t k = 0; k < n; k++)
+        h[k] = o[k] * squashed[k];
 }
 
 /* The reset is applied to the product (linear_before_reset), or was applied to the state before it.
  */
-static void gru_row(const struct pass *p, const float *x, const float *g, float *h)
+static void gru_row(const struct pass *p, const float *x, float *g, float *h)
 {
     const struct recurrent *r = p->r;
     const struct activation *act = r->act[p->dir];
     const int64_t n = r->hidden;
+    const float *bias = p->r_bias ? p->r_bias + 2 * n : NULL;
+    float *z = g, *reset = g + n, *last = g + 2 * n;
 
-    for (int64_t k = 0; k < n; k++) {
-        const float z = apply(&act[0], clipped(r, x[k] + g[k]));
-        float last = g[2 * n + k];
-
-        if (r->linear_before_reset)
-            last = apply(&act[0], clipped(r, x[n + k] + g[n + k])) *
-                   (last + (p->r_bias ? p->r_bias[2 * n + k] : 0.0F));
-        h[k] = (1.0F - z) * apply(&act[1], clipped(r, x[2 * n + k] + last)) + z * h[k];
+    for (int64_t k = 0; k < n; k++)
+        z[k] = clipped(r, x[k] + z[k]);
+    apply_all(&act[0], z, n);
+    if (r->linear_before_reset) {
+        for (int64_t k = 0; k < n; k++)
+            reset[k] = clipped(r, x[n + k] + reset[k]);
+        apply_all(&act[0], reset, n);
+        for (int64_t k = 0; k < n; k++)
+            last[k] = reset[k] * (last[k] + (bias ? bias[k] : 0.0F));
     }
+    for (int64_t k = 0; k < n; k++)
+        last[k] = clipped(r, x[2 * n + k] + last[k]);
+    apply_all(&act[1], last, n);
+    for (int64_t k = 0; k < n; k++)
+        h[k] = (1.0F - z[k]) * last[k] + z[k] * h[k];
 }
 
 static void rnn_row(const struct pass *p, const float *x, const float *g, float *h)
 {
     for (int64_t k = 0; k < p->r->hidden; k++)
-        h[k] = apply(&p->r->act[p->dir][0], clipped(p->r, x[k] + g[k]));
+        h[k] = clipped(p->r, x[k] + g[k]);
+    apply_all(&p->r->act[p->dir][0], h, p->r->hidden);
 }
 
 static const float *gates_of(const struct pass *p, int64_t t, int64_t b)
@@ -393,13 +430,16 @@ static void reset_states(const struct pass *p, int64_t s)
     for (int64_t b = 0; b < r->batch; b++) {
         const float *g = p->gate_h + b * r->gates * n, *h = p->state_h + b * n;
         const float *x;
+        float *reset = p->reset_h + b * n;
 
         if (s >= length_of(p, b))
             continue;
         x = gates_of(p, time_of(p, s, b), b);
         for (int64_t k = 0; k < n; k++)
-            p->reset_h[b * n + k] =
-                h[k] * apply(&r->act[p->dir][0], clipped(r, x[n + k] + g[n + k]));
+            reset[k] = clipped(r, x[n + k] + g[n + k]);
+        apply_all(&r->act[p->dir][0], reset, n);
+        for (int64_t k = 0; k < n; k++)
+            reset[k] *= h[k];
     }
     product(p, p->r_last, p->reset_h, p->gate_h + 2 * n, n, r->gates * n);
 }
@@ -415,8 +455,8 @@ static void one_time(const struct pass *p, int64_t s)
     if (splits(r))
         reset_states(p, s);
     for (int64_t b = 0; b < r->batch; b++) {
-        const float *g = p->gate_h + b * rows, *x;
-        float *h = p->state_h + b * n;
+        float *g = p->gate_h + b * rows, *h = p->state_h + b * n;
+        const float *x;
         int64_t t;
 
         if (s >= length_of(p, b))

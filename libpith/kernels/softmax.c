@@ -1,6 +1,7 @@
 /* Softmax, LogSoftmax and Hardmax. From opset 13 on along one axis; before, over all dimensions
  * from `axis` on. */
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/math_f32.h"
 
 #include <errno.h>
 #include <math.h>
@@ -50,8 +51,12 @@ static void softmax_line(const float *x, float *y, int64_t count, int64_t stride
     const float best = greatest(x, count, stride);
     float sum = 0.0F;
 
+    for (int64_t i = 0; i < count; i++)
+        y[i * stride] = x[i * stride] - best;
+    if (stride == 1)
+        pith_math_form()->exp(y, y, count);
     for (int64_t i = 0; i < count; i++) {
-        y[i * stride] = expf(x[i * stride] - best);
+        y[i * stride] = stride == 1 ? y[i] : expf(y[i * stride]);
         sum += y[i * stride];
     }
     for (int64_t i = 0; i < count; i++)

@@ -2,6 +2,7 @@
  * one expression; float16 and bfloat16 are computed in float32. Those that integers take have loops
  * for them. */
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/math_f32.h"
 #include "libpith/kernels/numbers.h"
 
 #include <errno.h>
@@ -22,6 +23,19 @@ struct unary {
 };
 
 /* x is the element, a and b the first attributes, T the type. */
+#define UNARY_F64(name, expression)                                                                \
+    static void name##_f64(const void *from, void *to, int64_t n, const double *p)                 \
+    {                                                                                              \
+        typedef double T;                                                                          \
+        const T *in = from;                                                                        \
+        T *out = to;                                                                               \
+        const T a = (T) p[0], b = (T) p[1];                                                        \
+        (void) a, (void) b;                                                                        \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const T x = in[i];                                                                     \
+            out[i] = (T) (expression);                                                             \
+        }                                                                                          \
+    }
 #define UNARY(name, expression)                                                                    \
     static void name##_f32(const void *from, void *to, int64_t n, const double *p)                 \
     {                                                                                              \
@@ -35,18 +49,15 @@ struct unary {
             out[i] = (T) (expression);                                                             \
         }                                                                                          \
     }                                                                                              \
-    static void name##_f64(const void *from, void *to, int64_t n, const double *p)                 \
+    UNARY_F64(name, expression)
+/* float32 by whole vectors: math_f32.h. */
+#define MATH(name, expression)                                                                     \
+    static void name##_many(const void *from, void *to, int64_t n, const double *p)                \
     {                                                                                              \
-        typedef double T;                                                                          \
-        const T *in = from;                                                                        \
-        T *out = to;                                                                               \
-        const T a = (T) p[0], b = (T) p[1];                                                        \
-        (void) a, (void) b;                                                                        \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            const T x = in[i];                                                                     \
-            out[i] = (T) (expression);                                                             \
-        }                                                                                          \
-    }
+        (void) p;                                                                                  \
+        (pith_math_form()->name)(to, from, n);                                                     \
+    }                                                                                              \
+    UNARY_F64(name, expression)
 
 UNARY(abs, fabs(x))
 UNARY(acos, acos(x))
@@ -61,7 +72,7 @@ UNARY(cos, cos(x))
 UNARY(cosh, cosh(x))
 UNARY(elu, x < 0 ? a * expm1(x) : x)
 UNARY(erf, erf(x))
-UNARY(exp, exp(x))
+MATH(exp, exp(x))
 UNARY(floor, floor(x))
 UNARY(gelu, (T) 0.5 * x * (1 + erf(x * (T) M_SQRT1_2)))
 /* sqrt(2 / pi) */
@@ -79,7 +90,7 @@ UNARY(round, rint(x)) /* half to even, the default rounding */
 UNARY(selu, b *(x < 0 ? a * expm1(x) : x))
 /* a is the bias, b the threshold lambd */
 UNARY(shrink, x<-b ? x + a : x> b ? x - a : 0)
-UNARY(sigmoid, 1 / (1 + exp(-x)))
+MATH(sigmoid, 1 / (1 + exp(-x)))
 UNARY(sign, isnan(x) ? x : (T) ((x > 0) - (x < 0)))
 UNARY(sin, sin(x))
 UNARY(sinh, sinh(x))
@@ -87,7 +98,7 @@ UNARY(softplus, fmax(x, (T) 0) + log1p(exp(-fabs(x))))
 UNARY(softsign, x / (1 + fabs(x)))
 UNARY(sqrt, sqrt(x))
 UNARY(tan, tan(x))
-UNARY(tanh, tanh(x))
+MATH(tanh, tanh(x))
 UNARY(thresholded_relu, x > a ? x : 0)
 
 /* Integers: u is the element widened without its sign's meaning, so that nothing overflows. */
@@ -165,7 +176,7 @@ static const struct unary_op ops[] = {
     {"Cosh", REAL(cosh)},
     {"Elu", REAL(elu), .attribute = {{"alpha", 1}}},
     {"Erf", REAL(erf)},
-    {"Exp", REAL(exp)},
+    {"Exp", .f32 = exp_many, .f64 = exp_f64},
     {"Floor", REAL(floor)},
     {"Gelu", REAL(gelu)},
     {"HardSigmoid", REAL(hard_sigmoid), .attribute = {{"alpha", 0.2}, {"beta", 0.5}}},
@@ -181,7 +192,7 @@ static const struct unary_op ops[] = {
     {"Selu", REAL(selu),
      .attribute = {{"alpha", 1.67326319217681884765625}, {"gamma", 1.05070102214813232421875}}},
     {"Shrink", REAL(shrink), .attribute = {{"bias", 0}, {"lambd", 0.5}}},
-    {"Sigmoid", REAL(sigmoid)},
+    {"Sigmoid", .f32 = sigmoid_many, .f64 = sigmoid_f64},
     {"Sign", REAL(sign), SIGNED(sign), UNSIGNED(sign)},
     {"Sin", REAL(sin)},
     {"Sinh", REAL(sinh)},
@@ -189,7 +200,7 @@ static const struct unary_op ops[] = {
     {"Softsign", REAL(softsign)},
     {"Sqrt", REAL(sqrt)},
     {"Tan", REAL(tan)},
-    {"Tanh", REAL(tanh)},
+    {"Tanh", .f32 = tanh_many, .f64 = tanh_f64},
     {"ThresholdedRelu", REAL(thresholded_relu), .attribute = {{"alpha", 1}}},
 };
 

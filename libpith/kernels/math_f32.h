@@ -1,0 +1,23 @@
+/* exp, sigmoid and tanh of many floats at once, for each instruction set. Against the exact value:
+ * exp within 2 units in the last place (also subnormal ones), sigmoid within 4 or 2^-126, tanh
+ * within 4. exp(-inf) = 0, exp(x) = inf past 88.7228, NaN stays NaN, tanh keeps the sign of zero.
+ * The plain form is the C library's functions. */
+#ifndef PITH_KERNELS_MATH_F32_H
+#define PITH_KERNELS_MATH_F32_H
+
+#include <stdint.h>
+
+#include "libpith/kernels/isa.h"
+
+/* y[i] = f(x[i]) for i < count; y may be x. */
+typedef void pith_math_run(float *y, const float *x, int64_t count);
+
+struct pith_math_form {
+    enum pith_isa isa;
+    pith_math_run *exp, *sigmoid, *tanh;
+};
+
+/* The form for pith_isa(). Thread: any. */
+const struct pith_math_form *pith_math_form(void);
+
+#endif
