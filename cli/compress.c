@@ -1,5 +1,5 @@
 /* pith compress: the same job that a gateway's worker does, here and without its sandbox. */
-#include "cli/model.h"
+#include "cli/data.h"
 #include "cli/output.h"
 
 #include "libpith/base/file.h"
@@ -59,34 +59,67 @@ static const char *job_path(const struct compress *compress, char path[PATH_MAX]
     return path;
 }
 
-/* Samples as the job's data sets are named. */
-static int copy_data(const struct compress *compress, const char *from, const char *name,
-                     struct pith_error *err)
-{
-    char path[PATH_MAX];
-
-    if (!from || !from[0])
-        return 0;
-    return copy_file(
-        from,
-        job_path(compress, path, "data/%s.npy%s", name, ends_with(from, ".zst") ? ".zst" : ""),
-        err);
-}
-
-static int write_data(const struct compress *compress, struct pith_error *err)
+/* What came with a model's folder lies there as a job wants it. */
+static int copy_own_data(const struct compress *compress, struct pith_error *err)
 {
     static const char *const names[] = {"calibration_x", "calibration_y", "validation_x",
                                         "validation_y"};
-    const char *from[4] = {compress->calibration ? compress->calibration : compress->data, NULL,
-                           compress->data, compress->labels};
+    char path[PATH_MAX];
     int rc = 0;
 
-    for (size_t i = 0; i < 4; i++) {
-        if (!compress->data && !compress->model->single)
-            from[i] = compress->model->folder->data_path[i];
-        if (rc == 0)
-            rc = copy_data(compress, from[i], names[i], err);
+    for (size_t i = 0; rc == 0 && !compress->model->single && i < 4; i++) {
+        const char *from = compress->model->folder->data_path[i];
+
+        if (from[0])
+            rc = copy_file(from,
+                           job_path(compress, path, "data/%s.npy%s", names[i],
+                                    ends_with(from, ".zst") ? ".zst" : ""),
+                           err);
     }
+    return rc;
+}
+
+static int save_split(const struct compress *compress, const struct data *data,
+                      enum pith_split split, const char *name, struct pith_error *err)
+{
+    struct pith_dataset dataset = {.count = 0};
+    char x[PATH_MAX], y[PATH_MAX];
+    int rc = data_open(data, split, &dataset, err);
+
+    if (rc == 0)
+        rc = pith_dataset_save(&dataset, job_path(compress, x, "data/%s_x.npy", name),
+                               job_path(compress, y, "data/%s_y.npy", name), err);
+    pith_dataset_close(&dataset);
+    return rc;
+}
+
+/* Splits that the description cuts are kept apart, and its test split is never looked at. Where it
+ * cuts none, ranges are set by the samples that forms are judged by. */
+static int write_data(const struct compress *compress, struct pith_error *err)
+{
+    struct data data = {.data = compress->data, .labels = compress->labels},
+                calibration = {.data = compress->calibration};
+    const struct pith_dataset_options *cut = &data.description.data;
+    int rc;
+
+    if (!compress->data)
+        return copy_own_data(compress, err);
+    rc = data_settle(&data, compress->model, err);
+    if (rc == 0)
+        rc = save_split(compress, &data,
+                        cut->validation > 0    ? PITH_SPLIT_VALIDATION
+                        : cut->calibration > 0 ? PITH_SPLIT_CALIBRATION
+                                               : PITH_SPLIT_ALL,
+                        "validation", err);
+    if (rc == 0 && compress->calibration)
+        rc = data_settle(&calibration, NULL, err);
+    if (rc == 0)
+        rc = save_split(compress, compress->calibration ? &calibration : &data,
+                        !compress->calibration && cut->calibration > 0 ? PITH_SPLIT_CALIBRATION
+                                                                       : PITH_SPLIT_ALL,
+                        "calibration", err);
+    data_done(&data);
+    data_done(&calibration);
     return rc;
 }
 
@@ -311,11 +344,11 @@ static int run_compress(const struct cli_command *command, int argc, char **argv
          "also -o: a .onnx or .onnx.zst file, or a folder for a model's folder"},
         {"recipe", CLI_TEXT, &compress.recipe, "RECIPE",
          "a recipe's name, or a YAML file (balanced)"},
-        {"data", CLI_TEXT, &compress.data, "X.npy",
-         "samples to judge by (what came with the model)"},
-        {"labels", CLI_TEXT, &compress.labels, "Y.npy", "their labels: integers, one a sample"},
-        {"calibration", CLI_TEXT, &compress.calibration, "X.npy",
-         "samples to set ranges by (those of --data)"},
+        {"data", CLI_TEXT, &compress.data, "DATA",
+         "samples to judge by, or a description of them: pith-data(5) (what came with the model)"},
+        {"labels", CLI_TEXT, &compress.labels, "LABELS", "their labels"},
+        {"calibration", CLI_TEXT, &compress.calibration, "DATA",
+         "samples to set ranges by (the calibration split of --data, or all)"},
         {"threads", CLI_INT, &compress.threads, "COUNT", "for engines (1)", 1, 64},
         {"seed", CLI_INT, &compress.seed, "NUMBER", "the same seed gives the same bytes (1)", 0,
          INT64_MAX},
@@ -361,7 +394,7 @@ static int run_compress(const struct cli_command *command, int argc, char **argv
 
 const struct cli_command command_compress = {
     .name = "compress",
-    .arguments = "MODEL -o OUT [--recipe RECIPE] [--data X.npy [--labels Y.npy]]",
+    .arguments = "MODEL -o OUT [--recipe RECIPE] [--data DATA [--labels LABELS]]",
     .summary = "make a model smaller and cheaper, within its budget",
     .text = "MODEL is an ONNX or TensorFlow Lite file, or a model's folder. What comes out is "
             "standard ONNX.\n"

@@ -76,6 +76,10 @@ void pith_dataset_close(struct pith_dataset *dataset);
 /* Sample `index` of the split, prepared. Cheapest in ascending order. Thread: one at a time. */
 int pith_dataset_read(struct pith_dataset *dataset, uint64_t index, const struct pith_sample **out,
                       struct pith_error *err) PITH_CHECKED;
+/* Writes the split's samples as arrays, one at a time: x_path [samples, ...], and classes as int64 to y_path (NULL, or where
+ * there are none: not). All samples must be of one shape. Not atomic: for a folder that nobody reads yet. */
+int pith_dataset_save(struct pith_dataset *dataset, const char *x_path, const char *y_path,
+                      struct pith_error *err) PITH_CHECKED;
 
 /* Whether its samples are what the model's first stage takes: [rows, ...row] each, or one row each. Reads the first. */
 int pith_dataset_check(struct pith_dataset *dataset, const struct pith_manifest *manifest,

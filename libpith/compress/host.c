@@ -177,6 +177,14 @@ static int host_observe(void *context, const struct pith_graph *graph, uint64_t 
     return rc;
 }
 
+static int host_evaluate(void *context, const struct pith_graph *graph, struct pith_evaluation *out,
+                         struct pith_error *err)
+{
+    const struct pith_technique_host *host = context;
+
+    return host->evaluate(host->user, graph, out, err);
+}
+
 void pith_technique_host_init(struct pith_technique_host *host)
 {
     host->host = (struct pith_host){
@@ -187,5 +195,6 @@ void pith_technique_host_init(struct pith_technique_host *host)
         .cancelled = host_cancelled,
         .sample_count = host_sample_count,
         .observe = host_observe,
+        .evaluate = host->evaluate ? host_evaluate : NULL,
     };
 }

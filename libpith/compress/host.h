@@ -16,8 +16,10 @@ struct pith_technique_host {
     void *user;
     void (*progress)(void *user, double done_ratio);
     int (*cancelled)(void *user);
+    int (*evaluate)(void *user, const struct pith_graph *graph, struct pith_evaluation *out,
+                    struct pith_error *err); /* NULL: not offered */
 };
-/* Fills host; the other members are the caller's, set before or after. */
+/* Fills host; the other members are the caller's: evaluate is set before, the others before or after. */
 void pith_technique_host_init(struct pith_technique_host *host);
 
 #endif

@@ -51,15 +51,28 @@ void job_count_levels(struct job *job)
         finer = up > finer ? up : finer;
     }
     job->level_asked = (size_t) coarser;
-    job->level_count = (size_t) (coarser + 1 + finer + 1);
+    job->layered = job_layers_offered(job);
+    job->level_count = (size_t) (coarser + 1 + finer + 1) + job->layered;
+}
+
+bool job_level_is_layered(const struct job *job, size_t level)
+{
+    return job->layered && level == job->level_asked + 1;
+}
+
+/* Steps finer (or, negative, coarser) than what the recipe asks. */
+static int64_t steps_finer(const struct job *job, size_t level)
+{
+    return (int64_t) level - (int64_t) job->level_asked -
+           (job->layered && level > job->level_asked);
 }
 
 /* The step's options with `finer` moved to the level. *out: malloc'ed, its strings are the
  * recipe's. */
 static int move_options(const struct job *job, const struct pith_recipe_step *step, size_t level,
-                        struct pith_option_value **out)
+                        const struct job_rules *rules, struct pith_option_value **out)
 {
-    int64_t coarser, finer, move = (int64_t) level - (int64_t) job->level_asked;
+    int64_t coarser, finer, move = steps_finer(job, level);
     size_t count = 0;
     int at = finer_option(step);
 
@@ -76,6 +89,9 @@ static int move_options(const struct job *job, const struct pith_recipe_step *st
         (*out)[at].integer += move;
         (*out)[at].number = (double) (*out)[at].integer;
     }
+    at = job_rules_option(step->technique);
+    if (at >= 0 && rules)
+        job_rules_set(rules, &(*out)[at]);
     return 0;
 }
 
@@ -94,6 +110,7 @@ static const char *missing_need(const struct job_graph *graph, const struct pith
 
 struct applying { /* for progress of a technique under way */
     struct job *job;
+    size_t graph_index;
     const char *text;
 };
 
@@ -115,13 +132,34 @@ static int technique_cancelled(void *user)
     return job->options->cancelled ? job->options->cancelled(job->options->user) : 0;
 }
 
+/* The candidate in its place, with the originals around it. */
+static int technique_evaluate(void *user, const struct pith_graph *graph,
+                              struct pith_evaluation *out, struct pith_error *err)
+{
+    const struct applying *applying = user;
+    struct pith_comparison comparison;
+    int rc = job_evaluate_graph(applying->job, applying->graph_index, graph, &comparison, err);
+
+    if (rc < 0)
+        return rc;
+    double samples = comparison.samples > 0 ? (double) comparison.samples : 1;
+
+    *out = (struct pith_evaluation){
+        .accuracy_ratio = comparison.labelled ? (double) comparison.right_b / samples : -1,
+        .fidelity_ratio = (double) comparison.same / samples,
+        .error_ratio = comparison.error_ratio,
+        .sample_count = comparison.samples};
+    return 0;
+}
+
 static int apply_step(struct job *job, size_t graph_index, const struct pith_recipe_step *step,
-                      size_t level, const struct pith_graph *from, struct pith_graph **out,
-                      char **report, struct pith_error *err)
+                      size_t level, const struct job_rules *rules, const struct pith_graph *from,
+                      struct pith_graph **out, char **report, struct pith_error *err)
 {
     const struct pith_technique_ops *ops = step->technique->ops;
     struct job_graph *graph = &job->graphs[graph_index];
-    struct applying applying = {.job = job, .text = step->technique->name};
+    struct applying applying = {
+        .job = job, .graph_index = graph_index, .text = step->technique->name};
     struct pith_technique_host host = {
         .engine = graph->engine->ops,
         .engine_options = graph->engine->options.values,
@@ -130,13 +168,14 @@ static int apply_step(struct job *job, size_t graph_index, const struct pith_rec
         .user = &applying,
         .progress = say_technique,
         .cancelled = technique_cancelled,
+        .evaluate = job_evaluation_data(job)->count > 0 ? technique_evaluate : NULL,
     };
     struct pith_technique_job work = {.size_bytes = sizeof work,
                                       .host = &host.host,
                                       .seed = (uint64_t) job->settings.seed,
                                       .accuracy_drop_points = job->budget.accuracy_drop_points};
     struct pith_option_value *options = NULL;
-    int rc = move_options(job, step, level, &options);
+    int rc = move_options(job, step, level, rules, &options);
 
     if (rc < 0)
         return rc;
@@ -176,8 +215,10 @@ static int save_step(const struct job *job, size_t graph_index, size_t step, siz
     size_t bytes = 0;
     int rc;
 
-    if (level != job->level_asked)
-        (void) snprintf(finer, sizeof finer, ".finer%+d", (int) level - (int) job->level_asked);
+    if (job_level_is_layered(job, level))
+        (void) snprintf(finer, sizeof finer, ".layers");
+    else if (level != job->level_asked)
+        (void) snprintf(finer, sizeof finer, ".finer%+d", (int) steps_finer(job, level));
     job_path(job, folder, "step/%zu-%s", step + 1, technique);
     (void) snprintf(file, sizeof file, "step/%zu-%s/%s%s.onnx.zst", step + 1, technique,
                     graph->name, finer);
@@ -205,9 +246,11 @@ static int save_step(const struct job *job, size_t graph_index, size_t step, siz
     return rc;
 }
 
-/* All steps of the recipe, each from what the one before made. */
-static int apply_recipe(struct job *job, size_t graph_index, size_t level, json_t *record,
-                        struct pith_error *err)
+/* All steps of the recipe, each from what the one before made. record: what was made is saved and
+ * told there; NULL: it is only handed out. out: NULL where it is only saved. */
+int job_apply_recipe(struct job *job, size_t graph_index, size_t level,
+                     const struct job_rules *rules, json_t *record, struct pith_graph **out,
+                     struct pith_error *err)
 {
     struct pith_graph *made = NULL;
     int rc = 0;
@@ -217,12 +260,17 @@ static int apply_recipe(struct job *job, size_t graph_index, size_t level, json_
         struct pith_graph *next = NULL;
         char *report = NULL;
 
-        rc = apply_step(job, graph_index, &job->recipe->steps[i], level, from, &next, &report, err);
-        if (rc == 0)
+        rc = apply_step(job, graph_index, &job->recipe->steps[i], level, rules, from, &next,
+                        &report, err);
+        if (rc == 0 && record)
             rc = save_step(job, graph_index, i, level, next, report, record, err);
         free(report);
         pith_graph_free(made);
         made = next;
+    }
+    if (rc == 0 && out) {
+        *out = made;
+        made = NULL;
     }
     pith_graph_free(made);
     return rc;
@@ -238,7 +286,7 @@ static const char *refusal_of_form(const struct job_graph *graph, const json_t *
 }
 
 /* Faults of one form are no faults of the job: the next finer one is tried. */
-static bool is_fault_of_form(int rc)
+bool job_is_fault_of_form(int rc)
 {
     return rc < 0 && rc != -ECANCELED && rc != -ENOMEM && rc != -ENOSPC && rc != -EIO &&
            rc != -EROFS && rc != -EDQUOT;
@@ -250,9 +298,18 @@ static int make(struct job *job, size_t graph_index, size_t level, const char *k
     json_t *record = json_object();
     struct pith_error why = {0};
     const char *refusal = NULL;
-    int rc = apply_recipe(job, graph_index, level, record, &why);
+    struct job_rules rules = {.count = 0};
+    int rc = 0;
 
-    if (rc < 0 && !is_fault_of_form(rc)) {
+    if (job_level_is_layered(job, level))
+        rc = job_layers_choose(job, graph_index, &rules, &why);
+    if (rc == 0)
+        rc = job_apply_recipe(job, graph_index, level, &rules, record, NULL, &why);
+    if (rc == 0 && rules.text)
+        (void) json_object_set_new(record, "given_up", json_string(rules.text));
+    job_rules_done(&rules);
+
+    if (rc < 0 && !job_is_fault_of_form(rc)) {
         json_decref(record);
         return pith_fail(err, rc, "%s", pith_error_text(&why));
     }
@@ -316,7 +373,7 @@ int job_make_form(struct job *job, size_t graph_index, size_t level, bool *out_u
         struct pith_error why = {0};
 
         rc = load_form(job, form, &why);
-        if (rc < 0 && !is_fault_of_form(rc))
+        if (rc < 0 && !job_is_fault_of_form(rc))
             return pith_fail(err, rc, "%s", pith_error_text(&why));
         if (rc < 0) { /* no engine runs it, or it doesn't read back: this form is out, whenever we
                          look */

@@ -63,6 +63,7 @@ struct job {
     size_t graph_count;
     size_t level_count;            /* forms a graph may take, coarse to fine; the last one is the original */
     size_t level_asked;            /* the one that is as the recipe asks */
+    bool layered;                  /* the level after it is as asked, but for layers that hurt */
     struct pith_dataset calibration, data; /* data: what is evaluated; count 0 where there is none */
     const char *data_name;         /* "validation", "calibration" or "none" */
     struct pith_outcomes baseline; /* of the original on what is evaluated; job_baseline makes it */
@@ -105,6 +106,26 @@ int job_calibrate(struct job *job, struct pith_error *err) PITH_CHECKED;
 void job_count_levels(struct job *job);
 /* Makes form `level` of a graph, or finds it made. *out_usable: false where there is no such form (the record says why). */
 int job_make_form(struct job *job, size_t graph, size_t level, bool *out_usable, struct pith_error *err) PITH_CHECKED;
+bool job_is_fault_of_form(int rc); /* else of the machine, or a wish to stop */
+/* Which layers take another form, as a technique's option `schemes` has it. */
+struct job_rules {
+    char **texts;  /* own; "layer=form" */
+    size_t count;
+    char *text;    /* own; what was given up, as a sentence; NULL: nothing was */
+};
+void job_rules_done(struct job_rules *rules);
+int job_rules_option(const struct pith_plugin *technique); /* its place, or -1 */
+void job_rules_set(const struct job_rules *rules, struct pith_option_value *value);
+bool job_layers_offered(const struct job *job);
+bool job_level_is_layered(const struct job *job, size_t level);
+/* The fewest layers that must go finer for the budget to hold with this graph alone changed. -ENODATA where nothing tells,
+ * or no number of layers is enough. */
+int job_layers_choose(struct job *job, size_t graph, struct job_rules *out, struct pith_error *err) PITH_CHECKED;
+int job_apply_recipe(struct job *job, size_t graph, size_t level, const struct job_rules *rules, json_t *record,
+                     struct pith_graph **out, struct pith_error *err) PITH_CHECKED;
+/* Runs the samples with this graph changed and the others original. */
+int job_evaluate_graph(struct job *job, size_t graph_index, const struct pith_graph *graph,
+                       struct pith_comparison *out, struct pith_error *err) PITH_CHECKED;
 const struct pith_graph *job_form_graph(const struct job *job, size_t graph, size_t level);
 /* Adds MACs and activations of a form of the graph, for the shapes that the chain gives it. */
 void job_measure_work(const struct job *job, size_t graph, const struct pith_graph *form, struct pith_facts *facts);

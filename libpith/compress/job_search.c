@@ -321,13 +321,17 @@ static void add_move_step(struct job *job, const struct candidate *from, const s
     const char *form =
         json_string_value(json_object_get(json_object_get(record, "report"), "form"));
     bool finer = level > from->levels[graph];
-    char text[PITH_NAME_BYTES + 64];
+    char text[PITH_NAME_BYTES + 320];
+    const char *given_up = json_string_value(json_object_get(record, "given_up"));
 
-    (void) snprintf(text, sizeof text, "%s goes a level %s: %s", moved->name,
-                    finer ? "finer" : "coarser",
-                    form     ? form
-                    : record ? "compressed"
-                             : "original");
+    if (given_up)
+        (void) snprintf(text, sizeof text, "%s: %s", moved->name, given_up);
+    else
+        (void) snprintf(text, sizeof text, "%s goes a level %s: %s", moved->name,
+                        finer ? "finer" : "coarser",
+                        form     ? form
+                        : record ? "compressed"
+                                 : "original");
     job_add_step(job, finer ? "finer" : "coarser", text, &from->facts, &to->facts, started_ns);
 }
 
