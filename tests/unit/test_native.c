@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 #define SANITIZED 1
@@ -198,17 +199,23 @@ static struct pith_graph *build(const struct net *net)
 
 enum way { CHANNELS_LAST, PLANAR, LITERALLY };
 
-static struct pith_session *compile(const struct pith_graph *graph, enum way way)
+static struct pith_session *compile_threads(const struct pith_graph *graph, enum way way,
+                                            uint32_t threads)
 {
     struct pith_option_value values[3] = {
         {.integer = way == LITERALLY}, {.integer = 64}, {.integer = way == PLANAR}};
     const struct pith_engine_options options = {
-        .size_bytes = sizeof options, .threads = 1, .options = values};
+        .size_bytes = sizeof options, .threads = threads, .options = values};
     struct pith_session *session = NULL;
     struct pith_error err = {0};
 
     assert_ok(engine->compile(NULL, graph, &options, &session, &err), &err);
     return session;
+}
+
+static struct pith_session *compile(const struct pith_graph *graph, enum way way)
+{
+    return compile_threads(graph, way, 1);
 }
 
 static struct pith_tensor random_input(const struct net *net)
@@ -304,8 +311,7 @@ static void integer_kernels_give_what_q_and_dq_give(void **state)
         const enum way way = round % 4 < 2 ? CHANNELS_LAST : PLANAR;
         const struct net net = {1 + round % 9, 4 + round % 11, 1 + round % 7, true, round % 2};
         struct pith_graph *graph = build(&net);
-        struct pith_session *integer = compile(graph, way),
-                            *plain = compile(graph, LITERALLY);
+        struct pith_session *integer = compile(graph, way), *plain = compile(graph, LITERALLY);
         struct pith_tensor x = random_input(&net), got, want;
         struct pith_error err = {0};
 
@@ -327,6 +333,34 @@ static void integer_kernels_give_what_q_and_dq_give(void **state)
         pith_tensor_free(&x);
     }
     assert_true(different * 100 <= total);
+}
+
+/* Parts write what the whole writes, bit by bit; pauses let the team fall asleep and be woken. */
+static void threads_change_no_bit(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 8; round++) {
+        const struct net net = {16, 40 + round, 5, round % 2, false};
+        struct pith_graph *graph = build(&net);
+        struct pith_session *alone = compile_threads(graph, CHANNELS_LAST, 1),
+                            *together =
+                                compile_threads(graph, CHANNELS_LAST, 2 + (uint32_t) round % 3);
+        struct pith_error err = {0};
+
+        for (int run = 0; run < 20; run++) {
+            struct pith_tensor x = random_input(&net), got, want;
+
+            assert_ok(engine->run(alone, &x, 1, &want, 1, &err), &err);
+            assert_ok(engine->run(together, &x, 1, &got, 1, &err), &err);
+            assert_memory_equal(got.data, want.data, want.bytes);
+            pith_tensor_free(&x);
+            if (run % 5 == 4)
+                usleep(2000);
+        }
+        engine->close(alone);
+        engine->close(together);
+        pith_graph_free(graph);
+    }
 }
 
 static void a_graph_past_the_memory_limit_is_refused(void **state)
@@ -375,6 +409,7 @@ int main(void)
         cmocka_unit_test(running_makes_no_system_call),
 #endif
         cmocka_unit_test(integer_kernels_give_what_q_and_dq_give),
+        cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(a_graph_past_the_memory_limit_is_refused),
     };
 

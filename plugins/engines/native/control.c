@@ -297,6 +297,7 @@ int control_build(struct plan *plan, uint32_t node, struct pith_error *err)
                                               : CONTROL_SCAN;
     control->options = plan->options;
     control->options.depth++;
+    control->options.threads = 1; /* what bodies do is too small to share */
     rc = find_bodies(plan, node, control, err);
     if (rc == 0) {
         size_t captures = 0;

@@ -267,5 +267,6 @@ int plan_lay_out(struct plan *plan, struct pith_error *err)
             plan->steps[s]->run =
                 plan->steps[s]->form == STEP_BLINDLY ? blind_run : plan->steps[s]->step.kernel->run;
     }
-    return find_fixups(plan);
+    rc = find_fixups(plan);
+    return rc < 0 ? rc : plan_list_entries(plan);
 }

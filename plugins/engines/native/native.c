@@ -120,8 +120,8 @@ static int native_compile(const struct pith_host *host, const struct pith_graph 
                           const struct pith_engine_options *how, struct pith_session **out,
                           struct pith_error *err)
 {
-    struct plan_options plan_options = {.profile = how->profile != 0,
-                                        .limit_bytes = MEMORY_LIMIT_BYTES};
+    struct plan_options plan_options = {
+        .profile = how->profile != 0, .threads = how->threads, .limit_bytes = MEMORY_LIMIT_BYTES};
     struct pith_session *session = calloc(1, sizeof *session);
     int rc;
 

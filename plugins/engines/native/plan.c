@@ -565,6 +565,8 @@ void plan_free(struct plan *plan)
     free(plan->input_slots);
     free(plan->capture_outer);
     free(plan->output_slots);
+    team_close(plan->team);
+    free(plan->entries);
     free(plan->fixups);
     free(plan->arena);
     pith_graph_free(plan->graph);

@@ -11,6 +11,7 @@
 #define PITH_NATIVE_PLAN_H
 
 #include "libpith/kernels/kernel.h"
+#include "plugins/engines/native/team.h"
 #include <pith/engine.h>
 
 #define PLAN_NO_SLOT   UINT32_MAX
@@ -79,10 +80,17 @@ struct plan_fixup { /* an operand that lies in an input of the plan */
     size_t input;
 };
 
+struct plan_entry { /* a step that computes, where nothing is decided in the run */
+    int (*run)(struct pith_step *step, struct pith_error *err); /* NULL: control flow */
+    struct pith_step *step;
+    bool together; /* by the team, in parts */
+};
+
 struct plan_options {
     bool planar; /* every value lies as ONNX has it */
     bool plain; /* quantized values are executed literally: float, rounded to the grid */
     bool profile;
+    uint32_t threads;
     uint64_t limit_bytes; /* of arena and heap together */
     unsigned depth;       /* of this plan among sub-graphs */
 };
@@ -106,6 +114,9 @@ struct plan {
     size_t output_count;
     uint32_t *output_slots; /* plain form */
     bool has_late;
+    struct plan_entry *entries;
+    size_t entry_count;
+    struct team *team; /* own; NULL: one thread */
     struct plan_fixup *fixups;
     size_t fixup_count;
     uint8_t *arena; /* own; scratch lies behind the slots */
@@ -227,6 +238,8 @@ int blind_run(struct pith_step *step, struct pith_error *err);
 int plan_lay_out(struct plan *plan, struct pith_error *err);
 
 /* ---- run.c ---- */
+/* The list that a run goes through, and a team where the steps are worth one. */
+int plan_list_entries(struct plan *plan);
 /* inputs: the graph's, then the captures. */
 int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_count,
              struct pith_error *err);

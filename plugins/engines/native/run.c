@@ -242,12 +242,18 @@ static int run_late(struct plan *plan, struct plan_step *step, struct pith_error
 
 /* ---- the loop ---- */
 
+static bool may_share(const struct plan_step *step);
+
 static int run_step(struct plan *plan, struct plan_step *step, struct pith_error *err)
 {
     if (step->control)
         return control_run(plan, step, err);
     if (step->late)
         return run_late(plan, step, err);
+    if (plan->team && may_share(step)) {
+        team_run(plan->team, &step->step);
+        return 0;
+    }
     return step->run ? step->run(&step->step, err) : 0;
 }
 
@@ -280,6 +286,17 @@ static int run_moving(struct plan *plan, const struct pith_tensor *inputs, struc
     return 0;
 }
 
+static int run_all_profiled(struct plan *plan, struct pith_error *err)
+{
+    for (size_t s = 0; s < plan->step_count; s++) {
+        int rc = run_profiled(plan, plan->steps[s], err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_count,
              struct pith_error *err)
 {
@@ -288,12 +305,74 @@ int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_c
         return run_moving(plan, inputs, err);
     for (size_t i = 0; i < plan->fixup_count; i++)
         plan->fixups[i].operand->data = inputs[plan->fixups[i].input].data;
+    if (plan->options.profile)
+        return run_all_profiled(plan, err);
+    for (const struct plan_entry *e = plan->entries, *end = e + plan->entry_count; e < end; e++) {
+        int rc = 0;
+
+        if (e->together)
+            team_run(plan->team, e->step);
+        else if (e->run)
+            rc = e->run(e->step, err);
+        else
+            rc = control_run(plan, (struct plan_step *) (void *) e->step, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- who runs which step ---- */
+
+/* Microseconds that a step may take on one thread, roughly: by multiplications where it has some,
+ * else by the bytes that it moves. Rates are of a desktop core, so a slower machine shares a little
+ * less than it could. */
+static double estimate_us(const struct plan_step *step)
+{
+    const struct pith_step *s = &step->step;
+    const double macs_per_us = s->input_count && s->input[0].dtype == PITH_FLOAT32 ? 30e3 : 80e3;
+    double bytes = 0.0;
+
+    for (size_t i = 0; i < s->input_count; i++)
+        bytes += (double) s->input[i].bytes;
+    for (size_t i = 0; i < s->output_count; i++)
+        bytes += (double) s->output[i].bytes;
+    return (double) s->macs / macs_per_us + (s->macs ? 0.0 : bytes / 8e3);
+}
+
+#define TOGETHER_STEP_US 4.0  /* meeting twice costs about 1 us */
+#define TOGETHER_PLAN_US 20.0 /* below, waking the others costs more than they save */
+
+static bool may_share(const struct plan_step *step)
+{
+    return step->run && step->form != STEP_BLINDLY && !step->late && step->step.kernel->run_part &&
+           step->step.parts > 1 && estimate_us(step) >= TOGETHER_STEP_US;
+}
+
+int plan_list_entries(struct plan *plan)
+{
+    double total_us = 0.0, shared_us = 0.0;
+
+    plan->entries = calloc(plan->step_count + 1, sizeof *plan->entries);
+    if (!plan->entries)
+        return -ENOMEM;
     for (size_t s = 0; s < plan->step_count; s++) {
-        int rc = plan->options.profile ? run_profiled(plan, plan->steps[s], err)
-                                       : run_step(plan, plan->steps[s], err);
+        total_us += estimate_us(plan->steps[s]);
+        shared_us += may_share(plan->steps[s]) ? estimate_us(plan->steps[s]) : 0.0;
+    }
+    if (plan->options.threads > 1 && !plan->has_late && total_us >= TOGETHER_PLAN_US &&
+        shared_us > 0.0) {
+        int rc = team_open(&plan->team, plan->options.threads);
 
         if (rc < 0)
             return rc;
+    }
+    for (size_t s = 0; s < plan->step_count; s++) {
+        struct plan_step *step = plan->steps[s];
+
+        if (step->run || step->control)
+            plan->entries[plan->entry_count++] =
+                (struct plan_entry){step->run, &step->step, plan->team && may_share(step)};
     }
     return 0;
 }

@@ -68,7 +68,8 @@ static bool widen(struct pith_image *to, const struct pith_image *from)
         changed = true;                                                                            \
     }
     SIDE(top)
-    SIDE(bottom) SIDE(left) SIDE(right)
+    SIDE(bottom)
+    SIDE(left) SIDE(right)
 #undef SIDE
         return changed;
 }

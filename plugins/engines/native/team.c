@@ -1,0 +1,160 @@
+/* A team of threads: a generation number starts a step, a count of parts that are left ends it.
+ * Both sides spin first and then sleep on a futex; a number of sleepers spares the call that wakes
+ * where nobody sleeps. See team.h. */
+#include "plugins/engines/native/team.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SPIN_ROUNDS 4000 /* of a pause each: some 50 us, longer than any step that isn't cut */
+
+struct member {
+    struct team *team;
+    uint32_t part;
+    pthread_t thread;
+};
+
+struct team {
+    /* Written by the caller before a generation begins, read by members after it has. */
+    struct pith_step *step;
+    uint32_t parts;
+    bool closing;
+    _Alignas(64) atomic_uint generation;
+    atomic_uint sleeping;          /* members */
+    _Alignas(64) atomic_uint left; /* parts of this generation that members have yet to finish */
+    atomic_bool awaited;           /* the caller sleeps until `left` is 0 */
+    uint32_t member_count;
+    struct member members[TEAM_MAX_THREADS];
+};
+
+static void pause_briefly(void)
+{
+#if defined __x86_64__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
+static void sleep_while(atomic_uint *word, unsigned value)
+{
+    (void) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake_all(atomic_uint *word)
+{
+    (void) syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* Returns the new generation. */
+static unsigned await_generation(struct team *team, unsigned seen)
+{
+    unsigned now;
+
+    for (int i = 0; i < SPIN_ROUNDS; i++) {
+        now = atomic_load(&team->generation);
+        if (now != seen)
+            return now;
+        pause_briefly();
+    }
+    atomic_fetch_add(&team->sleeping, 1);
+    while ((now = atomic_load(&team->generation)) == seen)
+        sleep_while(&team->generation, seen);
+    atomic_fetch_sub(&team->sleeping, 1);
+    return now;
+}
+
+static void *member_main_on_thread(void *argument)
+{
+    const struct member *member = argument;
+    struct team *team = member->team;
+    unsigned seen = 0;
+
+    for (;;) {
+        seen = await_generation(team, seen);
+        if (team->closing)
+            return NULL;
+        if (member->part < team->parts)
+            team->step->kernel->run_part(team->step, member->part, team->parts);
+        if (atomic_fetch_sub(&team->left, 1) == 1 && atomic_load(&team->awaited))
+            wake_all(&team->left);
+    }
+}
+
+static void begin_generation(struct team *team)
+{
+    atomic_fetch_add(&team->generation, 1);
+    if (atomic_load(&team->sleeping))
+        wake_all(&team->generation);
+}
+
+int team_open(struct team **out, uint32_t threads)
+{
+    struct team *team = aligned_alloc(64, (sizeof *team + 63) / 64 * 64);
+    sigset_t all, before;
+
+    *out = NULL;
+    if (!team)
+        return -ENOMEM;
+    *team = (struct team){0};
+    threads = threads > TEAM_MAX_THREADS ? TEAM_MAX_THREADS : threads;
+    sigfillset(&all); /* signals are for the host's own threads */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (uint32_t i = 0; i + 1 < threads; i++) {
+        team->members[i] = (struct member){.team = team, .part = i + 1};
+        if (pthread_create(&team->members[i].thread, NULL, member_main_on_thread,
+                           &team->members[i]) != 0)
+            break;
+        team->member_count++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!team->member_count) {
+        free(team);
+        return 0;
+    }
+    *out = team;
+    return 0;
+}
+
+uint32_t team_size(const struct team *team)
+{
+    return team->member_count + 1;
+}
+
+void team_run(struct team *team, struct pith_step *step)
+{
+    const uint32_t size = team_size(team);
+    unsigned left;
+
+    team->step = step;
+    team->parts = step->parts < size ? step->parts : size;
+    atomic_store(&team->left, team->member_count);
+    begin_generation(team);
+    step->kernel->run_part(step, 0, team->parts);
+    for (int i = 0; i < SPIN_ROUNDS; i++) {
+        if (atomic_load(&team->left) == 0)
+            return;
+        pause_briefly();
+    }
+    atomic_store(&team->awaited, true);
+    while ((left = atomic_load(&team->left)) != 0)
+        sleep_while(&team->left, left);
+    atomic_store(&team->awaited, false);
+}
+
+void team_close(struct team *team)
+{
+    if (!team)
+        return;
+    team->closing = true;
+    begin_generation(team);
+    for (uint32_t i = 0; i < team->member_count; i++)
+        pthread_join(team->members[i].thread, NULL);
+    free(team);
+}
