@@ -49,8 +49,9 @@ INLINE FORM(vector)
     if (r->rounds_between)
         f = __builtin_convertvector(NEAREST(f), FORM(vector));
     f = FORM(limit)(f, r->between_low, r->between_high);
-    f = f * FORM(spread)(r->between_ratio) +
-        __builtin_convertvector(residual, FORM(vector)) * FORM(spread)(r->residual_ratio);
+    f = (f * FORM(spread)(r->between_scale) +
+         __builtin_convertvector(residual, FORM(vector)) * FORM(spread)(r->residual_scale)) /
+        FORM(spread)(r->y_scale);
     if (r->after_slope != 1.0F)
         f = FORM(select)(f < FORM(spread)(0.0F), f * FORM(spread)(r->after_slope), f);
     return f;

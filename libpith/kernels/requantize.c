@@ -115,22 +115,21 @@ static int plan_residual(struct pith_step *step, struct pith_requantize *r, floa
                               "this residual's quantization is not one for the integer kernel");
     r->adds = true;
     r->residual_zero = pith_stored_zero(q, step->input[residual->input].dtype);
-    r->residual_ratio = q->scale[0] / y_scale;
+    r->residual_scale = q->scale[0];
+    r->y_scale = y_scale;
     r->after_slope = residual->after.slope;
-    r->between_ratio = 1.0F;
+    r->between_scale = 1.0F;
+    *out_scale = 1.0F;
     if (between) {
         const float least = (float) (least_of(between->dtype) - between->zero_point[0]);
 
         *out_scale = between->scale[0];
         r->rounds_between = true;
-        r->between_ratio = between->scale[0] / y_scale;
+        r->between_scale = between->scale[0];
         low = rintf(low / between->scale[0]);
         high = rintf(high / between->scale[0]);
         low = low > least ? low : least;
         high = high < least + 255.0F ? high : least + 255.0F;
-    } else {
-        low /= y_scale;
-        high /= y_scale;
     }
     r->between_low = low;
     r->between_high = high > low ? high : low;
@@ -140,14 +139,15 @@ static int plan_residual(struct pith_step *step, struct pith_requantize *r, floa
 /* The greatest magnitude of anything that is rounded, given that of the product. */
 static bool stays_in_range(const struct pith_requantize *r, double product)
 {
-    const double residual = 255.0 * (double) r->residual_ratio;
+    double sum;
 
     product *= (double) steep(r->slope);
     if (!(product < VALUE_LIMIT))
         return false;
-    return !r->adds ||
-           (product * (double) r->between_ratio + residual) * (double) steep(r->after_slope) <
-               VALUE_LIMIT;
+    if (!r->adds)
+        return true;
+    sum = product * (double) r->between_scale + 255.0 * (double) r->residual_scale;
+    return sum / (double) r->y_scale * (double) steep(r->after_slope) < VALUE_LIMIT;
 }
 
 int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, int64_t channels,

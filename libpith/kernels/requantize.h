@@ -3,7 +3,7 @@
  * this is compiled with -ffp-contract=off), rounding is half to even, and no value passes int32 (checked when planned).
  *
  *     f = float(sum + bias) * scale;  f = f < 0 ? f * slope : f
- *     with a residual:  f = limit(round(f)) * between_ratio + float(residual - residual_zero) * residual_ratio
+ *     with a residual:  f = (limit(round(f)) * between_scale + float(residual - residual_zero) * residual_scale) / y_scale
  *                       f = f < 0 ? f * after_slope : f
  *     stored = limit(round(f) + zero)      or, for a float output, limit(f)
  *
@@ -25,7 +25,7 @@ struct pith_requantize {
     bool adds;
     bool rounds_between;             /* whether the grid between product and addition is rounded to */
     float between_low, between_high; /* in steps of that grid, 0 being real 0 */
-    float between_ratio, residual_ratio; /* a step of that grid, of the residual, in steps of the output */
+    float between_scale, residual_scale, y_scale; /* what a step of that grid, of the residual, of the output stands for */
     int32_t residual_zero;
     float after_slope;
     /* the store */
@@ -67,7 +67,7 @@ static inline float pith_requantize_add(const struct pith_requantize *r, float f
     f = r->rounds_between ? rintf(f) : f;
     f = f < r->between_low ? r->between_low : f;
     f = f > r->between_high ? r->between_high : f;
-    f = f * r->between_ratio + (float) (residual - r->residual_zero) * r->residual_ratio;
+    f = (f * r->between_scale + (float) (residual - r->residual_zero) * r->residual_scale) / r->y_scale;
     return f < 0.0F ? f * r->after_slope : f;
 }
 
