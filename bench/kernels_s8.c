@@ -1,6 +1,6 @@
 /* Times single integer layers of small nets in every form that this CPU has, beside what its
- * multipliers reach. kernels [seconds]    of each layer and form; default 0.1 One thread: pin it. A
- * figure is the lowest tenth of many short rounds, in which the forms take turns. */
+ * multipliers reach: kernels_s8 [SECONDS], of each layer and form; default 0.1. One thread: pin it.
+ * A figure is the lowest tenth of many short rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -74,6 +74,14 @@ static bool widen(struct pith_image *to, const struct pith_image *from)
         return changed;
 }
 
+/* Both get the greater halo of the two. */
+static bool widen_both(struct pith_image *a, struct pith_image *b)
+{
+    const bool first = widen(a, b), second = widen(b, a);
+
+    return first || second;
+}
+
 /* Blind steps go through their operands' blocks halos and all, so these must be alike; slices have
  * the halo of the value around them. */
 static bool spread_halos(struct plan *plan)
@@ -89,15 +97,14 @@ static bool spread_halos(struct plan *plan)
             struct slot *in = step->in[i] == PLAN_NO_SLOT ? NULL : &plan->slots[step->in[i]];
 
             if (in && in->image.channels_last)
-                changed = widen(&in->image, out) | widen(out, &in->image) | changed;
+                changed = widen_both(&in->image, out) || changed;
         }
     }
     for (uint32_t i = 0; i < plan->slot_count; i++) {
         struct slot *slot = &plan->slots[i];
 
         if (slot->wide != PLAN_NO_SLOT)
-            changed = widen(&plan->slots[slot->wide].image, &slot->image) |
-                      widen(&slot->image, &plan->slots[slot->wide].image) | changed;
+            changed = widen_both(&plan->slots[slot->wide].image, &slot->image) || changed;
     }
     return changed;
 }
