@@ -52,7 +52,7 @@ static bool window_is_sane(struct tflite_node *node, const struct tflite_window_
 static void set_window(struct tflite_node *node, uint32_t emitted, int padding,
                        struct tflite_window_axis *axes, uint32_t count)
 {
-    int64_t strides[3], dilations[3], pads[6];
+    int64_t strides[3] = {0}, dilations[3] = {0}, pads[6] = {0};
     bool known = true, dilated = false;
 
     for (uint32_t i = 0; i < count; i++) {

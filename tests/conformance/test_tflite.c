@@ -382,7 +382,7 @@ static int run_operator(const char *base, struct steps *steps, struct pith_error
 {
     struct pith_tensor x[4] = {{0}}, y[4] = {{0}}, want = {0};
     struct model model = {0};
-    char path[5000], what[16];
+    char path[5000], what[32];
     size_t count = 0;
     int rc;
 
