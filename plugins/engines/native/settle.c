@@ -50,7 +50,8 @@ static int drop_unread(struct plan *plan)
             mark(plan, read, step->in[i]);
         plan->steps[--kept] = step;
     }
-    memmove(plan->steps, plan->steps + kept, (plan->step_count - kept) * sizeof *plan->steps);
+    if (kept > 0)
+        memmove(plan->steps, plan->steps + kept, (plan->step_count - kept) * sizeof *plan->steps);
     plan->step_count -= kept;
     free(read);
     return 0;
