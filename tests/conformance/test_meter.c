@@ -128,20 +128,21 @@ static void cputime_is_cpu_time_times_watts(void **state)
     struct opened meter;
     struct pith_error err;
     struct pith_meter_reading a, b;
-    struct timespec from, to;
+    struct timespec before, from, to; /* of the first reading, after it, after the second */
     double spent_us;
 
     (void) state;
     assert_ok(open_meter(&meter, "cputime", json_pack("{s:f}", "watts", 4.0), &err), &err);
-    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from), 0);
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before), 0);
     a = read_meter(&meter);
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from), 0);
     do
         assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to), 0);
     while ((to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec < 20000000);
     b = read_meter(&meter);
     assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to), 0);
     spent_us =
-        (double) (to.tv_sec - from.tv_sec) * 1e6 + (double) (to.tv_nsec - from.tv_nsec) / 1e3;
+        (double) (to.tv_sec - before.tv_sec) * 1e6 + (double) (to.tv_nsec - before.tv_nsec) / 1e3;
     assert_int_equal(a.source, PITH_ENERGY_ESTIMATED);
     assert_int_equal(a.scope, PITH_METER_THREAD);
     assert_true((double) (b.energy_uj - a.energy_uj) >= 20000 * 4);
