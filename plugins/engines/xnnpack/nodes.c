@@ -145,7 +145,7 @@ static int define_conv(struct work *w, const struct window *win,
     if (rc < 0)
         return rc;
     if (depthwise)
-        rc = subgraph_status(xnn_define_depthwise_convolution_2d(
+        rc = subgraph_status(xnnpack.define_depthwise_convolution_2d(
                                  w->s->made, win->pads[0], win->pads[3], win->pads[2], win->pads[1],
                                  win->kernel[0], win->kernel[1], win->strides[0], win->strides[1],
                                  win->dilations[0], win->dilations[1],
@@ -154,7 +154,7 @@ static int define_conv(struct work *w, const struct window *win,
                              w->why);
     else
         rc =
-            subgraph_status(xnn_define_convolution_2d(
+            subgraph_status(xnnpack.define_convolution_2d(
                                 w->s->made, win->pads[0], win->pads[3], win->pads[2], win->pads[1],
                                 win->kernel[0], win->kernel[1], win->strides[0], win->strides[1],
                                 win->dilations[0], win->dilations[1], groups, channels / groups,
@@ -228,7 +228,7 @@ static int node_pool(struct work *w)
         if (rc == 0)
             rc = subgraph_write_like(w->s, w->y, w->x, true, &y, w->why);
         return rc < 0 ? rc
-                      : subgraph_status(xnn_define_max_pooling_2d(
+                      : subgraph_status(xnnpack.define_max_pooling_2d(
                                             w->s->made, win.pads[0], win.pads[3], win.pads[2],
                                             win.pads[1], win.kernel[0], win.kernel[1],
                                             win.strides[0], win.strides[1], win.dilations[0],
@@ -244,8 +244,8 @@ static int node_pool(struct work *w)
     if (rc < 0)
         return rc;
     rc = subgraph_status(
-        whole ? xnn_define_global_average_pooling_2d(w->s->made, w->low, w->high, x, y, 0)
-              : xnn_define_average_pooling_2d(w->s->made, 0, 0, 0, 0, win.kernel[0], win.kernel[1],
+        whole ? xnnpack.define_global_average_pooling_2d(w->s->made, w->low, w->high, x, y, 0)
+              : xnnpack.define_average_pooling_2d(w->s->made, 0, 0, 0, 0, win.kernel[0], win.kernel[1],
                                               win.strides[0], win.strides[1], w->low, w->high, x, y,
                                               0),
         w->why);
@@ -263,7 +263,7 @@ static int node_global_average(struct work *w)
     rc = open_ports(w, true, on_integers(w), &x, &y);
     if (rc == 0)
         rc = subgraph_status(
-            xnn_define_global_average_pooling_2d(w->s->made, w->low, w->high, x, y, 0), w->why);
+            xnnpack.define_global_average_pooling_2d(w->s->made, w->low, w->high, x, y, 0), w->why);
     return rc == 0 ? subgraph_written(w->s, w->y, w->why) : rc;
 }
 
@@ -274,7 +274,7 @@ static int define_rows(struct work *w, const struct xnn_value *grid, size_t rows
 {
     const size_t dims[4] = {rows, 1, 1, channels};
 
-    return subgraph_status(xnn_define_quantized_tensor_value(w->s->made, xnn_datatype_qint8,
+    return subgraph_status(xnnpack.define_quantized_tensor_value(w->s->made, xnn_datatype_qint8,
                                                              grid->zero_point, grid->scale, 4, dims,
                                                              NULL, XNN_INVALID_VALUE_ID, 0, out),
                            w->why);
@@ -298,16 +298,16 @@ static int dense_by_conv(struct work *w, uint32_t x, uint32_t filter, uint32_t b
     if (rc == 0)
         rc = define_rows(w, &to, rows, out, &result);
     if (rc == 0)
-        rc = subgraph_status(xnn_define_static_reshape(w->s->made, 4, in_dims, x, picture, 0),
+        rc = subgraph_status(xnnpack.define_static_reshape(w->s->made, 4, in_dims, x, picture, 0),
                              w->why);
     if (rc == 0)
-        rc = subgraph_status(xnn_define_convolution_2d(w->s->made, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1,
+        rc = subgraph_status(xnnpack.define_convolution_2d(w->s->made, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1,
                                                        taps, out, w->low, w->high, picture, filter,
                                                        bias, result, 0),
                              w->why);
     return rc < 0 ? rc
                   : subgraph_status(
-                        xnn_define_static_reshape(w->s->made, shape->rank, out_dims, result, y, 0),
+                        xnnpack.define_static_reshape(w->s->made, shape->rank, out_dims, result, y, 0),
                         w->why);
 }
 
@@ -358,7 +358,7 @@ static int node_dense(struct work *w)
         return dense_by_conv(w, x, filter_id, bias_id, y, (size_t) taps, (size_t) out);
     if (rc == 0)
         rc = subgraph_status(
-            xnn_define_fully_connected(w->s->made, w->low, w->high, x, filter_id, bias_id, y, 0),
+            xnnpack.define_fully_connected(w->s->made, w->low, w->high, x, filter_id, bias_id, y, 0),
             w->why);
     return rc == 0 ? subgraph_written(w->s, w->y, w->why) : rc;
 }
@@ -385,8 +385,8 @@ static int node_binary(struct work *w)
         rc = open_ports(w, channels_last, integers, &x, &y);
     if (rc == 0)
         rc = subgraph_status(
-            adds ? xnn_define_add2(w->s->made, w->low, w->high, x, second, y, 0)
-                 : xnn_define_multiply2(w->s->made, w->low, w->high, x, second, y, 0),
+            adds ? xnnpack.define_add2(w->s->made, w->low, w->high, x, second, y, 0)
+                 : xnnpack.define_multiply2(w->s->made, w->low, w->high, x, second, y, 0),
             w->why);
     return rc == 0 ? subgraph_written(w->s, w->y, w->why) : rc;
 }
@@ -414,16 +414,16 @@ static int node_unary(struct work *w) /* in float32, whatever comes */
     if (rc < 0)
         return rc;
     if (softmax)
-        rc = subgraph_status(xnn_define_softmax(w->s->made, x, y, 0), w->why);
+        rc = subgraph_status(xnnpack.define_softmax(w->s->made, x, y, 0), w->why);
     else if (strcmp(op, "Sigmoid") == 0)
-        rc = subgraph_status(xnn_define_sigmoid(w->s->made, x, y, 0), w->why);
+        rc = subgraph_status(xnnpack.define_sigmoid(w->s->made, x, y, 0), w->why);
     else if (strcmp(op, "LeakyRelu") == 0)
         rc = subgraph_status(
-            xnn_define_leaky_relu(w->s->made, pith_node_float(w->graph, w->node, "alpha", 0.01F), x,
+            xnnpack.define_leaky_relu(w->s->made, pith_node_float(w->graph, w->node, "alpha", 0.01F), x,
                                   y, 0),
             w->why);
     else
-        rc = subgraph_status(xnn_define_clamp(w->s->made, w->low, w->high, x, y, 0), w->why);
+        rc = subgraph_status(xnnpack.define_clamp(w->s->made, w->low, w->high, x, y, 0), w->why);
     return rc == 0 ? subgraph_written(w->s, w->y, w->why) : rc;
 }
 
@@ -445,7 +445,7 @@ static int node_reshape(struct work *w)
         rc = subgraph_write_like(w->s, w->y, w->x, false, &y, w->why);
     return rc < 0 ? rc
                   : subgraph_status(
-                        xnn_define_static_reshape(w->s->made, shape->rank, dims, x, y, 0), w->why);
+                        xnnpack.define_static_reshape(w->s->made, shape->rank, dims, x, y, 0), w->why);
 }
 
 /* Between the two orders of a picture: nothing moves. */

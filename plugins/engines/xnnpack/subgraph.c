@@ -105,10 +105,10 @@ static int define(struct subgraph *s, uint32_t value, struct xnn_value *like, ui
     if (rc < 0)
         return rc;
     if (!like->quantized)
-        return subgraph_status(xnn_define_tensor_value(s->made, xnn_datatype_fp32, rank, dims, NULL,
+        return subgraph_status(xnnpack.define_tensor_value(s->made, xnn_datatype_fp32, rank, dims, NULL,
                                                        external, flags, &like->id),
                                why);
-    return subgraph_status(xnn_define_quantized_tensor_value(
+    return subgraph_status(xnnpack.define_quantized_tensor_value(
                                s->made, xnn_datatype_qint8, like->zero_point, like->scale, rank,
                                dims, NULL, external, flags, &like->id),
                            why);
@@ -166,7 +166,7 @@ int subgraph_convert(struct subgraph *s, uint32_t value, const struct xnn_value 
     made.channels_last = of->channels_last;
     rc = define_inside(s, value, &made, why);
     if (rc == 0)
-        rc = subgraph_status(xnn_define_convert(s->made, of->id, made.id, 0), why);
+        rc = subgraph_status(xnnpack.define_convert(s->made, of->id, made.id, 0), why);
     if (rc == 0)
         *of = made;
     return rc;
@@ -233,7 +233,7 @@ int subgraph_read(struct subgraph *s, uint32_t value, bool channels_last, bool q
         if (rc == 0)
             rc = define_inside(s, value, &made, why);
         if (rc == 0)
-            rc = subgraph_status(xnn_define_static_reshape(s->made, rank, dims, of.id, made.id, 0),
+            rc = subgraph_status(xnnpack.define_static_reshape(s->made, rank, dims, of.id, made.id, 0),
                                  why);
         of = made;
     }
@@ -241,7 +241,7 @@ int subgraph_read(struct subgraph *s, uint32_t value, bool channels_last, bool q
         made = (struct xnn_value){.channels_last = of.channels_last};
         rc = define_inside(s, value, &made, why);
         if (rc == 0)
-            rc = subgraph_status(xnn_define_convert(s->made, of.id, made.id, 0), why);
+            rc = subgraph_status(xnnpack.define_convert(s->made, of.id, made.id, 0), why);
         of = made;
     }
     *out_id = of.id;
@@ -327,12 +327,12 @@ static int add_output(struct subgraph *s, size_t index, const char **why)
     made.quantized = port->dtype != PITH_FLOAT32;
     rc = define(s, value, &made, port->id, XNN_VALUE_FLAG_EXTERNAL_OUTPUT, why);
     if (rc == 0 && of.quantized != made.quantized)
-        return subgraph_status(xnn_define_convert(s->made, of.id, made.id, 0), why);
+        return subgraph_status(xnnpack.define_convert(s->made, of.id, made.id, 0), why);
     if (rc == 0)
         rc = dims_of(s, value, of.channels_last, dims, &rank, why);
     if (rc == 0)
         rc =
-            subgraph_status(xnn_define_static_reshape(s->made, rank, dims, of.id, made.id, 0), why);
+            subgraph_status(xnnpack.define_static_reshape(s->made, rank, dims, of.id, made.id, 0), why);
     return rc;
 }
 
@@ -394,7 +394,7 @@ static int make_tables(struct subgraph *s, struct pith_error *err)
     s->inputs = calloc(inputs + 1, sizeof *s->inputs);
     s->outputs = calloc(outputs + 1, sizeof *s->outputs);
     if (!s->values || !s->inputs || !s->outputs ||
-        xnn_create_subgraph((uint32_t) (inputs + outputs), 0, &s->made) != xnn_status_success)
+        xnnpack.create_subgraph((uint32_t) (inputs + outputs), 0, &s->made) != xnn_status_success)
         return pith_fail(err, -ENOMEM, "no memory for a subgraph");
     for (uint32_t i = 0; i < limit; i++)
         s->values[i].id = XNN_INVALID_VALUE_ID;
@@ -427,7 +427,7 @@ int subgraph_make(struct subgraph *out, const struct pith_graph *graph, subgraph
 void subgraph_done(struct subgraph *s)
 {
     if (s->made)
-        (void) xnn_delete_subgraph(s->made);
+        (void) xnnpack.delete_subgraph(s->made);
     for (size_t i = 0; i < s->constant_count; i++)
         free(s->constants[i]);
     free(s->constants);

@@ -5,7 +5,8 @@
 #define PITH_XNNPACK_SUBGRAPH_H
 
 #include <pith/graph.h>
-#include <xnnpack.h>
+
+#include "plugins/engines/xnnpack/library.h"
 
 struct xnn_value { /* one of the graph's values in the subgraph */
     uint32_t id;        /* XNN_INVALID_VALUE_ID: not made yet */

@@ -100,7 +100,7 @@ static int float_weights(struct subgraph *s, const struct weights_wanted *w, uin
         data[i] = (float) real_of(tensor, q, at, channel);
     }
     s->weight_bytes += count * sizeof *data;
-    return subgraph_status(xnn_define_tensor_value(s->made, xnn_datatype_fp32, w->rank, w->dims,
+    return subgraph_status(xnnpack.define_tensor_value(s->made, xnn_datatype_fp32, w->rank, w->dims,
                                                    data, XNN_INVALID_VALUE_ID, 0, out),
                            why);
 }
@@ -121,7 +121,7 @@ static int integer_weights(struct subgraph *s, const struct weights_wanted *w, c
         data[i] = ((const int8_t *) tensor->data)[element_at(w, i, &channel)];
     }
     s->weight_bytes += count;
-    return subgraph_status(xnn_define_channelwise_quantized_tensor_value(
+    return subgraph_status(xnnpack.define_channelwise_quantized_tensor_value(
                                s->made, xnn_datatype_qcint8, scales, w->rank, w->channel_axis,
                                w->dims, data, XNN_INVALID_VALUE_ID, 0, out),
                            why);
@@ -144,7 +144,7 @@ static int float_bias(struct subgraph *s, const struct weights_wanted *w, uint32
         return -ENOMEM;
     for (size_t i = 0; i < w->channels; i++)
         data[i] = (float) bias_at(s, w->bias, i);
-    return subgraph_status(xnn_define_tensor_value(s->made, xnn_datatype_fp32, 1, &w->channels,
+    return subgraph_status(xnnpack.define_tensor_value(s->made, xnn_datatype_fp32, 1, &w->channels,
                                                    data, XNN_INVALID_VALUE_ID, 0, out),
                            why);
 }
@@ -160,7 +160,7 @@ static int integer_bias(struct subgraph *s, const struct weights_wanted *w, cons
     for (size_t i = 0; i < w->channels; i++)
         data[i] =
             (int32_t) fmax(INT32_MIN, fmin(INT32_MAX, rint(bias_at(s, w->bias, i) / scales[i])));
-    return subgraph_status(xnn_define_channelwise_quantized_tensor_value(
+    return subgraph_status(xnnpack.define_channelwise_quantized_tensor_value(
                                s->made, xnn_datatype_qcint32, scales, 1, 0, &w->channels, data,
                                XNN_INVALID_VALUE_ID, 0, out),
                            why);

@@ -4,7 +4,6 @@
 #include <pith/engine.h>
 
 #include <errno.h>
-#include <pthreadpool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -28,18 +27,6 @@ struct pith_session {
     struct pith_step_description step; /* the whole graph */
     char *name;
 };
-
-static int prepare(struct pith_error *err)
-{
-    switch (xnn_initialize(NULL)) {
-    case xnn_status_success:
-        return 0;
-    case xnn_status_unsupported_hardware:
-        return pith_fail(err, -ENOTSUP, "XNNPACK does not know this CPU");
-    default:
-        return pith_fail(err, -ENOTSUP, "XNNPACK could not be started");
-    }
-}
 
 /* ---- supports ---- */
 
@@ -88,18 +75,18 @@ static int supports(const struct pith_graph *graph,
     struct pith_graph *sized = NULL;
     struct subgraph subgraph = {0};
     xnn_runtime_t runtime = NULL;
-    int rc = prepare(err);
+    int rc = xnnpack_open(err);
 
     if (rc == 0)
         rc = size_graph(graph, NULL, true, &sized, err);
     if (rc == 0)
         rc = subgraph_make(&subgraph, sized, unsupported, user, err);
     /* The last word is the runtime's: some pairs of scales it takes only then, or not. */
-    if (rc == 0 && xnn_create_runtime_v2(subgraph.made, NULL, 0, &runtime) != xnn_status_success)
+    if (rc == 0 && xnnpack.create_runtime_v2(subgraph.made, NULL, 0, &runtime) != xnn_status_success)
         rc = pith_fail(err, -ENOTSUP,
                        "XNNPACK has no kernels for some of its types, scales or sizes");
     if (runtime)
-        (void) xnn_delete_runtime(runtime);
+        (void) xnnpack.delete_runtime(runtime);
     subgraph_done(&subgraph);
     pith_graph_free(sized);
     return rc == 0 || rc == -ENOMEM ? rc : -ENOTSUP;
@@ -112,9 +99,9 @@ static void close_session(struct pith_session *session)
     if (!session)
         return;
     if (session->runtime)
-        (void) xnn_delete_runtime(session->runtime);
+        (void) xnnpack.delete_runtime(session->runtime);
     if (session->threads)
-        pthreadpool_destroy(session->threads);
+        xnnpack.destroy_threads(session->threads);
     for (size_t i = 0; session->inputs && i < session->input_count; i++)
         free(session->inputs[i].external);
     for (size_t i = 0; session->outputs && i < session->output_count; i++) {
@@ -178,7 +165,7 @@ static int open_ports(struct pith_session *session, const struct subgraph *subgr
         external[session->input_count + i] =
             (struct xnn_external_value){subgraph->outputs[i].id, session->outputs[i].external};
     }
-    if (rc == 0 && xnn_setup_runtime(session->runtime, session->input_count + session->output_count,
+    if (rc == 0 && xnnpack.setup_runtime(session->runtime, session->input_count + session->output_count,
                                      external) != xnn_status_success)
         rc = pith_fail(err, -ENOTSUP, "XNNPACK could not set up its runtime");
     free(external);
@@ -202,12 +189,12 @@ static int make_runtime(struct pith_session *session, const struct subgraph *sub
                         uint32_t threads, struct pith_error *err)
 {
     if (threads > 1) {
-        session->threads = pthreadpool_create(threads);
+        session->threads = xnnpack.create_threads(threads);
         if (!session->threads)
             return pith_fail(err, -ENOMEM, "no memory for %u threads", threads);
     }
     session->weight_bytes = subgraph->weight_bytes;
-    if (xnn_create_runtime_v2(subgraph->made, session->threads, 0, &session->runtime) !=
+    if (xnnpack.create_runtime_v2(subgraph->made, session->threads, 0, &session->runtime) !=
         xnn_status_success)
         return pith_fail(err, -ENOTSUP,
                          "XNNPACK has no kernels for some of its types, scales or sizes");
@@ -221,7 +208,7 @@ static int compile(const struct pith_host *host, const struct pith_graph *graph,
     struct pith_session *session = calloc(1, sizeof *session);
     struct pith_graph *sized = NULL;
     struct subgraph subgraph = {0};
-    int rc = session ? prepare(err) : pith_fail(err, -ENOMEM, "no memory for a session");
+    int rc = session ? xnnpack_open(err) : pith_fail(err, -ENOMEM, "no memory for a session");
 
     (void) host;
     if (rc == 0)
@@ -319,7 +306,7 @@ static int run(struct pith_session *session, const struct pith_tensor *inputs, s
             return rc;
         copy_port(&session->inputs[i], session->inputs[i].external, inputs[i].data, true);
     }
-    if (xnn_invoke_runtime(session->runtime) != xnn_status_success)
+    if (xnnpack.invoke_runtime(session->runtime) != xnn_status_success)
         return pith_fail(err, -EIO, "XNNPACK failed to run");
     for (size_t i = 0; i < output_count; i++) {
         copy_port(&session->outputs[i], session->outputs[i].tensor.data,
@@ -351,7 +338,7 @@ static const struct pith_engine_ops ops = {
     .run = run,
     .describe = describe,
     .close = close_session,
-    .prepare = prepare,
+    .prepare = xnnpack_open,
 };
 
 const struct pith_plugin pith_plugin = {
