@@ -69,8 +69,11 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
 
     if (!sums || !gemm)
         return -ENOMEM;
-    if (!step->input[1].data || rows < 1 || cols < 1 || depth < 1 || depth > PITH_SUM_DEPTH_LIMIT)
+    if (!step->input[1].data || rows < 1 || cols < 1 || depth < 1 || depth > PITH_SUM_DEPTH_LIMIT) {
+        pith_step_release(step, sums);
+        pith_step_release(step, gemm);
         return 1;
+    }
     plan_picture(&gemm->conv, rows, cols, depth);
     rc = order_b(step, &gemm->conv, b_depth, b_col, sums);
     if (rc == 0)
@@ -80,8 +83,12 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
         rc = pith_conv_s8_choose(step, &gemm->conv);
     if (rc == 0 && gemm->conv.form == pith_conv_s8_plain)
         rc = 1;
-    if (rc != 0)
+    pith_step_release(step, sums);
+    if (rc != 0) {
+        pith_step_release(step, gemm->conv.weights);
+        pith_step_release(step, gemm);
         return rc == -ENOTSUP ? 1 : rc;
+    }
     gemm->flips_in = step->input[0].dtype != stored;
     gemm->flips_out = step->output[0].dtype != stored;
     gemm->copies = gemm->flips_in || depth % 4 != 0;

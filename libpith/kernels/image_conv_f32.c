@@ -72,8 +72,10 @@ static int image_conv_prepare(struct pith_step *step, struct pith_error *err)
         conv->bias = step->input[2].data;
     step->params = conv;
     conv->form = pith_image_form();
-    if (conv->form)
+    if (conv->form) {
+        step->taken_in = UINT32_C(1) << 1 | (has_bias(step) ? UINT32_C(1) << 2 : 0);
         return pith_image_conv_pack(step, conv);
+    }
     conv->rows = conv->window.out[1];
     conv->pictures = conv->batch;
     step->parts = pith_parts_of(conv->pictures * conv->rows);
@@ -101,7 +103,7 @@ static void plain_pixel(const struct pith_step *step, const struct image_conv *c
                         const float *x, const float *residual)
 {
     const float *w = step->input[1].data;
-    const float *bias = conv->bias;
+    const float *bias = has_bias(step) ? step->input[2].data : NULL;
 
     for (int64_t m = 0; m < conv->groups * conv->out_channels; m++) {
         const int64_t group = m / conv->out_channels;

@@ -86,7 +86,7 @@ struct image_conv {
     int64_t batch, groups;
     int64_t in_channels, out_channels; /* of a group */
     struct pith_image in, out, added;  /* added: the residual's */
-    const float *bias;                 /* NULL: none */
+    const float *bias;                 /* while it is packed; NULL: none */
 
     /* ---- fast forms; NULL: plain ---- */
     const struct image_form *form;

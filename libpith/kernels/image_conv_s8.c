@@ -65,11 +65,11 @@ static int plan_geometry(struct pith_step *step, struct pith_conv_s8 *conv, stru
 }
 
 /* From the model's (out, in, taps) to (out, taps, in), less the zero points, where that fits int8.
- */
+ * sums: NULL, or what they add up to. */
 static int order_weights(struct pith_step *step, struct pith_conv_s8 *conv,
-                         const struct pith_quantization *wq, struct pith_weight_sums *sums,
-                         struct pith_error *err)
+                         struct pith_weight_sums *sums, struct pith_error *err)
 {
+    const struct pith_quantization *wq = step->input_quantization[1];
     const struct pith_tensor *w = &step->input[1];
     const int64_t taps = conv->kernel[0] * conv->kernel[1], each = taps * conv->in_channels;
     int8_t *to = pith_step_alloc(step, conv->y.c * each);
@@ -91,8 +91,10 @@ static int order_weights(struct pith_step *step, struct pith_conv_s8 *conv,
                 return pith_step_fail(step, err, -ENOTSUP,
                                       "weights less their zero point don't fit int8");
             to[m * each + i % taps * conv->in_channels + i / taps] = (int8_t) v;
-            sums[m].sum += v;
-            sums[m].magnitude += v < 0 ? -v : v;
+            if (sums) {
+                sums[m].sum += v;
+                sums[m].magnitude += v < 0 ? -v : v;
+            }
         }
     }
     return 0;
@@ -133,11 +135,14 @@ static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct
         rc = bias ? pith_read_bias(step, 2, channels, bias, err) : -ENOMEM;
     }
     if (rc == 0)
-        rc = order_weights(step, conv, wq, sums, err);
+        rc = order_weights(step, conv, sums, err);
     for (int64_t m = 0; rc == 0 && m < channels; m++)
         scale[m] = (double) xq->scale[0] * (double) wq->scale[wq->count > 1 ? m : 0];
     if (rc == 0)
         rc = pith_requantize_plan(step, &conv->to, channels, scale, bias, sums, x_zero, err);
+    pith_step_release(step, sums);
+    pith_step_release(step, scale);
+    pith_step_release(step, bias);
     conv->in_zero = (uint8_t) x_zero;
     conv->out_zero = (uint8_t) conv->to.zero;
     return rc;
@@ -172,7 +177,13 @@ const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *
 
 int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form)
 {
-    return form->pack(step, step->params, form->private);
+    struct pith_conv_s8 *conv = step->params;
+    int rc = conv->weights ? 0 : order_weights(step, conv, NULL, NULL);
+
+    if (rc < 0 || form)
+        return rc < 0 ? rc : form->pack(step, conv, form->private);
+    conv->form = pith_conv_s8_plain;
+    return 0;
 }
 
 int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv)
@@ -184,8 +195,13 @@ int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv)
         const int rc =
             pith_isa_includes(pith_isa(), form->isa) ? form->pack(step, conv, form->private) : 1;
 
-        if (rc <= 0)
+        if (rc < 0)
             return rc;
+        if (rc == 0) {
+            pith_step_release(step, conv->weights);
+            conv->weights = NULL;
+            return 0;
+        }
     }
     return 0;
 }
@@ -214,6 +230,9 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
     if (rc < 0)
         return rc;
     step->parts = count_parts(conv);
+    step->taken_in = UINT32_C(1) << 1;
+    if (pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2))
+        step->taken_in |= UINT32_C(1) << 2;
     if (conv->to.adds && !conv->to.real && pith_image_equal(&conv->added, &conv->out))
         step->in_place = UINT32_C(1) << step->residual.input;
     step->params = conv;

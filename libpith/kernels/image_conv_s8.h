@@ -21,7 +21,7 @@ struct pith_conv_s8 {
     int64_t groups, in_channels, out_channels; /* channels: of a group */
     int64_t kernel[2], stride[2], dilation[2], pad[2]; /* down, across; pad: before the first */
     const int8_t *weights; /* (groups * out_channels, kernel[0], kernel[1], in_channels), less their
-                              zero points */
+                              zero points; NULL where a form has packed them */
     struct pith_requantize to;
     uint8_t in_zero, out_zero; /* stored bytes that stand for 0, for halos */
     pith_conv_s8_run *form;    /* pith_conv_s8_plain, or a faster one */
@@ -60,7 +60,8 @@ struct pith_conv_s8_form {
 const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *conv, size_t index);
 /* Gives a planned convolution the best form for pith_isa(), or the plain one. 0, -ENOMEM. */
 int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv) PITH_CHECKED;
-/* Makes a prepared step use a form, for tests and benches. 0; 1 where it isn't one for it; -ENOMEM. */
+/* Makes a prepared step use a form, or the plain one (NULL), for tests and benches: its weights must still be there.
+ * 0; 1 where it isn't one for it; -ENOMEM. */
 int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form) PITH_CHECKED;
 
 #endif

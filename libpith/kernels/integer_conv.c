@@ -194,6 +194,9 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
     rc = widen_weights(step, conv, w, wq->zero_point, wq->count == 1);
     if (rc == 0)
         rc = plan_output(step, conv, scale, bias, yq->scale[0], yq->zero_point[0]);
+    pith_step_release(step, scale);
+    pith_step_release(step, bias);
+    step->taken_in = UINT32_C(1) << 1 | UINT32_C(1) << 2;
     step->params = conv;
     return rc;
 }

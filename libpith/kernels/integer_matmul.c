@@ -180,11 +180,15 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
         return rc;
     rc = pith_gemm_s8_plan(step, m->rows, m->cols, m->depth, m->b_depth, m->b_col, sum_scale,
                            real_bias, &m->bytes);
-    if (rc <= 0)
-        return rc;
-    rc = plan_bias(step, m, sum_scale, real_bias);
-    if (rc == 0)
-        rc = plan_b(step, m, bq, err);
+    if (rc == 1) {
+        rc = plan_bias(step, m, sum_scale, real_bias);
+        if (rc == 0)
+            rc = plan_b(step, m, bq, err);
+    }
+    pith_step_release(step, sum_scale);
+    pith_step_release(step, real_bias);
+    if (m->bytes || m->b)
+        step->taken_in = UINT32_C(1) << 1 | UINT32_C(1) << 2;
     return rc;
 }
 

@@ -56,7 +56,8 @@ static const struct pith_kernel *const families[] = {
 
 struct pith_step_block {
     struct pith_step_block *next;
-    char padding[KERNEL_ALIGNMENT - sizeof(struct pith_step_block *)];
+    size_t bytes;
+    char padding[KERNEL_ALIGNMENT - sizeof(struct pith_step_block *) - sizeof(size_t)];
 };
 
 size_t pith_kernel_count(void)
@@ -139,9 +140,24 @@ void *pith_step_alloc(struct pith_step *step, int64_t bytes)
         return NULL;
     memset(block, 0, sizeof *block + size);
     block->next = step->blocks;
+    block->bytes = size;
     step->blocks = block;
     step->block_bytes += size;
     return block + 1;
+}
+
+void pith_step_release(struct pith_step *step, const void *memory)
+{
+    for (struct pith_step_block **at = &step->blocks; *at && memory; at = &(*at)->next) {
+        struct pith_step_block *block = *at;
+
+        if (block + 1 != memory)
+            continue;
+        *at = block->next;
+        step->block_bytes -= block->bytes;
+        free(block);
+        return;
+    }
 }
 
 int pith_step_needs(struct pith_step *step, size_t input)
@@ -230,6 +246,7 @@ int pith_step_prepare(struct pith_step *step, struct pith_error *err)
     step->scratch_bytes = 0;
     step->in_place = 0;
     step->view = -1;
+    step->taken_in = 0;
     step->macs = 0;
     step->parts = 0;
     rc = step->kernel->prepare(step, err);

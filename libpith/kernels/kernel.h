@@ -67,7 +67,7 @@ struct pith_step {
     size_t input_count, output_count;
     /* dtype PITH_DTYPE_NONE: left out (also the entries from the count up to at least PITH_STEP_PORTS). Shapes are known.
      * data: in run always there, aligned to the element; in prepare only where it is known by then (a constant), else
-     * NULL. Bytes behind constants stay where they are while the step lives. */
+     * NULL. A constant may lie elsewhere when it is run than when it was prepared: so prepare keeps no pointer into it. */
     struct pith_tensor *input;
     /* dtype and shape as inferred and known, but for kernels flagged PITH_KERNEL_SIZES_OUTPUT. data only in run. An
      * output that nobody takes has dtype PITH_DTYPE_NONE, and is not written. */
@@ -86,6 +86,7 @@ struct pith_step {
     size_t scratch_bytes; /* that run wants at `scratch`, aligned to 64; contents are lost between runs */
     uint32_t in_place;    /* bit i: output 0 may lie exactly where input i lies. run must be right either way */
     int32_t view;         /* -1, or i: output 0 is input i's bytes under another shape; run is then never called */
+    uint32_t taken_in;    /* bit i: run does not read input i, which prepare has packed; its data may be gone */
     uint64_t macs;        /* for describe; 0 where the operator has none */
     uint32_t parts;       /* the most parts that run_part may be cut into; 0: it has none for this step */
 
@@ -160,6 +161,8 @@ static inline int32_t pith_image_integer_dtype(void)
 /* ---- for prepare ---- */
 /* Zeroed memory, aligned to 64 bytes, that lives as long as the step. NULL: out of memory, or past PITH_STEP_MAX_BYTES. */
 void *pith_step_alloc(struct pith_step *step, int64_t bytes);
+/* Frees what pith_step_alloc gave this step, before the step is done: what only prepare needs. NULL is fine. */
+void pith_step_release(struct pith_step *step, const void *memory);
 /* Returns -EAGAIN: the value of input i is needed to decide. */
 int pith_step_needs(struct pith_step *step, size_t input);
 /* The integers of a known int32 or int64 input of rank 0 or 1, at most `limit`; *out_count. -EAGAIN where the input has no

@@ -104,6 +104,7 @@ static int plan_packing(struct pith_step *step, struct matmul *m)
                                m->depth, m->cols);
         }
         m->b = packed;
+        step->taken_in = UINT32_C(1) << 1;
         step->scratch_bytes = 0;
     }
     step->macs = (uint64_t) (m->batches * m->rows * m->cols * m->depth);
@@ -169,6 +170,7 @@ static int plan_c(struct pith_step *step, struct matmul *m, struct pith_error *e
             bias[j] = m->beta * ((const float *) step->input[2].data)[j * m->c_col];
         m->col_bias = bias;
         m->add_c = false;
+        step->taken_in |= UINT32_C(1) << 2;
     } else if (rows == 1 && cols != 1 && m->beta == 1.0F) {
         m->add_c = false; /* C is the bias where it lies */
     }

@@ -240,6 +240,7 @@ static int plan_weights(struct pith_step *step, struct recurrent *r, struct pith
         if (!w || !rr || !last)
             return -ENOMEM;
         pack_weights(step, r, d, w, rr, last);
+        step->taken_in = UINT32_C(1) << 1 | UINT32_C(1) << 2;
         r->w[d] = w;
         r->r[d] = rr;
         r->r_last[d] = last;

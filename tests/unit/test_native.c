@@ -1,5 +1,6 @@
 /* The engine native: that running allocates nothing and asks nothing of the system, and that
  * integer kernels give what executing Q and DQ literally gives. */
+#include "libpith/graph/graph_internal.h"
 #include "libpith/plugin/plugins.h"
 #include "tests/testing.h"
 
@@ -380,6 +381,99 @@ static void a_graph_past_the_memory_limit_is_refused(void **state)
     pith_graph_free(graph);
 }
 
+/* ---- what a session keeps ---- */
+
+static bool released;
+
+static void release_block(const void *data, size_t bytes)
+{
+    (void) bytes;
+    free((void *) (uintptr_t) data);
+    released = true;
+}
+
+/* Y = relu(X W) + c, with W and c in one block of memory, as in a model's file. */
+static struct pith_graph *graph_of_one_block(bool on_grids)
+{
+    const int64_t dims[3][2] = {{3, 16}, {16, 64}, {1, 64}};
+    const struct pith_shape x_shape = pith_shape_of(2, dims[0]),
+                            w_shape = pith_shape_of(2, dims[1]),
+                            c_shape = pith_shape_of(2, dims[2]);
+    const size_t w_bytes = 16 * 64 * (on_grids ? 1 : 4);
+    uint8_t *block = malloc(w_bytes + 64 * 4);
+    struct pith_tensor w = {.dtype = on_grids ? PITH_INT8 : PITH_FLOAT32,
+                            .shape = w_shape,
+                            .data = block,
+                            .bytes = w_bytes},
+                       c = {.dtype = PITH_FLOAT32,
+                            .shape = c_shape,
+                            .data = block + w_bytes,
+                            .bytes = 64 * 4};
+    struct pith_graph *graph;
+    struct pith_backing *backing;
+    struct pith_error err = {0};
+    uint32_t x, values[2], product, sum;
+
+    assert_non_null(block);
+    assert_ok(pith_graph_new(&graph, "one block", &err), &err);
+    assert_ok(pith_graph_set_opset(graph, "", 17), &err);
+    for (int64_t i = 0; i < 16 * 64; i++)
+        pith_tensor_set(&w, i, (double) random_float() * (on_grids ? 120.0 : 0.5));
+    for (int64_t i = 0; i < 64; i++)
+        pith_tensor_set(&c, i, (double) random_float());
+    assert_ok(pith_backing_new(&backing, block, w_bytes + 64 * 4, release_block), &err);
+    released = false;
+    assert_ok(pith_graph_add_value(graph, "x", PITH_FLOAT32, &x_shape, &x, &err), &err);
+    assert_ok(pith_graph_add_input(graph, x), &err);
+    assert_ok(pith_graph_add_value(graph, "w", w.dtype, &w_shape, &values[0], &err), &err);
+    assert_ok(pith_value_adopt_constant(graph, values[0], &w, backing), &err);
+    assert_ok(pith_graph_add_value(graph, "c", PITH_FLOAT32, &c_shape, &values[1], &err), &err);
+    assert_ok(pith_value_adopt_constant(graph, values[1], &c, backing), &err);
+    pith_backing_drop(backing);
+    product = add_node(graph, "MatMul", (uint32_t[]){x, values[0]}, 2, NULL);
+    sum = add_node(graph, "Add", (uint32_t[]){product, values[1]}, 2, NULL);
+    if (on_grids) {
+        set_grid(graph, x, PITH_INT8, 0.01F, 3, 0, 0);
+        set_grid(graph, values[0], PITH_INT8, 0.004F, 0, 0, 0);
+        set_grid(graph, product, PITH_INT8, 0.05F, -7, 0, 0);
+    }
+    assert_ok(pith_graph_add_output(graph, sum), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+/* The model's memory goes once nobody but the session has the graph, and what the session still
+ * reads of it is kept. */
+static void packed_weights_are_all_that_stays(void **state)
+{
+    (void) state;
+    for (int on_grids = 0; on_grids < 2; on_grids++) {
+        struct pith_graph *graph = graph_of_one_block(on_grids);
+        struct pith_session *session[2] = {NULL, NULL};
+        struct pith_engine_options how = {.threads = 1};
+        struct pith_error err = {0};
+        const int64_t dims[2] = {3, 16};
+        const struct pith_shape shape = pith_shape_of(2, dims);
+        struct pith_tensor x, y[2];
+
+        assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+        for (int64_t i = 0; i < 3 * 16; i++)
+            pith_tensor_set(&x, i, (double) random_float());
+        for (int i = 0; i < 2; i++)
+            assert_ok(engine->compile(NULL, graph, &how, &session[i], &err), &err);
+        assert_ok(engine->run(session[0], &x, 1, &y[0], 1, &err), &err);
+        assert_false(released);
+        pith_graph_free(graph);
+        assert_true(released);
+        assert_ok(engine->run(session[1], &x, 1, &y[1], 1, &err), &err);
+        assert_int_equal(y[0].bytes, 3 * 64 * 4);
+        assert_memory_equal(y[0].data, y[1].data, y[0].bytes);
+        for (int i = 0; i < 2; i++)
+            engine->close(session[i]);
+        pith_tensor_free(&x);
+    }
+}
+
 static int open_engine(void **state)
 {
     struct pith_error err = {0};
@@ -411,6 +505,7 @@ int main(void)
         cmocka_unit_test(integer_kernels_give_what_q_and_dq_give),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(a_graph_past_the_memory_limit_is_refused),
+        cmocka_unit_test(packed_weights_are_all_that_stays),
     };
 
     return cmocka_run_group_tests_name("native", tests, open_engine, close_engine);

@@ -489,6 +489,8 @@ static int build(struct plan *plan, const struct pith_shape *input_shapes,
     if (rc == 0)
         rc = plan_settle(plan, out_refused, err);
     if (rc == 0 && !*out_refused)
+        rc = plan_release_constants(plan);
+    if (rc == 0 && !*out_refused)
         rc = plan_lay_out(plan, err);
     return rc;
 }

@@ -234,6 +234,11 @@ int plan_settle(struct plan *plan, bool *out_refused, struct pith_error *err);
 void blind_bind(const struct plan *plan, struct plan_step *step);
 int blind_run(struct pith_step *step, struct pith_error *err);
 
+/* ---- constants.c ---- */
+/* Lets go of constants that the steps have packed and no run reads: behind plan_settle, before plan_lay_out. From here on
+ * the plan's graph has none. */
+int plan_release_constants(struct plan *plan);
+
 /* ---- memory.c ---- */
 int plan_lay_out(struct plan *plan, struct pith_error *err);
 

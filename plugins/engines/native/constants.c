@@ -1,0 +1,141 @@
+/* What a plan keeps of its constants. Most kernels pack their weights in prepare, so that the
+ * model's own copy of them is never read again: for a model that fits a gateway barely, half of the
+ * memory. What is still read is copied out of the model's bytes, where that is little, and those
+ * are let go. */
+#include "plugins/engines/native/plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_constant(const struct plan *plan, uint32_t slot)
+{
+    return slot != PLAN_NO_SLOT && plan->slots[plan->slots[slot].root].place == SLOT_CONSTANT;
+}
+
+/* needed[i]: a run reads the constant slot i, or it is an output. */
+static void find_needed(const struct plan *plan, bool *needed)
+{
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const struct plan_step *step = plan->steps[s];
+
+        for (size_t i = 0; i < step->step.input_count; i++)
+            if (is_constant(plan, step->in[i]) && (i >= 32 || !(step->step.taken_in >> i & 1)))
+                needed[plan->slots[step->in[i]].root] = true;
+    }
+    for (size_t i = 0; i < plan->output_count; i++)
+        if (is_constant(plan, plan->output_slots[i]))
+            needed[plan->slots[plan->output_slots[i]].root] = true;
+}
+
+/* Which of the plan's blocks the slot's bytes are; block_count where they are the graph's. */
+static size_t block_of(const struct plan *plan, uint32_t slot)
+{
+    size_t b = 0;
+
+    while (b < plan->block_count && plan->blocks[b] != plan->slots[slot].tensor.data)
+        b++;
+    return b;
+}
+
+static void free_block(struct plan *plan, uint32_t slot)
+{
+    const size_t b = block_of(plan, slot);
+
+    if (b == plan->block_count)
+        return;
+    free(plan->blocks[b]);
+    plan->blocks[b] = plan->blocks[--plan->block_count];
+    plan->weight_bytes -= plan->slots[slot].tensor.bytes;
+}
+
+/* The bytes of constants that the graph holds, and of those among them that runs read. */
+static void weigh(const struct plan *plan, const bool *needed, size_t *out_held, size_t *out_read)
+{
+    *out_held = *out_read = 0;
+    for (uint32_t v = 0; v < pith_graph_value_limit(plan->graph); v++) {
+        const struct pith_tensor *constant = pith_value_constant(plan->graph, v);
+
+        *out_held += constant ? constant->bytes : 0;
+    }
+    for (uint32_t i = 0; i < plan->slot_count; i++)
+        if (needed[i] && block_of(plan, i) == plan->block_count)
+            *out_read += plan->slots[i].tensor.bytes;
+}
+
+static int copy_needed(struct plan *plan, const bool *needed)
+{
+    for (uint32_t i = 0; i < plan->slot_count; i++) {
+        struct pith_tensor *tensor = &plan->slots[i].tensor;
+        void *copy;
+
+        if (!needed[i] || block_of(plan, i) < plan->block_count)
+            continue;
+        copy = plan_alloc(plan, tensor->bytes);
+        if (!copy)
+            return -ENOMEM;
+        if (tensor->bytes)
+            memcpy(copy, tensor->data, tensor->bytes);
+        tensor->data = copy;
+        plan->weight_bytes += tensor->bytes;
+    }
+    return 0;
+}
+
+static void strip_node(struct pith_graph *graph, uint32_t node)
+{
+    for (size_t i = pith_node_attribute_count(graph, node); i-- > 0;)
+        if (pith_node_attribute_kind(graph, node, i) == PITH_ATTRIBUTE_TENSOR)
+            pith_node_remove_attribute(graph, node, pith_node_attribute_name(graph, node, i));
+}
+
+static int strip_graph(struct pith_graph *graph)
+{
+    int rc = 0;
+
+    for (uint32_t v = 0; v < pith_graph_value_limit(graph) && rc == 0; v++)
+        rc = pith_value_set_constant(graph, v, NULL);
+    for (uint32_t n = 0; n < pith_graph_node_limit(graph); n++)
+        if (pith_node_exists(graph, n))
+            strip_node(graph, n);
+    return rc;
+}
+
+/* Runs of late steps infer shapes from the graph's constants, and sub-graphs hold what they
+ * captured. */
+static bool runs_read_graph(const struct plan *plan)
+{
+    bool read = plan->has_late || plan->options.depth > 0;
+
+    for (size_t s = 0; s < plan->step_count; s++)
+        read = read || plan->steps[s]->late || plan->steps[s]->control;
+    return read;
+}
+
+int plan_release_constants(struct plan *plan)
+{
+    bool *needed;
+    size_t held, read;
+    int rc = 0;
+
+    if (runs_read_graph(plan))
+        return 0;
+    needed = calloc(plan->slot_count + (size_t) 1, sizeof *needed);
+    if (!needed)
+        return -ENOMEM;
+    find_needed(plan, needed);
+    for (uint32_t i = 0; i < plan->slot_count; i++)
+        if (plan->slots[i].place == SLOT_CONSTANT && plan->slots[i].root == i && !needed[i])
+            free_block(plan, i);
+    weigh(plan, needed, &held, &read);
+    if (read <= held / 2) {
+        rc = copy_needed(plan, needed);
+        if (rc == 0)
+            rc = strip_graph(plan->graph);
+    }
+    for (uint32_t i = 0; i < plan->slot_count; i++)
+        if (plan->slots[i].place == SLOT_CONSTANT && plan->slots[i].root == i && !needed[i])
+            plan->slots[i].tensor.data = NULL;
+    free(needed);
+    return rc;
+}
