@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define EINSUM_INPUTS PITH_STEP_PORTS
+#define EINSUM_INPUTS 16
 #define EINSUM_NAMES  32 /* distinct dimensions */
 #define DOTS          '.' /* stands for the dimensions of "...", which get names of their own past it */
 

@@ -100,7 +100,9 @@ struct pith_step {
     uint64_t block_bytes;
 };
 
-#define PITH_STEP_PORTS 16 /* input and output arrays have at least so many entries, the unused ones zeroed */
+/* Input and output arrays have at least so many entries, the unused ones zeroed: QLinearConv's inputs, and no operator whose
+ * inputs aren't all alike has more. */
+#define PITH_STEP_PORTS 9
 
 enum pith_kernel_flags {
     /* The output's shape follows from data (NonZero, Compress, Unique, NonMaxSuppression): outputs may have unknown

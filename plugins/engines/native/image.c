@@ -10,6 +10,8 @@
 
 #include "libpith/graph/window.h"
 
+#define IMAGE_INPUTS 16 /* a node with more is built planar */
+
 static bool named(const char *op, const char *const *list)
 {
     for (; *list; list++)
@@ -112,7 +114,7 @@ struct candidate { /* a step that is being put together */
     const struct pith_kernel *kernel;
     uint32_t value; /* that it gives */
     uint32_t added; /* the value of its residual, or PITH_NO_VALUE */
-    uint32_t in[PITH_STEP_PORTS];
+    uint32_t in[IMAGE_INPUTS];
     size_t in_count;
     struct pith_activation activation;
     struct pith_residual residual;
@@ -221,7 +223,7 @@ static void add_residual(struct plan *plan, struct candidate *c)
     const struct pith_quantization *between = pith_value_quantization(plan->graph, product);
     struct pith_activation after;
 
-    if (!(c->kernel->flags & PITH_KERNEL_FUSES_RESIDUAL) || c->in_count >= PITH_STEP_PORTS ||
+    if (!(c->kernel->flags & PITH_KERNEL_FUSES_RESIDUAL) || c->in_count >= IMAGE_INPUTS ||
         (between && (!c->integer || !form_is_eight_bits(between))))
         return;
     c->added = fuse_residual(plan, &c->value);
@@ -263,7 +265,7 @@ static int fuse(struct plan *plan, struct candidate *c)
 /* Constants, as stored or as floats. Activations follow when it is sure that the step is made. */
 static int gather_constants(struct plan *plan, struct candidate *c, struct pith_error *err)
 {
-    for (size_t i = 0; i < PITH_STEP_PORTS; i++) {
+    for (size_t i = 0; i < IMAGE_INPUTS; i++) {
         const uint32_t value = pith_node_input(plan->graph, c->node, i);
         int rc;
 
@@ -501,7 +503,7 @@ int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
     if (plan->options.planar || plan->options.plain || plan->refused[node] ||
         pith_node_domain(plan->graph, node)[0] != 0 ||
         pith_node_input_count(plan->graph, node) < 1 ||
-        pith_node_input_count(plan->graph, node) > PITH_STEP_PORTS - 2 ||
+        pith_node_input_count(plan->graph, node) > IMAGE_INPUTS - 2 ||
         first_activation(plan, node) == PITH_NO_VALUE)
         return 0;
     rc = image_build_move(plan, node, err);

@@ -15,11 +15,22 @@ const struct pith_kernel *plan_own_kernel(const char *op, int32_t in_dtype, int3
     return pith_kernel_find("pith", op, 0, &in_dtype, 1, out_dtype, 0, NULL);
 }
 
+/* Between floats and one grid of bytes the layout's loops do it, which are vectors. */
+static bool is_for_layout(const struct plan *plan, const char *op, uint32_t in, uint32_t out)
+{
+    const bool from_grid = strcmp(op, "Dequantize") == 0;
+
+    return (from_grid || strcmp(op, "Quantize") == 0) && plan->slots[in].known &&
+           plan->slots[out].known &&
+           form_is_eight_bits(plan->slots[from_grid ? in : out].quantization);
+}
+
 static int own_step(struct plan *plan, const char *op, uint32_t in, uint32_t out,
                     struct pith_error *err)
 {
-    const struct pith_kernel *kernel =
-        plan_own_kernel(op, plan->slots[in].tensor.dtype, plan->slots[out].tensor.dtype);
+    const bool layout = is_for_layout(plan, op, in, out);
+    const struct pith_kernel *kernel = plan_own_kernel(
+        layout ? "ToPlanar" : op, plan->slots[in].tensor.dtype, plan->slots[out].tensor.dtype);
 
     if (!kernel)
         return pith_fail(err, -ENOTSUP, "no kernel between %s and %s",
@@ -32,7 +43,8 @@ static int own_step(struct plan *plan, const char *op, uint32_t in, uint32_t out
                                              .out = &out,
                                              .in_count = 1,
                                              .out_count = 1,
-                                             .activation = NO_ACTIVATION},
+                                             .activation = NO_ACTIVATION,
+                                             .form = layout ? STEP_IMAGE : STEP_PLANAR},
                          err);
 }
 
@@ -389,6 +401,25 @@ static bool find_integer_kernel(struct plan *plan, uint32_t node, uint32_t *in, 
     return *out != NULL;
 }
 
+/* A product of bytes with a constant matrix takes and gives them as channels-last kernels store
+ * theirs: then nothing between two products has to turn one signedness into the other. */
+static int store_as_images(struct plan *plan, const struct pith_kernel *kernel, uint32_t value,
+                           uint32_t *in, uint32_t *out, struct pith_error *err)
+{
+    const struct form form = {.dtype = pith_image_integer_dtype()};
+    const struct pith_quantization *grid;
+    int rc;
+
+    if ((strcmp(kernel->op, "MatMul") != 0 && strcmp(kernel->op, "Gemm") != 0) ||
+        plan->slots[in[1]].place != SLOT_CONSTANT || !plan->slots[in[0]].known)
+        return plan_output_slot(plan, value, out);
+    rc = form_of_slot(plan, in[0], &form, &in[0], err);
+    if (rc < 0)
+        return rc;
+    grid = form_grid(plan, pith_value_quantization(plan->graph, value), form.dtype);
+    return grid ? grid_output(plan, value, grid, out) : -ENOMEM;
+}
+
 static int build_integer(struct plan *plan, uint32_t node, struct pith_error *err)
 {
     const size_t in_count = pith_node_input_count(plan->graph, node);
@@ -415,7 +446,7 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
         fuse_activation(plan, &value, &call.activation);
     grid = pith_value_quantization(plan->graph, value);
     if (form_is_eight_bits(grid)) {
-        rc = plan_output_slot(plan, value, &out);
+        rc = store_as_images(plan, call.kernel, value, in, &out, err);
         if (rc < 0)
             goto done;
         was = plan->slots[out];

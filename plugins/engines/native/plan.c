@@ -163,9 +163,8 @@ int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct p
     step->out_quantization = calloc(outs, sizeof *step->out_quantization);
     step->step.input = calloc(ins, sizeof *step->step.input);
     step->step.output = calloc(outs, sizeof *step->step.output);
-    step->late_shapes = calloc(ins, sizeof *step->late_shapes);
     if (!step->in || !step->out || !step->in_quantization || !step->out_quantization ||
-        !step->step.input || !step->step.output || !step->late_shapes) {
+        !step->step.input || !step->step.output) {
         plan_step_free(step);
         return -ENOMEM;
     }

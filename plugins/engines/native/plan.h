@@ -70,7 +70,7 @@ struct plan_step {
     bool late;
     bool prepared;
     bool pending; /* prepared when the plan is settled */
-    struct pith_shape *late_shapes; /* a late step's inputs when it was prepared last */
+    struct pith_shape *late_shapes; /* own; a late step's inputs when it was prepared last; NULL: not yet run */
     bool late_data;                 /* its preparation read data, so it holds for one run only */
     uint64_t run_count, time_ns;
 };

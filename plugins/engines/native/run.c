@@ -208,6 +208,10 @@ static int run_late(struct plan *plan, struct plan_step *step, struct pith_error
     struct slot scratch = {0};
     int rc = 0;
 
+    if (!step->late_shapes)
+        step->late_shapes = calloc(step->step.input_count + 1, sizeof *step->late_shapes);
+    if (!step->late_shapes)
+        return pith_fail(err, -ENOMEM, "no memory for the shapes of a step");
     if (shapes_changed(step) || step->late_data) {
         if (step->step.node != PITH_NO_NODE &&
             late_shape(plan, step, 0) != &step->step.input[0].shape)
