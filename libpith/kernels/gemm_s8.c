@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "libpith/kernels/byte_grid.h"
 #include "libpith/kernels/image_conv_s8.h"
 
 #define FLIP                                                                                       \
@@ -116,12 +117,11 @@ void pith_gemm_s8_part(const struct pith_gemm_s8 *gemm, struct pith_step *step, 
     struct pith_conv_s8_data data = {.x = step->input[0].data, .y = step->output[0].data};
 
     if (gemm->copies) {
-        const uint8_t flip = gemm->flips_in ? FLIP : 0;
-        uint8_t *to = step->scratch;
-
-        for (int64_t i = 0; i < bytes; i++)
-            to[i] = data.x[i] ^ flip;
-        data.x = to;
+        if (gemm->flips_in)
+            pith_byte_grid_form()->flip(NULL, data.x, step->scratch, bytes);
+        else
+            memcpy(step->scratch, data.x, (size_t) bytes);
+        data.x = step->scratch;
     }
     if (first >= end)
         return;

@@ -96,6 +96,7 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
         return -ENOMEM;
     d->conv = conv;
     d->form = form;
+    d->one_pixel = conv->groups == 1 && conv->y.n == 1 && conv->y.h == 1 && conv->y.w == 1;
     rc = plan_runs(step, d);
     if (rc < 0)
         return rc;
@@ -186,13 +187,39 @@ static void run_chunk(const struct pith_dense_s8 *d, const struct pith_conv_s8_d
     }
 }
 
+/* Without the walk, which takes longer than the product of a small layer. */
+static void run_one_pixel(const struct pith_dense_s8 *d, const struct pith_conv_s8_data *data,
+                          int64_t first, int64_t end)
+{
+    const struct pith_dense_s8_form *form = d->form;
+    const int64_t tile_channels = (int64_t) form->tile * form->lanes;
+    const struct pith_dense_s8_pixels at = {
+        .x = {-d->conv->pad[0] * d->conv->in.row - d->conv->pad[1] * d->conv->in.pixel}};
+
+    for (int64_t channel = first; channel < end; channel += tile_channels) {
+        const int vectors = vectors_from(form, end - channel);
+        const int64_t lanes = end - channel < tile_channels ? end - channel : tile_channels;
+        const struct pith_dense_s8_tile *tile = form->tiles[vectors - 1];
+
+        while (tile->pixels > 1)
+            tile++;
+        tile->run(d, data, &at, d->weights + channel / form->lanes * d->vector_bytes, 0, channel,
+                  (int) (lanes - (vectors - 1) * form->lanes));
+    }
+}
+
 void pith_dense_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
                        const struct pith_conv_s8_span *span)
 {
     const struct pith_dense_s8 *d = conv->packed;
     const int64_t row_bytes = conv->in.row * conv->stride[0];
-    const int64_t rows = row_bytes < CHUNK_BYTES ? CHUNK_BYTES / row_bytes : 1;
+    int64_t rows;
 
+    if (d->one_pixel && span->row < span->row_end) {
+        run_one_pixel(d, data, span->channel, span->channel_end);
+        return;
+    }
+    rows = row_bytes < CHUNK_BYTES ? CHUNK_BYTES / row_bytes : 1;
     for (int64_t row = span->row; row < span->row_end; row += rows) {
         const int64_t count = span->row_end - row < rows ? span->row_end - row : rows;
         const struct cursor from = {row, 0};

@@ -21,6 +21,7 @@ struct pith_dense_s8 {
     int64_t runs, run_bytes;
     int64_t *run_at; /* from the first tap */
     uint8_t *weights;
+    bool one_pixel; /* in all, and one group: a vector times a matrix */
     int64_t group_bytes, vector_bytes; /* of packed weights: of a group, of one vector of channels */
 };
 

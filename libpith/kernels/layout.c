@@ -8,28 +8,21 @@
  * (zero points 128 apart), float32 to 8-bit integers, and back. Where both orders of bytes are the
  * same and nothing is converted the step is a view. Elements are converted along runs on the side
  * where they are contiguous; transposing is done in tiles that stay in the first-level cache. */
+#include "libpith/kernels/byte_grid.h"
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/isa.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 #define TILE_CHANNELS 16
 #define TILE_PIXELS   64
 
-struct grid {
-    float scale;
-    int32_t zero, least;
-};
-
-typedef void convert_run(const struct grid *grid, const void *from, void *to, int64_t count);
 typedef void transpose_tile(const void *from, int64_t from_row, void *to, int64_t to_row,
                             int64_t rows, int64_t cols);
 
 struct form {
     enum pith_isa isa;
-    convert_run *flip, *quantize, *from_u8, *from_s8;
     transpose_tile *transpose[2]; /* elements of one byte, of four */
 };
 
@@ -55,7 +48,7 @@ struct form {
 
 #define FORM_OF(set, suffix)                                                                       \
     {                                                                                              \
-        set, flip_##suffix, quantize_##suffix, from_u8_##suffix, from_s8_##suffix,                 \
+        set,                                                                                       \
         {                                                                                          \
             transpose_8_##suffix, transpose_32_##suffix                                            \
         }                                                                                          \
@@ -77,13 +70,13 @@ static const struct form *best_form(void)
     return form;
 }
 
-static void copy_8(const struct grid *grid, const void *from, void *to, int64_t count)
+static void copy_8(const struct pith_byte_grid *grid, const void *from, void *to, int64_t count)
 {
     (void) grid;
     memcpy(to, from, (size_t) count);
 }
 
-static void copy_32(const struct grid *grid, const void *from, void *to, int64_t count)
+static void copy_32(const struct pith_byte_grid *grid, const void *from, void *to, int64_t count)
 {
     (void) grid;
     memcpy(to, from, (size_t) count * 4);
@@ -95,8 +88,8 @@ struct strides { /* in elements */
 
 struct layout {
     const struct form *form;
-    convert_run *convert;
-    struct grid grid;
+    pith_byte_grid_run *convert;
+    struct pith_byte_grid grid;
     struct pith_image_dims dims;
     struct strides from, to;
     size_t from_bytes, to_bytes; /* of an element */
@@ -142,28 +135,29 @@ static int read_grid(struct pith_step *step, struct layout *l, const struct pith
 {
     if (!one_grid(q, dtype))
         return pith_step_fail(step, err, -ENOTSUP, "this quantization has no layout kernel");
-    l->grid = (struct grid){q->scale[0], q->zero_point[0], dtype == PITH_INT8 ? -128 : 0};
+    l->grid = (struct pith_byte_grid){q->scale[0], q->zero_point[0], dtype == PITH_INT8 ? -128 : 0};
     return 0;
 }
 
 static int choose_convert(struct pith_step *step, struct layout *l, struct pith_error *err)
 {
     const int32_t from = step->input[0].dtype, to = step->output[0].dtype;
+    const struct pith_byte_grid_form *rows = pith_byte_grid_form();
 
     if (from == to && (from == PITH_FLOAT32 || eight_bits(from))) {
         l->convert = from == PITH_FLOAT32 ? copy_32 : copy_8;
         return 0;
     }
     if (eight_bits(from) && eight_bits(to)) {
-        l->convert = l->form->flip;
+        l->convert = rows->flip;
         return 0;
     }
     if (from == PITH_FLOAT32 && eight_bits(to)) {
-        l->convert = l->form->quantize;
+        l->convert = rows->quantize;
         return read_grid(step, l, step->output_quantization[0], to, err);
     }
     if (eight_bits(from) && to == PITH_FLOAT32) {
-        l->convert = from == PITH_INT8 ? l->form->from_s8 : l->form->from_u8;
+        l->convert = from == PITH_INT8 ? rows->from_s8 : rows->from_u8;
         return read_grid(step, l, step->input_quantization[0], from, err);
     }
     return pith_step_fail(step, err, -ENOTSUP, "no way from %s to %s", pith_dtype_name(from),

@@ -2,6 +2,7 @@
  * blocks), DynamicQuantizeLinear, and the engine's own forms of them for values that carry their
  * quantization (domain "pith"). q = saturate(round half to even(x / scale) + zero_point); x = (q -
  * zero_point) * scale. */
+#include "libpith/kernels/byte_grid.h"
 #include "libpith/kernels/families.h"
 
 #include <errno.h>
@@ -153,11 +154,9 @@ static void quantize_run(const struct pith_step *step, const struct grid *g, int
     struct pith_tensor *y = &step->output[0];
 
     if (x->dtype == PITH_FLOAT32 && (g->dtype == PITH_UINT8 || g->dtype == PITH_INT8)) {
-        const float *from = (const float *) x->data + at;
-        uint8_t *to = (uint8_t *) y->data + at;
-
-        for (int64_t i = 0; i < count; i++)
-            to[i] = (uint8_t) to_grid(from[i], scale, zero, g->least, g->greatest);
+        pith_byte_grid_form()->quantize(&(struct pith_byte_grid){scale, zero, g->least},
+                                        (const float *) x->data + at, (uint8_t *) y->data + at,
+                                        count);
         return;
     }
     for (int64_t i = at; i < at + count; i++)
@@ -181,13 +180,12 @@ static void dequantize_run(const struct pith_step *step, const struct grid *g, i
     const struct pith_tensor *x = &step->input[0];
     struct pith_tensor *y = &step->output[0];
 
-    (void) g;
-    if (y->dtype == PITH_FLOAT32 && x->dtype == PITH_UINT8) {
-        for (int64_t i = at; i < at + count; i++)
-            ((float *) y->data)[i] = (float) (((const uint8_t *) x->data)[i] - zero) * scale;
-    } else if (y->dtype == PITH_FLOAT32 && x->dtype == PITH_INT8) {
-        for (int64_t i = at; i < at + count; i++)
-            ((float *) y->data)[i] = (float) (((const int8_t *) x->data)[i] - zero) * scale;
+    if (y->dtype == PITH_FLOAT32 && (x->dtype == PITH_UINT8 || x->dtype == PITH_INT8)) {
+        const struct pith_byte_grid_form *rows = pith_byte_grid_form();
+
+        (x->dtype == PITH_INT8 ? rows->from_s8 : rows->from_u8)(
+            &(struct pith_byte_grid){scale, zero, g->least}, (const uint8_t *) x->data + at,
+            (float *) y->data + at, count);
     } else {
         for (int64_t i = at; i < at + count; i++)
             pith_tensor_set(y, i, (double) ((float) (pith_tensor_get_int(x, i) - zero) * scale));

@@ -1,0 +1,41 @@
+/* See byte_grid.h. */
+#include "libpith/kernels/byte_grid.h"
+
+#include <math.h>
+
+#define FORM(name) name##_any
+#define TARGET
+#include "libpith/kernels/byte_grid_body.h"
+#undef FORM
+#undef TARGET
+
+#if defined __x86_64__
+#define FORM(name) name##_avx2
+#define TARGET     __attribute__((target("avx2,fma")))
+#include "libpith/kernels/byte_grid_body.h"
+#undef FORM
+#undef TARGET
+
+#define FORM(name) name##_avx512
+#define TARGET     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")))
+#include "libpith/kernels/byte_grid_body.h"
+#undef FORM
+#undef TARGET
+#endif
+
+static const struct pith_byte_grid_form forms[] = {
+#if defined __x86_64__
+    {PITH_ISA_AVX512, flip_avx512, quantize_avx512, from_u8_avx512, from_s8_avx512},
+    {PITH_ISA_AVX2, flip_avx2, quantize_avx2, from_u8_avx2, from_s8_avx2},
+#endif
+    {PITH_ISA_PLAIN, flip_any, quantize_any, from_u8_any, from_s8_any},
+};
+
+const struct pith_byte_grid_form *pith_byte_grid_form(void)
+{
+    const struct pith_byte_grid_form *form = forms;
+
+    while (!pith_isa_includes(pith_isa(), form->isa))
+        form++;
+    return form;
+}

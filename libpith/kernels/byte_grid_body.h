@@ -1,0 +1,57 @@
+/* The loops of byte_grid.c for one instruction set, for the compiler to vectorize. Included with
+ *   FORM(name)  the function's name in this form
+ *   TARGET      the function attribute that allows the instructions
+ * No include guard: it is included several times. */
+
+TARGET static void FORM(flip)(const struct pith_byte_grid *grid, const void *from_, void *to_, int64_t count)
+{
+    const uint8_t *restrict from = from_;
+    uint8_t *restrict to = to_;
+
+    (void) grid;
+    for (int64_t i = 0; i < count; i++)
+        to[i] = from[i] ^ 0x80;
+}
+
+/* q = saturate(round half to even(x / scale) + zero); NaN becomes the zero point. */
+TARGET static void FORM(quantize)(const struct pith_byte_grid *grid, const void *from_, void *to_,
+                                  int64_t count)
+{
+    const float *restrict from = from_;
+    uint8_t *restrict to = to_;
+    const float scale = grid->scale, zero = (float) grid->zero, least = (float) grid->least,
+                greatest = least + 255.0F;
+
+    for (int64_t i = 0; i < count; i++) {
+        float q = nearbyintf(from[i] / scale) + zero;
+
+        q = q == q ? q : zero;
+        q = q < least ? least : q;
+        q = q > greatest ? greatest : q;
+        to[i] = (uint8_t) (int32_t) q;
+    }
+}
+
+TARGET static void FORM(from_u8)(const struct pith_byte_grid *grid, const void *from_, void *to_,
+                                 int64_t count)
+{
+    const uint8_t *restrict from = from_;
+    float *restrict to = to_;
+    const float scale = grid->scale;
+    const int32_t zero = grid->zero;
+
+    for (int64_t i = 0; i < count; i++)
+        to[i] = (float) (from[i] - zero) * scale;
+}
+
+TARGET static void FORM(from_s8)(const struct pith_byte_grid *grid, const void *from_, void *to_,
+                                 int64_t count)
+{
+    const int8_t *restrict from = from_;
+    float *restrict to = to_;
+    const float scale = grid->scale;
+    const int32_t zero = grid->zero;
+
+    for (int64_t i = 0; i < count; i++)
+        to[i] = (float) (from[i] - zero) * scale;
+}
