@@ -12,7 +12,18 @@ struct eval { /* the command line */
     bool json;
 };
 
-/* Rows of the original, where there is one, and of the model; the model's says how both differ. */
+/* The model's row says how it and the original differ: whole in "against", and its two figures where a row has them. */
+static int add_difference(json_t *row, json_t *difference)
+{
+    static const char *const figures[] = {"fidelity_ratio", "error_ratio"};
+    int rc = json_object_set(row, "against", difference);
+
+    for (size_t i = 0; i < sizeof figures / sizeof *figures && rc == 0; i++)
+        rc = json_object_set(row, figures[i], json_object_get(difference, figures[i]));
+    return rc < 0 ? -ENOMEM : 0;
+}
+
+/* Rows of the original, where there is one, and of the model. */
 static int tell(struct contestant *ones, size_t count, const struct eval *eval,
                 struct pith_error *err)
 {
@@ -26,7 +37,7 @@ static int tell(struct contestant *ones, size_t count, const struct eval *eval,
     }
     if (rc == 0 && count > 1) {
         difference = contest_difference(&ones[0], &ones[1], err);
-        rc = difference ? json_object_update_missing(json_array_get(rows, 1), difference) : -ENOMEM;
+        rc = difference ? add_difference(json_array_get(rows, 1), difference) : -ENOMEM;
     }
     if (rc == 0 && eval->json)
         print_json(rows);

@@ -1,0 +1,126 @@
+# pith's commands on a model and its data, one after the other as somebody would who has just got both: what is in it, what
+# it says, how good and fast it is, smaller, and the two side by side.
+skip_all() {
+    echo "1..0 # SKIP $1"
+    exit 0
+}
+[ -d "$PITH_DATA/models" ] || skip_all "PITH_DATA names no folder with the test data"
+command -v python3 >/dev/null || skip_all "python3 is not installed"
+
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+pith=$PITH_BUILD/pith
+model=$PITH_DATA/models/mlperf_tiny/kws_ref_model_float32.tflite
+cd "$folder" || exit 1
+number=0
+
+check() { # WHAT: of the command before, and of the Python on stdin, which finds its output in out and err
+    status=$?
+    number=$((number + 1))
+    if [ $status = "${wanted:-0}" ] && python3 - >why 2>&1; then
+        echo "ok $number - $1"
+    else
+        echo "not ok $number - $1"
+        { echo "exit code $status"; tail -n 3 out err why; } | cut -c 1-300 | sed 's/^/# /'
+    fi
+    wanted=0
+}
+
+# 300 of the recordings, as the float model takes them.
+python3 - "$PITH_DATA/kws_mlperf_features" <<'PY' || exit 1
+import array, sys
+def read(name):
+    data = open(f"{sys.argv[1]}/{name}", "rb").read()
+    return data[10 + int.from_bytes(data[8:10], "little"):]
+def write(name, kind, shape, values):
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    open(name, "wb").write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + values.tobytes())
+x = array.array("b", read("x_i8.npy")[:300 * 490])
+write("x.npy", "<f4", (300, 49, 10, 1), array.array("f", [(q - 83) * 0.584703 for q in x]))
+write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
+write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
+PY
+
+echo 1..10
+
+"$pith" inspect --json "$model" >out 2>err
+check "inspect: layers, parameters and products" <<'PY'
+import json
+seen = json.load(open("out"))
+text = json.dumps(seen)
+assert "DepthwiseConv" in text or "Conv" in text, text[:200]
+assert "macs" in text and "parameters" in text, text[:200]
+PY
+
+"$pith" run --all --json "$model" x.npy >out 2>err
+check "run: one result a recording, mostly what was said" <<'PY'
+import json
+labels = [int(json.loads(line)["label"]) for line in open("out")]
+wanted = open("y.npy", "rb").read()[-300:]
+assert len(labels) == 300
+right = sum(a == b for a, b in zip(labels, wanted))
+assert right > 250, right
+PY
+
+wanted=1
+"$pith" run "$model" wide.npy >out 2>err
+check "run: recordings of another shape are refused in a sentence" <<'PY'
+said = open("err").read()
+assert said.count("\n") == 1 and "wide.npy" in said, said
+PY
+
+"$pith" bench --json --runs 20 "$model" >out 2>err
+check "bench: time, processor time and memory of each engine" <<'PY'
+import json
+rows = {row["engine"]: row for row in json.load(open("out"))}
+native = rows["native"]
+assert native["supported"] and 0 < native["latency_p50_us"] <= native["latency_p95_us"], native
+PY
+
+"$pith" eval --json "$model" --data x.npy --labels y.npy >out 2>err
+check "eval: accuracy and its interval" <<'PY'
+import json
+row = json.load(open("out"))[0]
+assert row["accuracy_samples"] == 300
+assert row["accuracy_low_ratio"] < row["accuracy_ratio"] < row["accuracy_high_ratio"]
+assert row["accuracy_ratio"] > 0.83, row["accuracy_ratio"]
+PY
+
+printf 'steps:\n  - quantize: {weights: int8, activations: int8}\n' >int8.yaml
+"$pith" compress --json "$model" -o small.onnx --recipe int8.yaml --data x.npy --labels y.npy >out 2>err
+check "compress: the job's result" <<'PY'
+import json, os
+json.load(open("out"))
+assert os.path.getsize("small.onnx") < 70000, os.path.getsize("small.onnx")
+PY
+
+wanted=2
+"$pith" compress "$model" -o small.onnx --recipe int8.yaml --data x.npy --labels y.npy >out 2>err
+check "compress: what is there already is kept" <<'PY'
+said = open("err").read()
+assert "small.onnx is there already; --force" in said, said
+PY
+
+"$pith" eval --json small.onnx --data x.npy --labels y.npy --against "$model" >out 2>err
+check "eval: the smaller model decides as the original does" <<'PY'
+import json
+rows = json.load(open("out"))
+told = [row["fidelity_ratio"] for row in rows if row["fidelity_ratio"] is not None]
+assert len(told) == 1 and told[0] > 0.95, told
+PY
+
+"$pith" compare --json "$model" small.onnx --data x.npy --labels y.npy >out 2>err
+check "compare: both, side by side" <<'PY'
+import json
+text = open("out").read()
+json.loads(text)
+assert text.count("accuracy_ratio") >= 2, text[:300]
+PY
+
+wanted=2
+"$pith" compress "$model" -o other.onnx --recipe nothing-of-that-name --data x.npy --labels y.npy >out 2>err
+check "compress: a recipe that isn't there is named" <<'PY'
+import os
+said = open("err").read()
+assert "nothing-of-that-name" in said and not os.path.exists("other.onnx"), said
+PY
