@@ -1,4 +1,5 @@
 /* pith bench: a model's graphs on every engine that runs them, in turn, on this machine. */
+#include "cli/bench_steps.h"
 #include "cli/model.h"
 #include "cli/output.h"
 
@@ -17,6 +18,7 @@ struct bench {
     const struct pith_plugins *plugins;
     const char *engine_name;
     int64_t threads, runs, dim;
+    bool steps;
 };
 
 /* Inputs of the declared shapes: the same small numbers each time. Open dimensions become `dim`. */
@@ -104,8 +106,16 @@ static int bench_graph(const struct bench *bench, const struct pith_graph *graph
         rc = pith_measure_latency(&no_host, contenders, count, inputs, input_count,
                                   (uint32_t) bench->threads, (uint32_t) bench->runs, 0, err);
     for (size_t i = 0; i < count; i++) {
-        if (rc == 0)
-            (void) json_array_append_new(rows, describe(file, names[i], &contenders[i].timing));
+        json_t *row = rc == 0 ? describe(file, names[i], &contenders[i].timing) : NULL,
+               *steps = NULL;
+
+        if (row && bench->steps && contenders[i].timing.supported)
+            rc = bench_steps(&contenders[i], inputs, input_count, (uint32_t) bench->threads,
+                             (uint32_t) bench->runs, &steps, err);
+        if (steps)
+            (void) json_object_set_new(row, "steps", steps);
+        if (row)
+            (void) json_array_append_new(rows, row);
         pith_options_done(&options[i]);
     }
     for (size_t i = 0; i < input_count; i++)
@@ -155,6 +165,8 @@ static int run_bench(const struct cli_command *command, int argc, char **argv)
         {"runs", CLI_INT, &bench.runs, "COUNT", "timed runs of each engine (100)", 3, 100000},
         {"open-dim", CLI_INT, &bench.dim, "SIZE",
          "for dimensions that the model leaves open, but the batch (1)", 1, 1 << 24},
+        {"steps", CLI_FLAG, &bench.steps, NULL,
+         "what each step takes, where the engine tells: its kernel, time and speed"},
         {"json", CLI_FLAG, &json, NULL, "print JSON"},
         {0}};
     struct cli_arguments arguments;
@@ -180,6 +192,8 @@ static int run_bench(const struct cli_command *command, int argc, char **argv)
         print_json(rows);
     else if (rc == 0)
         print_rows(rows);
+    if (rc == 0 && !json)
+        bench_steps_print(rows);
     json_decref(rows);
     model_close(model);
     pith_plugins_free(plugins);

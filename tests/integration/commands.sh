@@ -41,7 +41,7 @@ write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
 write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
 PY
 
-echo 1..10
+echo 1..11
 
 "$pith" inspect --json "$model" >out 2>err
 check "inspect: layers, parameters and products" <<'PY'
@@ -75,6 +75,16 @@ import json
 rows = {row["engine"]: row for row in json.load(open("out"))}
 native = rows["native"]
 assert native["supported"] and 0 < native["latency_p50_us"] <= native["latency_p95_us"], native
+PY
+
+"$pith" bench --json --steps --engine native --runs 20 "$model" >out 2>err
+check "bench --steps: kernel, products and time of each step" <<'PY'
+import json
+row = json.load(open("out"))[0]
+steps = row["steps"]
+assert len(steps) >= 10 and all(step["kernel"] for step in steps), steps
+assert sum(step["macs"] for step in steps) > 2.6e6
+assert 0 < sum(step["time_us"] for step in steps) < 100 * row["latency_p50_us"]
 PY
 
 "$pith" eval --json "$model" --data x.npy --labels y.npy >out 2>err
