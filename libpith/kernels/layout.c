@@ -15,8 +15,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define TILE_CHANNELS 16
-#define TILE_PIXELS   64
+#define TILE_CHANNELS   16
+#define TILE_PIXELS     64
+#define JOINED_ELEMENTS 16384
 
 typedef void transpose_tile(const void *from, int64_t from_row, void *to, int64_t to_row,
                             int64_t rows, int64_t cols);
@@ -93,7 +94,7 @@ struct layout {
     struct pith_image_dims dims;
     struct strides from, to;
     size_t from_bytes, to_bytes; /* of an element */
-    bool from_image, to_image;
+    bool from_image, to_image, keeps_runs;
     struct pith_image image; /* of the output */
     uint32_t zero;           /* what fills its halo */
 };
@@ -118,6 +119,27 @@ static bool same_order(const struct layout *l)
     return (d->n <= 1 || l->from.picture == l->to.picture) &&
            (d->c <= 1 || l->from.channel == l->to.channel) &&
            (d->h <= 1 || l->from.row == l->to.row) && (d->w <= 1 || l->from.pixel == l->to.pixel);
+}
+
+static bool is_dense(const struct strides *s, const struct pith_image_dims *d)
+{
+    return s->pixel == d->c && s->row == d->w * d->c && s->picture == d->h * d->w * d->c;
+}
+
+/* Elements in the same order on both sides, and nothing between them: all is one run, or few. */
+static void join_rows(struct layout *l)
+{
+    const int64_t count = l->dims.n * l->dims.c * l->dims.h * l->dims.w;
+    int64_t rows = 1; /* so many again that threads can share them */
+
+    if (!same_order(l) || (l->from_image && l->to_image &&
+                           !(is_dense(&l->from, &l->dims) && is_dense(&l->to, &l->dims))))
+        return;
+    while (rows < 64 && count / rows >= JOINED_ELEMENTS && count / rows % 2 == 0)
+        rows *= 2;
+    l->dims = (struct pith_image_dims){1, 1, rows, count / rows};
+    l->from = l->to = strides_of(NULL, &l->dims);
+    l->from_image = l->to_image = false;
 }
 
 static bool eight_bits(int32_t dtype)
@@ -203,6 +225,11 @@ static int layout_prepare(struct pith_step *step, struct pith_error *err)
     if (step->input[0].dtype == step->output[0].dtype && !has_halo(from) && !has_halo(to) &&
         same_order(l))
         step->view = 0;
+    if (!has_halo(to))
+        join_rows(l);
+    /* of one channel, rows are runs in either layout */
+    l->keeps_runs =
+        l->from_image == l->to_image || (l->dims.c == 1 && l->from.pixel == 1 && l->to.pixel == 1);
     step->parts = (uint32_t) (l->dims.n * l->dims.h > 64 ? 64 : l->dims.n * l->dims.h);
     return 0;
 }
@@ -281,7 +308,7 @@ static void layout_part(struct pith_step *step, uint32_t part, uint32_t count)
         uint8_t *to = (uint8_t *) step->output[0].data +
                       (n * l->to.picture + y * l->to.row) * (int64_t) l->to_bytes;
 
-        if (l->from_image == l->to_image)
+        if (l->keeps_runs)
             row_kept(l, from, to);
         else if (l->to_image)
             row_to_image(l, from, to);
