@@ -5,11 +5,25 @@
 #include <math.h>
 
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/isa.h"
 #include "libpith/kernels/sliding.h"
 
 #define IMAGE_POOL_BLOCK 64 /* channels whose sums are held on the stack */
 
+struct image_pool;
+struct span;
+/* One pixel of the output, from the window of taps rows x cols. */
+typedef void pool_pixel(const struct image_pool *pool, const float *x, struct span rows,
+                        struct span cols, float *y);
+
+struct pool_form {
+    enum pith_isa isa;
+    pool_pixel *max, *average;
+};
+static const struct pool_form *best_form(void);
+
 struct image_pool {
+    const struct pool_form *form;
     struct pith_sliding window; /* Global forms: one window, the whole picture */
     int64_t batch, channels;
     struct pith_image in, out;
@@ -41,6 +55,7 @@ static int common_prepare(struct pith_step *step, struct image_pool *pool, struc
                               y->rank);
     if (x->dim[0] != y->dim[0] || x->dim[1] != y->dim[1])
         return pith_step_fail(step, err, -EINVAL, "pooling keeps batch and channels");
+    pool->form = best_form();
     pool->batch = x->dim[0];
     pool->channels = x->dim[1];
     pool->in = step->input_image[0];
@@ -89,8 +104,27 @@ static int global_prepare(struct pith_step *step, struct pith_error *err)
     return common_prepare(step, pool, err);
 }
 
-/* NaN wins over any number, and stays: only then neither comparison holds. Two selections and an
- * addition, so that the compiler makes vectors of it. */
+static inline const float *tap_at(const struct image_pool *pool, const float *x, struct span rows,
+                                  struct span cols, int64_t ky, int64_t kx)
+{
+    const struct pith_sliding *w = &pool->window;
+
+    return x + (rows.at + ky * w->dilation[1]) * pool->in.row +
+           (cols.at + kx * w->dilation[2]) * pool->in.pixel;
+}
+
+/* What a sum is multiplied by. */
+static inline float average_by(const struct image_pool *pool, struct span rows, struct span cols)
+{
+    const int64_t seen = (rows.to - rows.from) * (cols.to - cols.from);
+    const int64_t count = pool->include_pad ? pool->window.taps : seen;
+
+    return count > 0 ? 1.0F / (float) count : 0.0F;
+}
+
+/* ---- the definition ---- */
+
+/* NaN wins over any number, and stays: only then neither comparison holds. */
 static void greater(float *restrict y, const float *restrict x, int64_t count)
 {
     for (int64_t c = 0; c < count; c++)
@@ -103,30 +137,22 @@ static void add(float *restrict y, const float *restrict x, int64_t count)
         y[c] += x[c];
 }
 
-static void max_pixel(const struct image_pool *pool, const float *x, struct span rows,
-                      struct span cols, float *y)
+static void max_pixel_plain(const struct image_pool *pool, const float *x, struct span rows,
+                            struct span cols, float *y)
 {
-    const struct pith_sliding *w = &pool->window;
-
     for (int64_t c = 0; c < pool->channels; c++)
         y[c] = -INFINITY;
     for (int64_t ky = rows.from; ky < rows.to; ky++)
         for (int64_t kx = cols.from; kx < cols.to; kx++)
-            greater(y,
-                    x + (rows.at + ky * w->dilation[1]) * pool->in.row +
-                        (cols.at + kx * w->dilation[2]) * pool->in.pixel,
-                    pool->channels);
+            greater(y, tap_at(pool, x, rows, cols, ky, kx), pool->channels);
 }
 
 /* Sums of a row of taps are made by themselves and then added: the error of a long sum grows with
  * the square root of its length only. */
-static void average_pixel(const struct image_pool *pool, const float *x, struct span rows,
-                          struct span cols, float *y)
+static void average_pixel_plain(const struct image_pool *pool, const float *x, struct span rows,
+                                struct span cols, float *y)
 {
-    const struct pith_sliding *w = &pool->window;
-    const int64_t seen = (rows.to - rows.from) * (cols.to - cols.from);
-    const int64_t count = pool->include_pad ? w->taps : seen;
-    const float by = count > 0 ? 1.0F / (float) count : 0.0F;
+    const float by = average_by(pool, rows, cols);
 
     for (int64_t from = 0; from < pool->channels; from += IMAGE_POOL_BLOCK) {
         float row[IMAGE_POOL_BLOCK], sum[IMAGE_POOL_BLOCK] = {0};
@@ -137,10 +163,7 @@ static void average_pixel(const struct image_pool *pool, const float *x, struct 
             for (int64_t c = 0; c < n; c++)
                 row[c] = 0.0F;
             for (int64_t kx = cols.from; kx < cols.to; kx++)
-                add(row,
-                    x + (rows.at + ky * w->dilation[1]) * pool->in.row +
-                        (cols.at + kx * w->dilation[2]) * pool->in.pixel + from,
-                    n);
+                add(row, tap_at(pool, x, rows, cols, ky, kx) + from, n);
             add(sum, row, n);
         }
         for (int64_t c = 0; c < n; c++)
@@ -148,10 +171,42 @@ static void average_pixel(const struct image_pool *pool, const float *x, struct 
     }
 }
 
-typedef void pixel_loop(const struct image_pool *pool, const float *x, struct span rows,
-                        struct span cols, float *y);
+/* ---- forms ---- */
 
-static void pool_part(struct pith_step *step, pixel_loop *loop, uint32_t part, uint32_t count)
+#if defined __x86_64__
+#define VECTORS 512
+#include "libpith/kernels/image_pool_f32_body.h"
+#define VECTORS 256
+#include "libpith/kernels/image_pool_f32_body.h"
+#endif
+#if defined __x86_64__ || defined __aarch64__
+#define VECTORS 128
+#include "libpith/kernels/image_pool_f32_body.h"
+#endif
+
+static const struct pool_form forms[] = {
+#if defined __x86_64__
+    {PITH_ISA_AVX512, max_pixel_avx512, average_pixel_avx512},
+    {PITH_ISA_AVX2, max_pixel_avx2, average_pixel_avx2},
+    {PITH_ISA_SSE2, max_pixel_128, average_pixel_128},
+#elif defined __aarch64__
+    {PITH_ISA_NEON, max_pixel_128, average_pixel_128},
+#endif
+    {PITH_ISA_PLAIN, max_pixel_plain, average_pixel_plain},
+};
+
+static const struct pool_form *best_form(void)
+{
+    const struct pool_form *form = forms;
+
+    while (!pith_isa_includes(pith_isa(), form->isa))
+        form++;
+    return form;
+}
+
+/* ---- running ---- */
+
+static void pool_part(struct pith_step *step, pool_pixel *pixel, uint32_t part, uint32_t count)
 {
     const struct image_pool *pool = step->params;
     const struct pith_sliding *w = &pool->window;
@@ -164,7 +219,7 @@ static void pool_part(struct pith_step *step, pixel_loop *loop, uint32_t part, u
         float *y = (float *) step->output[0].data + n * pool->out.picture + row * pool->out.row;
 
         for (int64_t col = 0; col < w->out[2]; col++)
-            loop(pool, x, span_along(w, 1, row), span_along(w, 2, col), y + col * pool->out.pixel);
+            pixel(pool, x, span_along(w, 1, row), span_along(w, 2, col), y + col * pool->out.pixel);
     }
     if (part == 0)
         pith_image_zero_halo(step, 0);
@@ -172,7 +227,9 @@ static void pool_part(struct pith_step *step, pixel_loop *loop, uint32_t part, u
 
 static void max_part(struct pith_step *step, uint32_t part, uint32_t count)
 {
-    pool_part(step, max_pixel, part, count);
+    const struct image_pool *pool = step->params;
+
+    pool_part(step, pool->form->max, part, count);
 }
 
 static int max_run(struct pith_step *step, struct pith_error *err)
@@ -184,7 +241,9 @@ static int max_run(struct pith_step *step, struct pith_error *err)
 
 static void average_part(struct pith_step *step, uint32_t part, uint32_t count)
 {
-    pool_part(step, average_pixel, part, count);
+    const struct image_pool *pool = step->params;
+
+    pool_part(step, pool->form->average, part, count);
 }
 
 static int average_run(struct pith_step *step, struct pith_error *err)

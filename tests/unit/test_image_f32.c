@@ -300,9 +300,20 @@ static void both_layouts(struct one_step *s, struct image_step_options o, double
     one_step_done(s);
 }
 
-static void pools_are_as_planar_ones(void **state)
+static void on_every_isa(void (*check)(void))
 {
-    (void) state;
+    const enum pith_isa best = pith_isa();
+
+    for (int isa = 0; isa < PITH_ISA_COUNT; isa++)
+        if (pith_isa_runs((enum pith_isa) isa)) {
+            pith_isa_set((enum pith_isa) isa);
+            check();
+        }
+    pith_isa_set(best);
+}
+
+static void check_pools(void)
+{
     for (int round = 0; round < 160; round++) {
         struct image_step_options o = pick_options(round);
         const uint32_t rank = round % 4 == 3 ? 3 : 4;
@@ -333,9 +344,14 @@ static void pools_are_as_planar_ones(void **state)
     }
 }
 
-static void global_pools_are_as_planar_ones(void **state)
+static void pools_are_as_planar_ones(void **state)
 {
     (void) state;
+    on_every_isa(check_pools);
+}
+
+static void check_global_pools(void)
+{
     for (int round = 0; round < 40; round++) {
         struct image_step_options o = pick_options(round);
         int64_t dims[4] = {1 + round % 3, pick(1, 140), pick(1, 30), pick(1, 30)};
@@ -349,12 +365,17 @@ static void global_pools_are_as_planar_ones(void **state)
     }
 }
 
-static void max_pool_keeps_nan(void **state)
+static void global_pools_are_as_planar_ones(void **state)
+{
+    (void) state;
+    on_every_isa(check_global_pools);
+}
+
+static void check_max_pool(void)
 {
     struct image_step_options o = {0};
     struct one_step s;
 
-    (void) state;
     one_step_init(&s, 13);
     one_step_input(&s, PITH_FLOAT32, DIMS(1, 1, 1, 4), NUMBERS(1, NAN, 3, 2));
     one_step_node(&s, "GlobalMaxPool", 1);
@@ -362,6 +383,12 @@ static void max_pool_keeps_nan(void **state)
     assert_ok(image_step_run(&s, &o), &s.err);
     assert_true(isnan(pith_tensor_get(&s.output[0], 0)));
     one_step_done(&s);
+}
+
+static void max_pool_keeps_nan(void **state)
+{
+    (void) state;
+    on_every_isa(check_max_pool);
 }
 
 static void pairs_broadcast_as_planar_ones(void **state)
