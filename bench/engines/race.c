@@ -24,6 +24,8 @@
 
 struct settings {
     const char *models, *engines, *plugin_path, *data, *made;
+    char
+        peers[PATH_MAX]; /* folder of the peers that are no engine of pith's: beside this program */
     int threads, rounds;
     double round_ms;
     bool json;
@@ -32,7 +34,7 @@ struct settings {
 static const char usage[] =
     "usage: bench/engine [options]\n"
     "  --models LIST    names with ',' between them: kws, kws_int8, int8, ... (all)\n"
-    "  --engines LIST   native,onnxruntime,xnnpack (all)\n"
+    "  --engines LIST   native,onnxruntime,xnnpack,onednn (all)\n"
     "  --threads N      of each session (1)\n"
     "  --rounds N       turns of each engine (12)\n"
     "  --round-ms N     length of a turn (200)\n"
@@ -143,7 +145,6 @@ static int run_model(const struct settings *settings, struct race *race, const c
 {
     char model[PATH_MAX], outputs[ENGINES_MAX][PATH_MAX];
     struct contestant_setup setup = {
-        .plugin_path = settings->plugin_path,
         .model = bench_model_path(race->model, settings->data, settings->made, model, sizeof model),
         .shapes = race->model->shapes,
         .integer = race->model->integer,
@@ -155,6 +156,9 @@ static int run_model(const struct settings *settings, struct race *race, const c
     for (size_t i = 0; rc == 0 && i < race->count; i++) {
         (void) snprintf(outputs[i], sizeof outputs[i], "%s/%zu", folder, i);
         setup.output_path = outputs[i];
+        setup.plugin_path = strcmp(race->contestants[i].engine, "onednn") == 0
+                                ? settings->peers
+                                : settings->plugin_path;
         rc = contestant_start(&race->contestants[i], race->contestants[i].engine, &setup, err);
     }
     if (rc == 0)
@@ -174,7 +178,7 @@ static int run_model(const struct settings *settings, struct race *race, const c
 
 static size_t list_engines(const struct settings *settings, const char *engines[ENGINES_MAX])
 {
-    static const char *const all[] = {"native", "onnxruntime", "xnnpack"};
+    static const char *const all[] = {"native", "onnxruntime", "xnnpack", "onednn"};
     size_t count = 0;
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -304,6 +308,18 @@ static int read_options(struct settings *settings, int argc, char **argv)
     return optind < argc ? -EINVAL : rc;
 }
 
+/* Where libtool leaves modules that are built beside this program. */
+static void find_peers(struct settings *settings)
+{
+    const ssize_t length = readlink("/proc/self/exe", settings->peers, sizeof settings->peers - 1);
+    char *slash;
+
+    settings->peers[length > 0 ? length : 0] = '\0';
+    slash = strrchr(settings->peers, '/');
+    if (slash)
+        *slash = '\0';
+}
+
 int main(int argc, char **argv)
 {
     struct settings settings = {.threads = 1,
@@ -320,6 +336,7 @@ int main(int argc, char **argv)
         (void) fputs(usage, stderr);
         return 2;
     }
+    find_peers(&settings);
     if (!settings.data)
         settings.data = ".";
     if (!settings.plugin_path)

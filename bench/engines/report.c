@@ -34,10 +34,12 @@ double report_median_us(const struct contestant *contestant)
     return sorted[contestant->rounds / 2];
 }
 
-/* PITH_ISA caps us; the others take what the CPU has, and then are no measure. */
+/* PITH_ISA caps us, and oneDNN through its own setting; the others take what the CPU has, and then
+ * are no measure. */
 static bool is_capped(const struct contestant *contestant)
 {
-    return !getenv("PITH_ISA") || strcmp(contestant->engine, "native") == 0;
+    return !getenv("PITH_ISA") || strcmp(contestant->engine, "native") == 0 ||
+           strcmp(contestant->engine, "onednn") == 0;
 }
 
 static double best_other_us(const struct race *race, const struct contestant *than)
