@@ -199,6 +199,11 @@ static int check_captures(const struct pith_graph *graph, uint32_t node,
     return 0;
 }
 
+static bool is_if(const struct node *node)
+{
+    return node->domain[0] == 0 && strcmp(node->op, "If") == 0;
+}
+
 static int validate_at(struct pith_graph *graph, int depth, struct pith_error *err);
 
 static int check_node(struct pith_graph *graph, uint32_t number, int depth, struct pith_error *err)
@@ -223,6 +228,11 @@ static int check_node(struct pith_graph *graph, uint32_t number, int depth, stru
         rc = check_captures(graph, number, inside, err);
         if (rc == 0)
             rc = validate_at(inside, depth + 1, err);
+        if (rc == 0 && inside->input_count && is_if(node))
+            rc = pith_fail(err, -EINVAL,
+                           "%s: its %s declares inputs; a branch takes what it needs from the "
+                           "graph around it, by name",
+                           node_text(graph, number, text, sizeof text), node->attributes[i].name);
         if (rc < 0)
             return rc;
     }

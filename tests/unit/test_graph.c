@@ -356,6 +356,25 @@ static void sub_graphs_have_a_depth_limit(void **state)
     pith_graph_free(inside);
 }
 
+/* Nobody would give them a value. */
+static void branches_declare_no_inputs(void **state)
+{
+    struct pith_graph *graph = new_graph();
+    struct pith_graph *branch;
+    uint32_t x = add_value(graph, "x", 1, four);
+    uint32_t y = add_value(graph, "y", 1, four);
+    uint32_t node = add_node(graph, "If", "if", x, PITH_NO_VALUE, y);
+
+    (void) state;
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    branch = new_branch(x);
+    assert_int_equal(pith_graph_add_input(branch, add_value(branch, "own", 1, four)), 0);
+    assert_int_equal(pith_node_set_graph(graph, node, "then_branch", branch), 0);
+    expect_refusal(graph, "its then_branch declares inputs");
+    pith_graph_free(graph);
+}
+
 static void replace_moves_outputs_and_every_use(void **state)
 {
     struct chain c = new_chain();
@@ -488,6 +507,7 @@ int main(void)
         cmocka_unit_test(attributes_are_typed),
         cmocka_unit_test(captures_are_uses_and_order_the_graph),
         cmocka_unit_test(sub_graphs_have_a_depth_limit),
+        cmocka_unit_test(branches_declare_no_inputs),
         cmocka_unit_test(replace_moves_outputs_and_every_use),
         cmocka_unit_test(names_can_change_hands),
         cmocka_unit_test(an_input_with_a_constant_is_no_input),
