@@ -130,6 +130,44 @@ static void runs_a_graph_and_tells_its_outputs(void **state)
 }
 
 /* y = relu(a + constant) */
+/* An output may be an input, or a constant. */
+static void gives_what_no_node_makes(void **state)
+{
+    static float numbers[3] = {1.5F, -2.0F, 0.25F};
+    const int64_t three[] = {3};
+    struct pith_graph *graph = new_graph();
+    const uint32_t a = add_input(graph, "a", PITH_FLOAT32, 1, three);
+    const struct pith_tensor constant = view(PITH_FLOAT32, 1, three, numbers, sizeof numbers);
+    uint32_t c;
+
+    (void) state;
+    assert_int_equal(pith_graph_add_value(graph, "c", PITH_FLOAT32, NULL, &c, NULL), 0);
+    assert_int_equal(pith_value_set_constant(graph, c, &constant), 0);
+    assert_int_equal(pith_graph_add_output(graph, a), 0);
+    assert_int_equal(pith_graph_add_output(graph, c), 0);
+    finish(graph, add_node(graph, "Relu", "rectify", &a, 1, PITH_FLOAT32));
+    EACH_ENGINE(engine)
+    {
+        float x[3] = {-1.0F, 2.0F, -3.0F};
+        struct pith_session *session;
+        struct pith_tensor in = view(PITH_FLOAT32, 1, three, x, sizeof x), out[3];
+        struct pith_error err = {0};
+
+        if (engine->supports(graph, NULL, NULL, NULL) < 0)
+            continue; /* that is allowed; a wrong answer is not */
+        session = compile(engine, graph, 0);
+        for (int run = 0; run < 2; run++) {
+            x[0] = (float) run;
+            assert_ok(engine->run(session, &in, 1, out, 3, &err), &err);
+            assert_memory_equal(out[0].data, x, sizeof x);
+            assert_memory_equal(out[1].data, numbers, sizeof numbers);
+            assert_float_equal(((const float *) out[2].data)[1], 2.0F, 0.0F);
+        }
+        engine->close(session);
+    }
+    pith_graph_free(graph);
+}
+
 static void a_session_outlives_its_graph(void **state)
 {
     (void) state;
@@ -503,6 +541,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_is_an_engine),
         cmocka_unit_test(runs_a_graph_and_tells_its_outputs),
+        cmocka_unit_test(gives_what_no_node_makes),
         cmocka_unit_test(a_session_outlives_its_graph),
         cmocka_unit_test(names_each_node_that_it_cannot_run),
         cmocka_unit_test(refuses_inputs_of_another_shape_type_or_number),

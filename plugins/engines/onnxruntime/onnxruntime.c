@@ -227,7 +227,9 @@ static int open_output(struct pith_session *session, size_t index, struct pith_e
 
     port->name = pith_value_name(session->graph, value);
     session->names[session->input_count + index] = port->name;
-    port->open = !shape || !pith_shape_known(shape);
+    /* Memory of ours stays unwritten for an output that is an input or a constant. */
+    port->open = !shape || !pith_shape_known(shape) ||
+                 pith_value_producer(session->graph, value) == PITH_NO_NODE;
     if (port->open)
         return 0;
     int rc = pith_tensor_alloc(&port->tensor, pith_value_dtype(session->graph, value), shape, err);
