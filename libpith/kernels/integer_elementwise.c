@@ -1,6 +1,7 @@
 /* Quantized Add, Sub and Mul with broadcasting, and quantized average pooling. Reals are formed as
- * Q and DQ would form them and rounded once, so that the result is that of the literal execution.
- */
+ * Q and DQ would form them and rounded once, so that the result is that of the literal execution;
+ * the rounding is byte_grid.c's, by vectors. */
+#include "libpith/kernels/byte_grid.h"
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/sliding.h"
 
@@ -30,24 +31,28 @@ static int plan_grid(struct pith_step *step, struct output_grid *grid, struct pi
     return 0;
 }
 
-static uint8_t to_grid(const struct output_grid *grid, float x)
-{
-    const float q = nearbyintf(x / grid->scale) + (float) grid->zero;
-    const float least = (float) grid->least;
-
-    return (uint8_t) (int32_t) (!(q > least) ? least : q > least + 255.0F ? least + 255.0F : q);
-}
-
 /* ---- two operands ---- */
+
+#define RUN 512 /* numbers at a time, that lie well in the nearest cache as floats */
 
 enum binary { BINARY_ADD, BINARY_SUB, BINARY_MUL };
 
+struct operand {
+    struct pith_byte_grid grid;
+    pith_byte_grid_run *widen;
+    float real[256]; /* what a stored byte stands for */
+};
+
 struct binary_step {
     enum binary kind;
-    struct output_grid grid;
-    float real[2][256]; /* what a stored byte of each operand stands for */
-    uint32_t rank;
-    int64_t dim[PITH_MAX_RANK], a_step[PITH_MAX_RANK], b_step[PITH_MAX_RANK];
+    struct pith_byte_grid grid;
+    pith_byte_grid_run *narrow;
+    struct operand operand[2];
+    /* The innermost dimensions through which each operand advances evenly, as one row: by step 1,
+     * or by 0 where it has one number for all of it. */
+    int64_t length, step[2];
+    uint32_t rank; /* of what is left outside of rows */
+    int64_t dim[PITH_MAX_RANK], outer_step[2][PITH_MAX_RANK];
 };
 
 static void plan_strides(const struct pith_shape *y, const struct pith_shape *x, int64_t *steps)
@@ -62,78 +67,150 @@ static void plan_strides(const struct pith_shape *y, const struct pith_shape *x,
     }
 }
 
+static void plan_rows(struct binary_step *b, const struct pith_shape *y)
+{
+    uint32_t d = y->rank;
+
+    b->length = 1;
+    for (; d > 0; d--) {
+        const int64_t dim = y->dim[d - 1];
+        bool even = true;
+
+        if (dim == 1)
+            continue;
+        for (int i = 0; i < 2; i++)
+            if (b->length == 1)
+                b->step[i] = b->outer_step[i][d - 1];
+            else
+                even = even && b->outer_step[i][d - 1] == b->step[i] * b->length;
+        if (!even)
+            break;
+        b->length *= dim;
+    }
+    b->rank = d;
+    memcpy(b->dim, y->dim, sizeof b->dim);
+}
+
+static int plan_operand(struct pith_step *step, int index, struct binary_step *b,
+                        struct pith_error *err)
+{
+    const struct pith_quantization *q = step->input_quantization[index];
+    const struct pith_shape *x = &step->input[index].shape, *y = &step->output[0].shape;
+    const struct pith_byte_grid_form *form = pith_byte_grid_form();
+    struct operand *operand = &b->operand[index];
+
+    if (!per_tensor(q))
+        return pith_step_fail(step, err, -ENOTSUP,
+                              "this quantization is not one for the integer kernel");
+    if (x->rank > y->rank)
+        return pith_step_fail(step, err, -EINVAL, "the operands don't broadcast to the output");
+    for (uint32_t d = 0; d < x->rank; d++)
+        if (x->dim[d] != 1 && x->dim[d] != y->dim[d + y->rank - x->rank])
+            return pith_step_fail(step, err, -EINVAL, "the operands don't broadcast to the output");
+    operand->grid = (struct pith_byte_grid){q->scale[0], q->zero_point[0], 0};
+    operand->widen = q->dtype == PITH_INT8 ? form->from_s8 : form->from_u8;
+    for (int v = 0; v < 256; v++)
+        operand->real[v] =
+            (float) ((q->dtype == PITH_INT8 ? (int8_t) v : v) - q->zero_point[0]) * q->scale[0];
+    plan_strides(y, x, b->outer_step[index]);
+    return 0;
+}
+
 static int binary_prepare(struct pith_step *step, struct pith_error *err)
 {
     const char *op = step->kernel->op;
-    const struct pith_shape *y = &step->output[0].shape;
     struct binary_step *b = pith_step_alloc(step, sizeof *b);
+    struct output_grid grid;
     int rc;
 
     if (!b)
         return -ENOMEM;
-    rc = plan_grid(step, &b->grid, err);
+    rc = plan_grid(step, &grid, err);
+    for (int i = 0; i < 2 && rc == 0; i++)
+        rc = plan_operand(step, i, b, err);
     if (rc < 0)
         return rc;
     b->kind = strcmp(op, "Add") == 0   ? BINARY_ADD
               : strcmp(op, "Sub") == 0 ? BINARY_SUB
                                        : BINARY_MUL;
-    for (int i = 0; i < 2; i++) {
-        const struct pith_quantization *q = step->input_quantization[i];
-        const struct pith_shape *x = &step->input[i].shape;
-
-        if (!per_tensor(q))
-            return pith_step_fail(step, err, -ENOTSUP,
-                                  "this quantization is not one for the integer kernel");
-        if (x->rank > y->rank)
-            return pith_step_fail(step, err, -EINVAL, "the operands don't broadcast to the output");
-        for (uint32_t d = 0; d < x->rank; d++)
-            if (x->dim[d] != 1 && x->dim[d] != y->dim[d + y->rank - x->rank])
-                return pith_step_fail(step, err, -EINVAL,
-                                      "the operands don't broadcast to the output");
-        for (int v = 0; v < 256; v++)
-            b->real[i][v] =
-                (float) ((q->dtype == PITH_INT8 ? (int8_t) v : v) - q->zero_point[0]) * q->scale[0];
-    }
-    b->rank = y->rank;
-    memcpy(b->dim, y->dim, sizeof b->dim);
-    plan_strides(y, &step->input[0].shape, b->a_step);
-    plan_strides(y, &step->input[1].shape, b->b_step);
+    b->grid = (struct pith_byte_grid){grid.scale, grid.zero, grid.least};
+    b->narrow = pith_byte_grid_form()->quantize;
+    plan_rows(b, &step->output[0].shape);
+    step->parts = pith_parts_of(pith_shape_elements(&step->output[0].shape) / RUN);
     step->params = b;
     return 0;
 }
 
-static void binary_row(const struct binary_step *b, const uint8_t *x, int64_t x_step,
-                       const uint8_t *z, int64_t z_step, uint8_t *y, int64_t count)
+/* What stored bytes stand for, as floats. A step of 0: the same one throughout. */
+static void to_reals(const struct operand *operand, const uint8_t *from, int64_t step, float *to,
+                     int64_t count)
 {
-    for (int64_t i = 0; i < count; i++) {
-        const float p = b->real[0][x[i * x_step]], q = b->real[1][z[i * z_step]];
+    if (step == 1)
+        operand->widen(&operand->grid, from, to, count);
+    else
+        for (int64_t i = 0; i < count; i++)
+            to[i] = operand->real[from[i * step]];
+}
 
-        y[i] = to_grid(&b->grid, b->kind == BINARY_ADD   ? p + q
-                                 : b->kind == BINARY_SUB ? p - q
-                                                         : p * q);
+static void binary_run_at(const struct binary_step *b, const uint8_t *x, const uint8_t *z,
+                          uint8_t *y, int64_t count)
+{
+    float p[RUN], q[RUN];
+
+    to_reals(&b->operand[0], x, b->step[0], p, count);
+    to_reals(&b->operand[1], z, b->step[1], q, count);
+    switch (b->kind) {
+    case BINARY_ADD:
+        for (int64_t i = 0; i < count; i++)
+            p[i] += q[i];
+        break;
+    case BINARY_SUB:
+        for (int64_t i = 0; i < count; i++)
+            p[i] -= q[i];
+        break;
+    case BINARY_MUL:
+        for (int64_t i = 0; i < count; i++)
+            p[i] *= q[i];
+        break;
+    }
+    b->narrow(&b->grid, p, y, count);
+}
+
+/* Where row `row` of operand `index` begins. */
+static int64_t row_at(const struct binary_step *b, int index, int64_t row)
+{
+    int64_t at = 0;
+
+    for (uint32_t d = b->rank; d-- > 0;) {
+        at += row % b->dim[d] * b->outer_step[index][d];
+        row /= b->dim[d];
+    }
+    return at;
+}
+
+static void binary_run_part(struct pith_step *step, uint32_t part, uint32_t count)
+{
+    const struct binary_step *b = step->params;
+    const int64_t total = pith_shape_elements(&step->output[0].shape);
+    const uint8_t *x = step->input[0].data, *z = step->input[1].data;
+    uint8_t *y = step->output[0].data;
+    const int64_t end = pith_part_begin(total, part + 1, count);
+
+    for (int64_t at = pith_part_begin(total, part, count); at < end;) {
+        const int64_t row = at / b->length, from = at % b->length;
+        int64_t n = b->length - from < end - at ? b->length - from : end - at;
+
+        n = n < RUN ? n : RUN;
+        binary_run_at(b, x + row_at(b, 0, row) + from * b->step[0],
+                      z + row_at(b, 1, row) + from * b->step[1], y + at, n);
+        at += n;
     }
 }
 
 static int binary_run(struct pith_step *step, struct pith_error *err)
 {
-    const struct binary_step *b = step->params;
-    const int64_t total = pith_shape_elements(&step->output[0].shape);
-    const uint32_t last = b->rank ? b->rank - 1 : 0;
-    const int64_t length = b->rank ? b->dim[last] : 1;
-
     (void) err;
-    for (int64_t row = 0; length && row < total / length; row++) {
-        int64_t x = 0, z = 0, left = row;
-
-        for (uint32_t d = last; d-- > 0;) {
-            x += left % b->dim[d] * b->a_step[d];
-            z += left % b->dim[d] * b->b_step[d];
-            left /= b->dim[d];
-        }
-        binary_row(b, (const uint8_t *) step->input[0].data + x, b->rank ? b->a_step[last] : 0,
-                   (const uint8_t *) step->input[1].data + z, b->rank ? b->b_step[last] : 0,
-                   (uint8_t *) step->output[0].data + row * length, length);
-    }
+    binary_run_part(step, 0, 1);
     return 0;
 }
 
@@ -234,7 +311,8 @@ static int average_run(struct pith_step *step, struct pith_error *err)
 #define BINARY(operator, text)                                                                     \
     {                                                                                              \
         .op = operator, .name = text, .types = {EIGHT_BITS, EIGHT_BITS},                           \
-        .flags = PITH_KERNEL_QUANTIZED, .prepare = binary_prepare, .run = binary_run               \
+        .flags = PITH_KERNEL_QUANTIZED, .prepare = binary_prepare, .run = binary_run,              \
+        .run_part = binary_run_part                                                                \
     }
 
 const struct pith_kernel pith_kernels_integer_elementwise[] = {
