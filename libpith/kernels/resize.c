@@ -16,7 +16,8 @@ enum transform {
     PYTORCH_HALF_PIXEL,
     ALIGN_CORNERS,
     ASYMMETRIC,
-    CROP_AND_RESIZE
+    CROP_AND_RESIZE,
+    TF_HALF_PIXEL_FOR_NN /* of opset 11 alone */
 };
 
 struct pass { /* along one axis */
@@ -67,7 +68,8 @@ static int read_modes(struct pith_step *step, struct resize *r, struct pith_erro
                                            "ceil"};
     static const char *const transforms[] = {"half_pixel",         "half_pixel_symmetric",
                                              "pytorch_half_pixel", "align_corners",
-                                             "asymmetric",         "tf_crop_and_resize"};
+                                             "asymmetric",         "tf_crop_and_resize",
+                                             "tf_half_pixel_for_nn"};
     const bool old = strcmp(step->kernel->op, "Upsample") == 0 || step->opset < 11;
     int mode = 0, nearest = FLOOR, transform = ASYMMETRIC;
     int rc = read_choice(step, "mode", "nearest", modes, COUNT(modes), &mode, err);
@@ -225,6 +227,8 @@ static double original(const struct resize *r, const struct axis *a, double x, d
         at += a->roi_from * (in - 1.0);
         *out_outside = at < 0.0 || at > in - 1.0;
         return at;
+    case TF_HALF_PIXEL_FOR_NN:
+        return (x + 0.5) / a->scale;
     case PYTORCH_HALF_PIXEL:
         return out == 1.0 ? -0.5 : (x + 0.5) / a->scale - 0.5;
     case HALF_PIXEL_SYMMETRIC:

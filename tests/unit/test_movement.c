@@ -452,6 +452,24 @@ static void a_transform_and_its_inverse_give_the_signal(void **state)
     }
 }
 
+/* The example of the operator's text at opset 11. */
+static void resize_takes_the_nearest_as_tensorflow_did(void **state)
+{
+    struct one_step s;
+
+    (void) state;
+    one_step_init(&s, 11);
+    counting(&s, PITH_FLOAT32, DIMS(1, 1, 4, 4));
+    one_step_input(&s, PITH_FLOAT32, DIMS(0), NULL);
+    one_step_input(&s, PITH_FLOAT32, DIMS(0), NULL);
+    one_step_input(&s, PITH_INT64, DIMS(4), NUMBERS(1, 1, 3, 2));
+    one_step_node(&s, "Resize", 1);
+    assert_int_equal(pith_node_set_string(s.graph, s.node, "coordinate_transformation_mode",
+                                          "tf_half_pixel_for_nn"),
+                     0);
+    one_step_gives(&s, 6, NUMBERS(5, 7, 9, 11, 13, 15));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +491,7 @@ int main(void)
         cmocka_unit_test(concat_and_split_take_empty_parts),
         cmocka_unit_test(unique_gives_groups_in_either_order),
         cmocka_unit_test(a_transform_and_its_inverse_give_the_signal),
+        cmocka_unit_test(resize_takes_the_nearest_as_tensorflow_did),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
