@@ -1,13 +1,11 @@
-/* Files: written whole or not at all, read with a limit, mapped; folders made and removed.
- * A reader never sees half a file: what is written goes to a name of its own first. Compression is
- * in zstd.c. */
+/* Files: read with a limit, mapped; folders made and removed. Writing is in file_writer.c,
+ * compression in zstd.c. */
 #include "libpith/base/file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,53 +32,6 @@ int pith_sync_folder_of(const char *path, struct pith_error *err)
         rc = pith_fail(err, -errno, "%s: can't be flushed to disk: %s", folder, strerror(errno));
     close(fd);
     return rc;
-}
-
-static int write_all(int fd, const void *data, size_t bytes)
-{
-    const uint8_t *at = data;
-
-    while (bytes) {
-        ssize_t written = write(fd, at, bytes);
-
-        if (written < 0) {
-            if (errno == EINTR)
-                continue;
-            return -errno;
-        }
-        at += written;
-        bytes -= (size_t) written;
-    }
-    return 0;
-}
-
-int pith_file_write(const char *path, const void *data, size_t bytes, unsigned mode,
-                    struct pith_error *err)
-{
-    static _Atomic unsigned
-        count; /* two threads that write one path must not share a temporary file */
-    char temporary[PATH_MAX];
-    int fd, rc;
-
-    if ((size_t) snprintf(temporary, sizeof temporary, "%s.tmp.%ld-%u", path, (long) getpid(),
-                          atomic_fetch_add(&count, 1)) >= sizeof temporary)
-        return pith_fail(err, -ENAMETOOLONG, "%.200s...: the path is too long", path);
-    (void) unlink(temporary); /* left by a process that had our number and was killed */
-    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    if (fd < 0)
-        return pith_fail(err, -errno, "%s: can't be written: %s", path, strerror(errno));
-    rc = write_all(fd, data, bytes);
-    if (rc == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
-        rc = -errno;
-    if (close(fd) < 0 && rc == 0)
-        rc = -errno;
-    if (rc == 0 && rename(temporary, path) < 0)
-        rc = -errno;
-    if (rc < 0) {
-        (void) unlink(temporary); /* best effort */
-        return pith_fail(err, rc, "%s: can't be written: %s", path, strerror(-rc));
-    }
-    return pith_sync_folder_of(path, err);
 }
 
 /* Opens a regular file; a FIFO or device is refused without waiting for its other end. */

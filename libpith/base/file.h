@@ -7,6 +7,18 @@
 
 /* Writes path.tmp.<pid>-<n>, fsyncs it, renames it over path, fsyncs the folder. On failure path is as it was. */
 int pith_file_write(const char *path, const void *data, size_t bytes, unsigned mode, struct pith_error *err) PITH_CHECKED;
+/* The same piece by piece, so that what is written needs no memory: nothing is at path until it is committed. Thread: one. */
+struct pith_file_writer;
+/* zstd_level: 0: as it is; else packed on the way. expected_bytes: of all pieces before packing; a writer that packs keeps
+ * to it (-EINVAL on commit where it was wrong); 0: not known. */
+int pith_file_writer_open(struct pith_file_writer **out, const char *path, unsigned mode, int zstd_level,
+                          uint64_t expected_bytes, struct pith_error *err) PITH_CHECKED;
+int pith_file_writer_add(struct pith_file_writer *writer, const void *data, size_t bytes,
+                         struct pith_error *err) PITH_CHECKED;
+/* fsyncs, renames over path, fsyncs the folder, and frees the writer, whatever comes of it. out_bytes: of the file; may be
+ * NULL. */
+int pith_file_writer_commit(struct pith_file_writer *writer, size_t *out_bytes, struct pith_error *err) PITH_CHECKED;
+void pith_file_writer_abort(struct pith_file_writer *writer); /* NULL: nothing */
 /* Appends the file to *out. -EFBIG past limit_bytes. */
 int pith_file_read(const char *path, size_t limit_bytes, struct pith_buffer *out, struct pith_error *err) PITH_CHECKED;
 
