@@ -1,6 +1,6 @@
 /* Graph -> ModelProto. A clone is brought into the form that a file needs (an opset that has what
  * it uses, quantization as nodes, names that are unique through all sub-graphs), then written field
- * by field. */
+ * by field; large constants are only pointed at, and go from where they lie to the file. */
 #include "libpith/formats/onnx.h"
 
 #include "libpith/base/file.h"
@@ -164,32 +164,32 @@ static int prepare(struct pith_graph *graph, struct pith_error *err)
 
 /* ---- tensors and types ---- */
 
-static void write_tensor(struct pith_buffer *out, uint32_t number, const char *name,
+static void write_tensor(struct proto_pieces *out, uint32_t number, const char *name,
                          const struct pith_tensor *tensor)
 {
-    size_t begun = proto_begin(out);
+    struct proto_mark begun = pieces_begin(out);
 
     for (uint32_t i = 0; i < tensor->shape.rank; i++)
-        proto_put_int(out, TENSOR_DIMS, tensor->shape.dim[i]);
-    proto_put_int(out, TENSOR_DATA_TYPE, tensor->dtype);
+        proto_put_int(&out->text, TENSOR_DIMS, tensor->shape.dim[i]);
+    proto_put_int(&out->text, TENSOR_DATA_TYPE, tensor->dtype);
     if (name)
-        proto_put_text(out, TENSOR_NAME, name);
-    proto_put_bytes(out, TENSOR_RAW_DATA, tensor->data, tensor->bytes);
-    proto_end(out, number, begun);
+        proto_put_text(&out->text, TENSOR_NAME, name);
+    pieces_put_bytes(out, TENSOR_RAW_DATA, tensor->data, tensor->bytes);
+    pieces_end(out, number, begun);
 }
 
-static void write_shape(struct pith_buffer *out, const struct pith_shape *shape)
+static void write_shape(struct proto_pieces *out, const struct pith_shape *shape)
 {
-    size_t begun = proto_begin(out);
+    struct proto_mark begun = pieces_begin(out);
 
     for (uint32_t i = 0; i < shape->rank; i++) {
-        size_t dim = proto_begin(out);
+        struct proto_mark dim = pieces_begin(out);
 
         if (shape->dim[i] >= 0)
-            proto_put_int(out, DIM_VALUE, shape->dim[i]);
-        proto_end(out, SHAPE_DIM, dim);
+            proto_put_int(&out->text, DIM_VALUE, shape->dim[i]);
+        pieces_end(out, SHAPE_DIM, dim);
     }
-    proto_end(out, TENSOR_TYPE_SHAPE, begun);
+    pieces_end(out, TENSOR_TYPE_SHAPE, begun);
 }
 
 /* The name that the value has in the file: that of the graph around where it was captured there. */
@@ -207,42 +207,42 @@ static const char *written_name(const struct pith_graph *graph, uint32_t value)
     return pith_value_name(graph, value);
 }
 
-static void write_value_info(struct pith_buffer *out, uint32_t number,
+static void write_value_info(struct proto_pieces *out, uint32_t number,
                              const struct pith_graph *graph, uint32_t value)
 {
     const struct pith_shape *shape = pith_value_shape(graph, value);
     int32_t dtype = pith_value_dtype(graph, value);
-    size_t begun = proto_begin(out);
+    struct proto_mark begun = pieces_begin(out);
 
-    proto_put_text(out, VALUE_INFO_NAME, written_name(graph, value));
+    proto_put_text(&out->text, VALUE_INFO_NAME, written_name(graph, value));
     if (dtype != PITH_DTYPE_NONE) { /* which bodies of loops may leave open */
-        size_t type = proto_begin(out);
-        size_t tensor = proto_begin(out);
+        struct proto_mark type = pieces_begin(out);
+        struct proto_mark tensor = pieces_begin(out);
 
-        proto_put_int(out, TENSOR_TYPE_ELEMENT, dtype);
+        proto_put_int(&out->text, TENSOR_TYPE_ELEMENT, dtype);
         if (shape)
             write_shape(out, shape);
-        proto_end(out, TYPE_TENSOR, tensor);
-        proto_end(out, VALUE_INFO_TYPE, type);
+        pieces_end(out, TYPE_TENSOR, tensor);
+        pieces_end(out, VALUE_INFO_TYPE, type);
     }
-    proto_end(out, number, begun);
+    pieces_end(out, number, begun);
 }
 
 /* ---- nodes ---- */
 
-static void write_graph(struct pith_buffer *out, uint32_t number, const struct pith_graph *graph);
+static void write_graph(struct proto_pieces *out, uint32_t number, const struct pith_graph *graph);
 
-static void write_attribute_value(struct pith_buffer *out, const struct attribute *attribute)
+static void write_attribute_value(struct proto_pieces *out, const struct attribute *attribute)
 {
     switch (attribute->kind) {
     case PITH_ATTRIBUTE_FLOAT:
-        proto_put_float(out, ATTRIBUTE_F, attribute->number);
+        proto_put_float(&out->text, ATTRIBUTE_F, attribute->number);
         break;
     case PITH_ATTRIBUTE_INT:
-        proto_put_int(out, ATTRIBUTE_I, attribute->integer);
+        proto_put_int(&out->text, ATTRIBUTE_I, attribute->integer);
         break;
     case PITH_ATTRIBUTE_STRING:
-        proto_put_text(out, ATTRIBUTE_S, attribute->text);
+        proto_put_text(&out->text, ATTRIBUTE_S, attribute->text);
         break;
     case PITH_ATTRIBUTE_TENSOR:
         write_tensor(out, ATTRIBUTE_T, NULL, &attribute->tensor->tensor);
@@ -252,81 +252,81 @@ static void write_attribute_value(struct pith_buffer *out, const struct attribut
         break;
     case PITH_ATTRIBUTE_FLOATS:
         for (size_t i = 0; i < attribute->count; i++)
-            proto_put_float(out, ATTRIBUTE_FLOATS, attribute->numbers[i]);
+            proto_put_float(&out->text, ATTRIBUTE_FLOATS, attribute->numbers[i]);
         break;
     case PITH_ATTRIBUTE_INTS:
         for (size_t i = 0; i < attribute->count; i++)
-            proto_put_int(out, ATTRIBUTE_INTS, attribute->integers[i]);
+            proto_put_int(&out->text, ATTRIBUTE_INTS, attribute->integers[i]);
         break;
     case PITH_ATTRIBUTE_STRINGS:
         for (size_t i = 0; i < attribute->count; i++)
-            proto_put_text(out, ATTRIBUTE_STRINGS, attribute->texts[i]);
+            proto_put_text(&out->text, ATTRIBUTE_STRINGS, attribute->texts[i]);
         break;
     case PITH_ATTRIBUTE_NONE:
         break;
     }
 }
 
-static void write_attribute(struct pith_buffer *out, const struct attribute *attribute)
+static void write_attribute(struct proto_pieces *out, const struct attribute *attribute)
 {
-    size_t begun = proto_begin(out);
+    struct proto_mark begun = pieces_begin(out);
 
-    proto_put_text(out, ATTRIBUTE_NAME, attribute->name);
+    proto_put_text(&out->text, ATTRIBUTE_NAME, attribute->name);
     write_attribute_value(out, attribute);
-    proto_put_int(out, ATTRIBUTE_TYPE, attribute->kind);
-    proto_end(out, NODE_ATTRIBUTE, begun);
+    proto_put_int(&out->text, ATTRIBUTE_TYPE, attribute->kind);
+    pieces_end(out, NODE_ATTRIBUTE, begun);
 }
 
-static void write_node_values(struct pith_buffer *out, uint32_t number,
+static void write_node_values(struct proto_pieces *out, uint32_t number,
                               const struct pith_graph *graph, const uint32_t *values, size_t count)
 {
     while (count && values[count - 1] == PITH_NO_VALUE) /* omitted at the end: left out */
         count--;
     for (size_t i = 0; i < count; i++)
-        proto_put_text(out, number,
+        proto_put_text(&out->text, number,
                        values[i] == PITH_NO_VALUE ? "" : written_name(graph, values[i]));
 }
 
-static void write_node(struct pith_buffer *out, const struct pith_graph *graph, uint32_t number)
+static void write_node(struct proto_pieces *out, const struct pith_graph *graph, uint32_t number)
 {
     const struct node *node = graph_node(graph, number);
-    size_t begun = proto_begin(out);
+    struct proto_mark begun = pieces_begin(out);
 
     write_node_values(out, NODE_INPUT, graph, node->inputs, node->input_count);
     write_node_values(out, NODE_OUTPUT, graph, node->outputs, node->output_count);
     if (node->name[0])
-        proto_put_text(out, NODE_NAME, node->name);
-    proto_put_text(out, NODE_OP_TYPE, node->op);
+        proto_put_text(&out->text, NODE_NAME, node->name);
+    proto_put_text(&out->text, NODE_OP_TYPE, node->op);
     for (size_t i = 0; i < node->attribute_count; i++)
         write_attribute(out, &node->attributes[i]);
     if (node->domain[0])
-        proto_put_text(out, NODE_DOMAIN, node->domain);
-    proto_end(out, GRAPH_NODE, begun);
+        proto_put_text(&out->text, NODE_DOMAIN, node->domain);
+    pieces_end(out, GRAPH_NODE, begun);
 }
 
 /* A constant that is an output of its graph: no runtime takes an initializer there in a sub-graph.
  */
-static void write_constant_node(struct pith_buffer *out, const struct pith_graph *graph,
+static void write_constant_node(struct proto_pieces *out, const struct pith_graph *graph,
                                 uint32_t value)
 {
-    size_t begun = proto_begin(out);
-    size_t attribute;
+    struct proto_mark begun = pieces_begin(out);
+    struct proto_mark attribute;
 
-    proto_put_text(out, NODE_OUTPUT, pith_value_name(graph, value));
-    proto_put_text(out, NODE_OP_TYPE, "Constant");
-    attribute = proto_begin(out);
-    proto_put_text(out, ATTRIBUTE_NAME, "value");
+    proto_put_text(&out->text, NODE_OUTPUT, pith_value_name(graph, value));
+    proto_put_text(&out->text, NODE_OP_TYPE, "Constant");
+    attribute = pieces_begin(out);
+    proto_put_text(&out->text, ATTRIBUTE_NAME, "value");
     write_tensor(out, ATTRIBUTE_T, NULL, pith_value_constant(graph, value));
-    proto_put_int(out, ATTRIBUTE_TYPE, PITH_ATTRIBUTE_TENSOR);
-    proto_end(out, NODE_ATTRIBUTE, attribute);
-    proto_end(out, GRAPH_NODE, begun);
+    proto_put_int(&out->text, ATTRIBUTE_TYPE, PITH_ATTRIBUTE_TENSOR);
+    pieces_end(out, NODE_ATTRIBUTE, attribute);
+    pieces_end(out, GRAPH_NODE, begun);
 }
 
 /* ---- the graph and the model ---- */
 
-static void write_graph(struct pith_buffer *out, uint32_t number, const struct pith_graph *graph)
+static void write_graph(struct proto_pieces *out, uint32_t number, const struct pith_graph *graph)
 {
-    size_t begun = proto_begin(out);
+    struct proto_mark begun = pieces_begin(out);
     size_t count;
     const uint32_t *order = pith_graph_order(graph, &count);
 
@@ -335,7 +335,7 @@ static void write_graph(struct pith_buffer *out, uint32_t number, const struct p
             write_constant_node(out, graph, i);
     for (size_t i = 0; i < count; i++)
         write_node(out, graph, order[i]);
-    proto_put_text(out, GRAPH_NAME, pith_graph_name(graph)[0] ? pith_graph_name(graph) : "graph");
+    proto_put_text(&out->text, GRAPH_NAME, pith_graph_name(graph)[0] ? pith_graph_name(graph) : "graph");
     for (uint32_t i = 0; i < pith_graph_value_limit(graph); i++)
         if (pith_value_constant(graph, i) && !pith_value_is_output(graph, i) &&
             pith_value_use_count(graph, i) > 0)
@@ -345,27 +345,27 @@ static void write_graph(struct pith_buffer *out, uint32_t number, const struct p
         write_value_info(out, GRAPH_INPUT, graph, pith_graph_input(graph, i));
     for (size_t i = 0; i < pith_graph_output_count(graph); i++)
         write_value_info(out, GRAPH_OUTPUT, graph, pith_graph_output(graph, i));
-    proto_end(out, number, begun);
+    pieces_end(out, number, begun);
 }
 
-static void write_model(struct pith_buffer *out, const struct pith_graph *graph)
+static void write_model(struct proto_pieces *out, const struct pith_graph *graph)
 {
-    proto_put_int(out, MODEL_IR_VERSION, ir_version_of(pith_graph_opset(graph, "")));
-    proto_put_text(out, MODEL_PRODUCER_NAME, "pith");
+    proto_put_int(&out->text, MODEL_IR_VERSION, ir_version_of(pith_graph_opset(graph, "")));
+    proto_put_text(&out->text, MODEL_PRODUCER_NAME, "pith");
     write_graph(out, MODEL_GRAPH, graph);
     for (size_t i = 0; i < graph->opset_count; i++) {
-        size_t begun = proto_begin(out);
+        struct proto_mark begun = pieces_begin(out);
 
-        proto_put_text(out, OPSET_DOMAIN, graph->opsets[i].domain);
-        proto_put_int(out, OPSET_VERSION, graph->opsets[i].version);
-        proto_end(out, MODEL_OPSET_IMPORT, begun);
+        proto_put_text(&out->text, OPSET_DOMAIN, graph->opsets[i].domain);
+        proto_put_int(&out->text, OPSET_VERSION, graph->opsets[i].version);
+        pieces_end(out, MODEL_OPSET_IMPORT, begun);
     }
     for (size_t i = 0; i < graph->metadata_count; i++) {
-        size_t begun = proto_begin(out);
+        struct proto_mark begun = pieces_begin(out);
 
-        proto_put_text(out, ENTRY_KEY, graph->metadata[i].key);
-        proto_put_text(out, ENTRY_VALUE, graph->metadata[i].text);
-        proto_end(out, MODEL_METADATA_PROPS, begun);
+        proto_put_text(&out->text, ENTRY_KEY, graph->metadata[i].key);
+        proto_put_text(&out->text, ENTRY_VALUE, graph->metadata[i].text);
+        pieces_end(out, MODEL_METADATA_PROPS, begun);
     }
 }
 
@@ -378,29 +378,50 @@ static int check_inputs(const struct pith_graph *graph, struct pith_error *err)
     return 0;
 }
 
-int pith_onnx_write(const struct pith_graph *graph, struct pith_buffer *out, struct pith_error *err)
+/* Writes the clone, which *out points into and which lives as long. */
+static int write_pieces(const struct pith_graph *graph, struct pith_graph **clone,
+                        struct proto_pieces *out, struct pith_error *err)
 {
-    size_t before = out->bytes;
-    struct pith_graph *clone = NULL;
     int rc = check_inputs(graph, err);
 
     if (rc == 0)
-        rc = pith_graph_clone(graph, &clone, err);
+        rc = pith_graph_clone(graph, clone, err);
     if (rc == 0)
-        rc = prepare(clone, err);
+        rc = prepare(*clone, err);
     if (rc == 0)
-        rc = pith_graph_validate(clone, err);
-    if (rc == 0) {
-        write_model(out, clone);
-        if (out->failed)
-            rc = pith_fail(err, -ENOMEM, "no memory to write the model");
-        else if (out->bytes - before > LARGEST_MODEL)
-            rc = pith_fail(err, -EFBIG, "the model takes %zu bytes, and a file of ONNX at most %zu",
-                           out->bytes - before, LARGEST_MODEL);
-    }
+        rc = pith_graph_validate(*clone, err);
+    if (rc < 0)
+        return rc;
+    write_model(out, *clone);
+    if (out->text.failed)
+        return pith_fail(err, -ENOMEM, "no memory to write the model");
+    if (pieces_bytes(out) > LARGEST_MODEL)
+        return pith_fail(err, -EFBIG, "the model takes %zu bytes, and a file of ONNX at most %zu",
+                         pieces_bytes(out), LARGEST_MODEL);
+    return 0;
+}
+
+static int append(void *user, const void *data, size_t bytes, struct pith_error *err)
+{
+    struct pith_buffer *out = user;
+
+    (void) err;
+    pith_buffer_append(out, data, bytes);
+    return 0;
+}
+
+int pith_onnx_write(const struct pith_graph *graph, struct pith_buffer *out, struct pith_error *err)
+{
+    struct proto_pieces pieces = {0};
+    struct pith_graph *clone = NULL;
+    int rc = write_pieces(graph, &clone, &pieces, err);
+
+    if (rc == 0 && pith_buffer_reserve(out, pieces_bytes(&pieces)) < 0)
+        rc = pith_fail(err, -ENOMEM, "no memory to write the model");
+    if (rc == 0)
+        rc = pieces_give(&pieces, append, out, err);
+    pieces_done(&pieces);
     pith_graph_free(clone);
-    if (rc < 0 && out->data)
-        out->bytes = before;
     return rc;
 }
 
@@ -426,23 +447,32 @@ static bool is_compressed(const char *path)
     return length > 4 && !strcmp(path + length - 4, ".zst");
 }
 
+static int add_to_file(void *user, const void *data, size_t bytes, struct pith_error *err)
+{
+    return pith_file_writer_add(user, data, bytes, err);
+}
+
 int pith_onnx_save(const struct pith_graph *graph, const char *path, size_t *out_bytes,
                    struct pith_error *err)
 {
-    struct pith_buffer plain = {0};
-    struct pith_buffer packed = {0};
-    const struct pith_buffer *file = is_compressed(path) ? &packed : &plain;
-    int rc = pith_onnx_write(graph, &plain, err);
+    struct proto_pieces pieces = {0};
+    struct pith_file_writer *file = NULL;
+    struct pith_graph *clone = NULL;
+    int rc = write_pieces(graph, &clone, &pieces, err);
 
-    if (rc == 0 && is_compressed(path))
-        rc = pith_zstd_compress(plain.data, plain.bytes, PITH_ZSTD_LEVEL, &packed, err);
     if (rc < 0)
         rc = pith_fail_in(err, rc, "%s", path);
     else
-        rc = pith_file_write(path, file->data, file->bytes, 0644, err);
-    if (rc == 0 && out_bytes)
-        *out_bytes = file->bytes;
-    pith_buffer_done(&packed);
-    pith_buffer_done(&plain);
+        rc = pith_file_writer_open(&file, path, 0644, is_compressed(path) ? PITH_ZSTD_LEVEL : 0,
+                                   pieces_bytes(&pieces), err);
+    if (rc == 0) {
+        rc = pieces_give(&pieces, add_to_file, file, err);
+        if (rc == 0)
+            rc = pith_file_writer_commit(file, out_bytes, err);
+        else
+            pith_file_writer_abort(file);
+    }
+    pieces_done(&pieces);
+    pith_graph_free(clone);
     return rc;
 }

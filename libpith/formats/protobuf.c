@@ -3,6 +3,7 @@
 #include "libpith/formats/protobuf.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define VARINT_BYTES     10 /* 64 bits, 7 a byte */
@@ -158,20 +159,107 @@ size_t proto_begin(const struct pith_buffer *out)
     return out->bytes;
 }
 
-void proto_end(struct pith_buffer *out, uint32_t number, size_t begun)
+/* Puts the key and length of a message before its bytes, which begin at `begun` and have `outside`
+ * more that are not here. Returns by how much they moved. */
+static size_t put_head(struct pith_buffer *out, uint32_t number, size_t begun, size_t outside)
 {
     uint8_t head[2 * VARINT_BYTES];
-    size_t length;
-    size_t head_bytes;
+    size_t length = out->bytes - begun;
+    size_t head_bytes = make_varint(head, key_of(number, PROTO_BYTES));
 
-    if (out->failed)
-        return;
-    length = out->bytes - begun;
-    head_bytes = make_varint(head, key_of(number, PROTO_BYTES));
-    head_bytes += make_varint(head + head_bytes, length);
+    head_bytes += make_varint(head + head_bytes, length + outside);
     pith_buffer_append(out, head, head_bytes); /* makes the room */
     if (out->failed)
-        return;
+        return 0;
     memmove(out->data + begun + head_bytes, out->data + begun, length);
     memcpy(out->data + begun, head, head_bytes);
+    return head_bytes;
+}
+
+void proto_end(struct pith_buffer *out, uint32_t number, size_t begun)
+{
+    if (!out->failed)
+        (void) put_head(out, number, begun, 0);
+}
+
+/* ---- in pieces ---- */
+
+#define LEAST_PIECE 4096 /* shorter strings are copied: a piece has a price too */
+
+static bool has_room(struct proto_pieces *out)
+{
+    size_t capacity = out->capacity ? 2 * out->capacity : 64;
+    struct proto_piece *grown;
+
+    if (out->count < out->capacity)
+        return true;
+    grown = realloc(out->pieces, capacity * sizeof *grown);
+    if (!grown) {
+        out->text.failed = true;
+        return false;
+    }
+    out->pieces = grown;
+    out->capacity = capacity;
+    return true;
+}
+
+void pieces_put_bytes(struct proto_pieces *out, uint32_t number, const void *data, size_t bytes)
+{
+    if (bytes < LEAST_PIECE) {
+        proto_put_bytes(&out->text, number, data, bytes);
+        return;
+    }
+    put_varint(&out->text, key_of(number, PROTO_BYTES));
+    put_varint(&out->text, bytes);
+    if (out->text.failed || !has_room(out))
+        return;
+    out->pieces[out->count++] =
+        (struct proto_piece){.before = out->text.bytes, .data = data, .bytes = bytes};
+    out->outside += bytes;
+}
+
+struct proto_mark pieces_begin(const struct proto_pieces *out)
+{
+    return (struct proto_mark){out->text.bytes, out->count, out->outside};
+}
+
+void pieces_end(struct proto_pieces *out, uint32_t number, struct proto_mark begun)
+{
+    if (out->text.failed)
+        return;
+    size_t moved = put_head(&out->text, number, begun.text, out->outside - begun.outside);
+
+    for (size_t i = begun.count; i < out->count; i++)
+        out->pieces[i].before += moved;
+}
+
+size_t pieces_bytes(const struct proto_pieces *pieces)
+{
+    return pieces->text.bytes + pieces->outside;
+}
+
+int pieces_give(const struct proto_pieces *pieces,
+                int (*take)(void *user, const void *data, size_t bytes, struct pith_error *err),
+                void *user, struct pith_error *err)
+{
+    size_t at = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i <= pieces->count && rc == 0; i++) {
+        size_t end = i < pieces->count ? pieces->pieces[i].before : pieces->text.bytes;
+
+        if (end > at)
+            rc = take(user, pieces->text.data + at, end - at, err);
+        if (rc == 0 && i < pieces->count)
+            rc = take(user, pieces->pieces[i].data, pieces->pieces[i].bytes, err);
+        at = end;
+    }
+    return rc;
+}
+
+void pieces_done(struct proto_pieces *pieces)
+{
+    pith_buffer_done(&pieces->text);
+    free(pieces->pieces);
+    *pieces = (struct proto_pieces){0};
 }

@@ -42,4 +42,29 @@ void proto_put_text(struct pith_buffer *out, uint32_t number, const char *text);
 size_t proto_begin(const struct pith_buffer *out);
 void proto_end(struct pith_buffer *out, uint32_t number, size_t begun);
 
+/* Writing without a copy of what is large: long byte strings stay where they lie, and only their places are kept. */
+struct proto_piece {
+    size_t before;    /* it goes between text's byte before this one and this one */
+    const void *data; /* borrowed until the end */
+    size_t bytes;
+};
+struct proto_pieces {
+    struct pith_buffer text;    /* all else, in order */
+    struct proto_piece *pieces; /* own */
+    size_t count, capacity;
+    size_t outside;             /* bytes of all pieces */
+};
+struct proto_mark { /* where a message begins */
+    size_t text, count, outside;
+};
+void pieces_put_bytes(struct proto_pieces *out, uint32_t number, const void *data, size_t bytes);
+struct proto_mark pieces_begin(const struct proto_pieces *out);
+void pieces_end(struct proto_pieces *out, uint32_t number, struct proto_mark begun);
+size_t pieces_bytes(const struct proto_pieces *pieces);
+/* Hands out all bytes in order, in runs. Stops at a negative return, and returns it. */
+int pieces_give(const struct proto_pieces *pieces,
+                int (*take)(void *user, const void *data, size_t bytes, struct pith_error *err), void *user,
+                struct pith_error *err) PITH_CHECKED;
+void pieces_done(struct proto_pieces *pieces);
+
 #endif
