@@ -3,7 +3,7 @@
  * engine has kernels for: uint8 for all activations, over what random samples show; int8 weights
  * with a scale for each output channel; int32 biases.
  *
- *     make_model mobilenetv2|resnet18 float32|int8 FILE */
+ *     make_model mobilenetv2|resnet18|vgg16 float32|int8 FILE */
 #include "libpith/compress/host.h"
 #include "libpith/formats/onnx.h"
 #include "libpith/plugin/plugins.h"
@@ -200,17 +200,18 @@ make_mobilenetv2(struct net *net) /* Sandler et al. 2018, arXiv:1801.04381, tabl
     return classify(net, conv1x1(net, x, channels, 1280, 1, RELU6), 1280, 1000);
 }
 
-static uint32_t max_pool(struct net *net, uint32_t x)
+/* Halves a picture. */
+static uint32_t max_pool(struct net *net, uint32_t x, int64_t kernel, int64_t pad)
 {
     uint32_t node;
     const uint32_t y = add_node(net, "MaxPool", &x, 1, &node);
 
     if (net->rc == 0)
-        net->rc = pith_node_set_ints(net->graph, node, "kernel_shape", (int64_t[]){3, 3}, 2);
+        net->rc = pith_node_set_ints(net->graph, node, "kernel_shape", (int64_t[]){kernel, kernel}, 2);
     if (net->rc == 0)
         net->rc = pith_node_set_ints(net->graph, node, "strides", (int64_t[]){2, 2}, 2);
     if (net->rc == 0)
-        net->rc = pith_node_set_ints(net->graph, node, "pads", (int64_t[]){1, 1, 1, 1}, 4);
+        net->rc = pith_node_set_ints(net->graph, node, "pads", (int64_t[]){pad, pad, pad, pad}, 4);
     return y;
 }
 
@@ -219,7 +220,7 @@ static uint32_t make_resnet18(struct net *net) /* He et al. 2016, arXiv:1512.033
     uint32_t x = input(net, 4, (int64_t[]){1, 3, 224, 224});
     int64_t channels = 64;
 
-    x = max_pool(net, conv(net, x, (struct conv){3, 64, 7, 7, 2, 1, {3, 3, 3, 3}, RELU}));
+    x = max_pool(net, conv(net, x, (struct conv){3, 64, 7, 7, 2, 1, {3, 3, 3, 3}, RELU}), 3, 1);
     for (int block = 0; block < 8; block++) {
         const int64_t stride = block >= 2 && block % 2 == 0 ? 2 : 1, out = channels * stride;
         const uint32_t y =
@@ -233,10 +234,30 @@ static uint32_t make_resnet18(struct net *net) /* He et al. 2016, arXiv:1512.033
     return classify(net, x, channels, 1000);
 }
 
+static uint32_t make_vgg16(struct net *net) /* Simonyan, Zisserman 2015, arXiv:1409.1556, table 1, D */
+{
+    static const int64_t stages[5][2] = {{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}};
+    uint32_t x = input(net, 4, (int64_t[]){1, 3, 224, 224});
+    int64_t channels = 3;
+
+    for (size_t s = 0; s < 5; s++) {
+        for (int64_t i = 0; i < stages[s][1]; i++) {
+            x = conv3x3(net, x, channels, stages[s][0], 1, RELU);
+            channels = stages[s][0];
+        }
+        x = max_pool(net, x, 2, 0);
+    }
+    x = add_node(net, "Flatten", &x, 1, NULL);
+    x = activate(net, dense(net, x, 512 * 7 * 7, 4096), RELU);
+    x = activate(net, dense(net, x, 4096, 4096), RELU);
+    return dense(net, x, 4096, 1000);
+}
+
 static const struct {
     const char *name;
     uint32_t (*make)(struct net *net);
-} networks[] = {{"mobilenetv2", make_mobilenetv2}, {"resnet18", make_resnet18}};
+} networks[] = {
+    {"mobilenetv2", make_mobilenetv2}, {"resnet18", make_resnet18}, {"vgg16", make_vgg16}};
 
 static int make_float(const char *name, struct pith_graph **out, struct pith_error *err)
 {

@@ -1,0 +1,17 @@
+/* The rows of bench/compression/ptq: each a function that prints itself. */
+#ifndef PITH_BENCH_ROWS_ROWS_H
+#define PITH_BENCH_ROWS_ROWS_H
+
+#include "bench/compression/rows/table.h"
+
+typedef void row_function(const struct lab *lab);
+/* MLPerf Tiny: int8 beside the float model, MLPerf's own int8 file and ONNX Runtime's settings. */
+row_function row_kws, row_resnet8, row_vww, row_ad01;
+/* The same with 4-bit weights. */
+row_function row_kws_int4, row_resnet8_int4, row_vww_int4;
+/* Time and memory. */
+row_function row_mobilenetv2, row_ranges, row_vgg16;
+/* The part of them that runs in a process of its own. */
+void size_inside(const struct lab *lab, char **argv);
+
+#endif

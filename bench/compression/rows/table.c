@@ -1,0 +1,158 @@
+/* Lines are printed as they come: a row takes minutes. */
+#include "bench/compression/rows/table.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool quiet;       /* JSON only */
+static json_t *rows, *row; /* row: borrowed, the last */
+static int counts[3];
+static const char *const verdict_names[] = {"MISSED", "held", "chance"};
+
+static void say(const char *format, ...) PITH_PRINTF(1, 2);
+static void say(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (!quiet)
+        (void) vprintf(format, args);
+    va_end(args);
+    (void) fflush(stdout);
+}
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static void add(const char *list, json_t *entry)
+{
+    json_t *array = json_object_get(row, list);
+
+    if (!array)
+        (void) json_object_set_new(row, list, array = json_array());
+    (void) json_array_append_new(array, entry);
+}
+
+void table_begin(bool as_json)
+{
+    quiet = as_json;
+    rows = json_array();
+}
+
+void table_row(const char *name, const char *title)
+{
+    row = json_pack("{s:s, s:s}", "row", name, "title", title);
+    (void) json_array_append_new(rows, row);
+    say("\n%s: %s\n", name, title);
+}
+
+static void head(void)
+{
+    if (!json_object_get(row, "forms"))
+        say("  %-26s %-8s %9s %19s %8s %6s %9s %6s %6s %7s\n", "", "metric", "value", "95 %", "-float", "p",
+            "bytes", "ratio", "error", "seconds");
+}
+
+void table_form(const struct subject *subject, const char *form, const struct outcome *outcome,
+                const struct outcome *base)
+{
+    struct pith_difference difference = {.value = NAN, .p = NAN};
+    const struct pith_measurement *m = &outcome->value;
+    double points = subject->points, ratio = (double) outcome->bytes / subject->weight_bytes;
+    char seconds[32] = "", error[32] = "";
+
+    head();
+    if (base)
+        lab_must(pith_metric_compare(base->metric, outcome->metric, &difference, NULL), NULL, form);
+    say("  %-26s %-8s %9.3f %9.3f..%8.3f", form, m->name, m->value * points, m->low * points,
+        m->high * points);
+    if (base)
+        say(" %+8.3f %6.3f", difference.value * points, difference.p);
+    else
+        say(" %8s %6s", "", "");
+    if (outcome->seconds >= 0)
+        (void) snprintf(seconds, sizeof seconds, "%.1f", outcome->seconds);
+    if (outcome->report && isfinite(outcome->error_ratio))
+        (void) snprintf(error, sizeof error, "%.3f", outcome->error_ratio);
+    say(" %9zu %6.3f %6s %7s\n", outcome->bytes, ratio, error, seconds);
+    add("forms", json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:o, s:o, s:o}", "form", form,
+                           "metric", m->name, "value", number(m->value * points), "low",
+                           number(m->low * points), "high", number(m->high * points), "samples",
+                           (json_int_t) m->samples, "difference", number(difference.value * points),
+                           "p", number(difference.p), "bytes", (json_int_t) outcome->bytes,
+                           "bytes_ratio", number(ratio), "output_error_ratio",
+                           number(outcome->report ? outcome->error_ratio : NAN), "seconds",
+                           number(outcome->seconds >= 0 ? outcome->seconds : NAN)));
+}
+
+void table_figure(const char *what, double value, const char *unit)
+{
+    say("  %-60s %10.4g %s\n", what, value, unit);
+    add("figures", json_pack("{s:s, s:o, s:s}", "what", what, "value", number(value), "unit", unit));
+}
+
+void table_note(const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    (void) vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    say("  (%s)\n", text);
+    add("notes", json_string(text));
+}
+
+void table_hold(enum verdict verdict, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    (void) vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    say("  %-6s %s\n", verdict_names[verdict], text);
+    add("holds", json_pack("{s:s, s:s}", "verdict", verdict_names[verdict], "to", text));
+    counts[verdict]++;
+}
+
+double points_below(const struct subject *subject, const struct outcome *a, const struct outcome *b)
+{
+    double more = (b->value.value - a->value.value) * subject->points;
+
+    return pith_metric_grows((enum pith_metric_kind) subject->metric.kind) ? more : -more;
+}
+
+void table_hold_not_below(const struct subject *subject, const struct outcome *a, const struct outcome *b,
+                          double most, const char *what)
+{
+    double below = points_below(subject, a, b);
+    struct pith_difference difference;
+
+    lab_must(pith_metric_compare(b->metric, a->metric, &difference, NULL), NULL, what);
+    table_hold(below <= most + 1e-9 ? HELD : difference.p > 0.05 ? CHANCE : MISSED,
+               "%+.3f from %s, at most %g below (p %.3f)", -below, what, most, difference.p);
+}
+
+void table_hold_bytes(const struct subject *subject, const struct outcome *outcome, double most_ratio)
+{
+    double ratio = (double) outcome->bytes / subject->weight_bytes;
+
+    table_hold(ratio <= most_ratio ? HELD : MISSED, "%.3f of the bytes of float32 weights, at most %.2f", ratio,
+               most_ratio);
+}
+
+int table_end(void)
+{
+    if (quiet) {
+        (void) json_dumpf(rows, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(8));
+        (void) puts("");
+    }
+    say("\n%d held, %d by chance below, %d missed\n", counts[HELD], counts[CHANCE], counts[MISSED]);
+    json_decref(rows);
+    return counts[MISSED];
+}
