@@ -181,18 +181,19 @@ void control_run(struct daemon *daemon, const char *name, const json_t *params, 
 
 static void run_status(struct daemon *daemon, const json_t *params, struct control_call *call)
 {
-    const struct daemon_loop_watch *watch = &daemon->watch;
+    const struct loop_watch *watch = &daemon->watch;
 
     (void) params;
     control_reply(
-        call, json_pack("{s:s, s:s, s:I, s:I, s:b, s:o, s:{s:I, s:I, s:f}, s:i, s:i}", "gateway",
+        call, json_pack("{s:s, s:s, s:I, s:I, s:b, s:o, s:{s:I, s:I, s:f, s:I}, s:i, s:i}", "gateway",
                         daemon->config->gateway, "version", PACKAGE_VERSION, "uptime_ms",
                         (json_int_t) ((pith_monotonic_ns() - daemon->started_ns) / 1000000),
                         "resident_bytes", (json_int_t) machine_resident_bytes(), "remote_changes",
                         daemon->config->remote_changes, "links", links_status(daemon), "loop",
                         "turn_count", (json_int_t) watch->turns, "slow_turn_count",
                         (json_int_t) watch->slow_turns, "slowest_turn_ms",
-                        (double) watch->slowest_ns / 1e6, "pipeline_count",
+                        (double) watch->slowest_ns / 1e6, "delayed_turn_count",
+                        (json_int_t) watch->delayed_turns, "pipeline_count",
                         (int) daemon->config->pipeline_count, "trusted_key_count",
                         (int) daemon->config->trust_count));
 }

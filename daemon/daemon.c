@@ -1,6 +1,5 @@
 /* pithd from start to end: which parts there are, in which order they are opened, and that they are
- * closed in reverse. Also what belongs to no part: signals, reload, the watch over the loop,
- * systemd. */
+ * closed in reverse. Also what belongs to no part: signals, systemd. */
 #include "daemon/daemon.h"
 
 #include "daemon/control.h"
@@ -25,8 +24,6 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define SLOW_TURN_NS     5000000               /* what one turn of the loop may take */
-#define SLOW_REPORT_NS   UINT64_C(60000000000) /* and how often one that took longer is told */
 #define SETTLE_MS        10000 /* after which a start, or a model's first samples, are through */
 #define STOP_DEADLINE_MS 20000 /* systemd would kill us after 30 s, without a word */
 
@@ -35,11 +32,7 @@ struct running {
     uv_signal_t term, interrupt, hangup, child, resumed;
     uv_timer_t watchdog, deadline, settle;
     uv_work_t settle_work;
-    bool settling; /* it is under way */
-    uv_prepare_t prepare;
-    uv_check_t check;
-    uint64_t turn_began_ns, slow_told_ns;
-    bool interrupted;  /* a signal came in this turn: libuv then loses how long it slept */
+    bool settling;     /* it is under way */
     size_t open_count; /* parts that are open */
     int lock_fd;
     bool failed; /* stopping because the start did not succeed */
@@ -210,8 +203,7 @@ static void close_next(struct running *running)
     close_handle((uv_handle_t *) &running->watchdog);
     close_handle((uv_handle_t *) &running->deadline);
     close_handle((uv_handle_t *) &running->settle);
-    close_handle((uv_handle_t *) &running->prepare);
-    close_handle((uv_handle_t *) &running->check);
+    loop_watch_close(&running->daemon.watch);
 }
 
 /* ---- stopping ---- */
@@ -234,6 +226,7 @@ void daemon_stop(struct daemon *daemon)
     if (daemon->stopping)
         return;
     daemon->stopping = true;
+    loop_watch_end(&daemon->watch);
     log_notice("stopping", "uptime_s=%llu",
                (unsigned long long) (pith_monotonic_ns() - daemon->started_ns) / 1000000000);
     notify("STOPPING=1\nSTATUS=Stopping");
@@ -274,13 +267,13 @@ void daemon_settle(struct daemon *daemon)
         (void) uv_timer_start(daemon->settle, settle_due, SETTLE_MS, 0);
 }
 
-/* ---- signals, systemd, the watch over the loop ---- */
+/* ---- signals, systemd ---- */
 
 static void stop_signal(uv_signal_t *signal, int number)
 {
     struct running *running = signal->data;
 
-    running->interrupted = true;
+    loop_watch_interrupted(&running->daemon.watch);
     log_info("signal", "name=%s", strsignal(number));
     daemon_stop(&running->daemon);
 }
@@ -290,7 +283,7 @@ static void reload_signal(uv_signal_t *signal, int number)
     struct running *running = signal->data;
 
     (void) number;
-    running->interrupted = true;
+    loop_watch_interrupted(&running->daemon.watch);
     if (!running->daemon.stopping && daemon_reload(&running->daemon, NULL) < 0)
         return; /* told already, where it can be acted on */
 }
@@ -300,45 +293,13 @@ static void noticed_signal(uv_signal_t *signal, int number)
     struct running *running = signal->data;
 
     (void) number;
-    running->interrupted = true;
+    loop_watch_interrupted(&running->daemon.watch);
 }
 
 static void watchdog_due(uv_timer_t *timer)
 {
     (void) timer;
     notify("WATCHDOG=1");
-}
-
-static void turn_begins(uv_check_t *check)
-{
-    struct running *running = check->data;
-
-    (void) check;
-    running->daemon.watch.turns++;
-}
-
-/* Before the loop sleeps: what it did since the last time, less what it slept. */
-static void turn_ends(uv_prepare_t *prepare)
-{
-    struct running *running = prepare->data;
-    struct daemon_loop_watch *watch = &running->daemon.watch;
-    uint64_t awake_ns = pith_monotonic_ns() - uv_metrics_idle_time(prepare->loop);
-    uint64_t took_ns = awake_ns - running->turn_began_ns;
-
-    bool counts = watch->turns > 0 && !running->interrupted && !running->daemon.stopping;
-
-    running->turn_began_ns = awake_ns;
-    running->interrupted = false;
-    if (!counts || took_ns <= SLOW_TURN_NS)
-        return;
-    watch->slow_turns++;
-    if (took_ns > watch->slowest_ns)
-        watch->slowest_ns = took_ns;
-    if (awake_ns - running->slow_told_ns > SLOW_REPORT_NS || running->slow_told_ns == 0) {
-        running->slow_told_ns = awake_ns;
-        log_warn("loop_slow", "took_ms=%.1f slow_turns=%llu turns=%llu", (double) took_ns / 1e6,
-                 (unsigned long long) watch->slow_turns, (unsigned long long) watch->turns);
-    }
 }
 
 static int watch_signals(struct running *running, struct pith_error *err)
@@ -376,14 +337,10 @@ static void init_handles(struct running *running)
     (void) uv_timer_init(loop, &running->deadline);
     (void) uv_timer_init(loop, &running->settle);
     running->daemon.settle = &running->settle;
-    (void) uv_prepare_init(loop, &running->prepare);
-    (void) uv_check_init(loop, &running->check);
     running->term.data = running->interrupt.data = running->hangup.data = running;
     running->child.data = running->resumed.data = running;
-    running->watchdog.data = running->deadline.data = running->settle.data = running->prepare.data =
-        running->check.data = running;
-    (void) uv_prepare_start(&running->prepare, turn_ends);
-    (void) uv_check_start(&running->check, turn_begins);
+    running->watchdog.data = running->deadline.data = running->settle.data = running;
+    loop_watch_start(&running->daemon.watch, loop);
 }
 
 /* Two daemons on one state folder would undo each other's work. */

@@ -5,6 +5,7 @@
 
 #include "daemon/config.h"
 #include "daemon/database.h"
+#include "daemon/loop_watch.h"
 #include "daemon/mqtt.h"
 
 struct control;
@@ -13,10 +14,6 @@ struct meters;
 struct pipelines;
 struct samples;
 struct telemetry;
-
-struct daemon_loop_watch { /* a turn of the loop that takes longer than it may is a fault of ours */
-    uint64_t turns, slow_turns, slowest_ns;
-};
 
 struct daemon {
     uv_loop_t *loop;
@@ -32,7 +29,7 @@ struct daemon {
     struct deployments *deployments;
     struct control *control;
     uv_timer_t *settle; /* see daemon_settle; NULL: memory is not given back */
-    struct daemon_loop_watch watch;
+    struct loop_watch watch;
     uint64_t started_ns; /* monotonic */
     bool stopping;
 };
