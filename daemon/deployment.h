@@ -5,7 +5,7 @@
  *   deployment_states.c   the machine: a table of states
  *   deployment_fetching.c manifest and blobs into the store
  *   deployment_change.c   rows: each step is written here before it is acted on
- *   deployment_work.c     what needs the disk: job folders, results, clearing up
+ *   deployment_work.h     what needs the disk: job folders, results, clearing up
  *   deployment_report.c   documents out: reported, events
  *   deployment_control.c  control methods */
 #ifndef PITHD_DEPLOYMENT_H
@@ -52,7 +52,7 @@ struct deployment {
     char reason[PITH_ERROR_TEXT_BYTES];
     int64_t attempt_count;
     int64_t since_ms;  /* wall clock: when the state was entered */
-    json_t *result;    /* the parts of result.json that are used, see deployment_work.c; NULL: none yet */
+    json_t *result;    /* the parts of result.json that are used, see deployment_result.c; NULL: none yet */
     struct deployment *next;
 };
 
@@ -182,7 +182,7 @@ void change_retry(struct model *model); /* the timer's: one that could not be wr
 void change_give_up(struct model *model); /* while closing: one that waits for the timer */
 int deployments_load(struct deployments *deployments, struct pith_error *err) PITH_CHECKED; /* models and deployments */
 
-/* ---- deployment_work.c ---- */
+/* ---- deployment_work.h ---- */
 struct disk;
 void disk_prepare(struct model *model);     /* builds the job's folder; leads to a state */
 void disk_read_result(struct model *model); /* reads, checks; leads to a state */
