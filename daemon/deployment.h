@@ -75,6 +75,7 @@ struct model {
     struct disk *disk;       /* on the thread pool */
     struct job *job;
     bool job_done;           /* result.json is there */
+    bool holds_samples;      /* its folder has copies of samples that were kept here */
     bool held;               /* fetching waits for a sweep of the store */
     double done_ratio;       /* of the state */
     char progress[256];
@@ -140,6 +141,7 @@ void deployment_judge(struct model *model, json_t *taken); /* a result was read:
 void deployment_switch(struct model *model, struct deployment *to, enum state state, const char *reason);
 void deployment_serve(struct model *model); /* hands `active` to the pipelines */
 void deployment_stop_work(struct model *model);
+void deployment_forget_samples(struct model *model); /* consent is withdrawn: a job that has kept samples begins anew */
 
 /* ---- deployment_fetching.c ---- */
 void deployment_fetch(struct model *model);

@@ -91,20 +91,42 @@ static int copy_blob(const struct disk *disk, const struct pith_blob *blob, cons
 
 /* Where the manifest brings no calibration data, what the gateway has kept. Without it a job still
  * does what needs none, so trouble is told and no more. */
-static void add_kept_samples(const struct disk *disk)
+static void add_kept_samples(struct disk *disk)
 {
     struct pith_error err = {0};
     char path[PATH_MAX];
     size_t count = 0;
 
-    if (!disk->samples[0] || disk->manifest->calibration.present)
-        return;
     if (reservoir_export(disk->samples, disk->manifest, disk_join(path, disk->folder, "data"),
                          !disk->manifest->validation.present, &count, &err) < 0)
         log_warn("kept_samples_not_used", "folder=%s reason=\"%s\"", disk->samples,
                  pith_error_text(&err));
     else if (count > 0)
         log_info("kept_samples_used", "model=%s sample_count=%zu", disk->manifest->model, count);
+    disk->holds_samples =
+        access(disk_join(path, disk->folder, "data/calibration_x.npy"), F_OK) == 0;
+}
+
+/* Copies that a run before has left, where the config does not consent any more; and the steps that
+ * were made with them. */
+static int drop_kept_samples(const struct disk *disk, struct pith_error *err)
+{
+    char path[PATH_MAX];
+    bool there = false;
+    int rc = reservoir_unexport(disk_join(path, disk->folder, "data"),
+                                !disk->manifest->validation.present, &there, err);
+
+    return rc < 0 || !there ? rc : pith_remove_tree(disk_join(path, disk->folder, "step"), err);
+}
+
+static int settle_samples(struct disk *disk, struct pith_error *err)
+{
+    if (disk->manifest->calibration.present)
+        return 0;
+    if (!disk->samples[0])
+        return drop_kept_samples(disk, err);
+    add_kept_samples(disk);
+    return 0;
 }
 
 static int prepare_on_thread(struct disk *disk, struct pith_error *err)
@@ -123,7 +145,7 @@ static int prepare_on_thread(struct disk *disk, struct pith_error *err)
     for (i = 0; rc == 0 && (blob = disk_blob_file(disk->manifest, i, file)); i++)
         rc = copy_blob(disk, blob, file, err);
     if (rc == 0)
-        add_kept_samples(disk);
+        rc = settle_samples(disk, err);
     manifest_text = rc == 0 ? pith_json_text(disk->manifest->json) : NULL;
     if (rc == 0 && !manifest_text)
         rc = -ENOMEM;
@@ -137,6 +159,11 @@ static int prepare_on_thread(struct disk *disk, struct pith_error *err)
     return rc;
 }
 
+static bool consents(const struct config *config)
+{
+    return config->compression.keep_samples_count > 0;
+}
+
 static void prepared(struct disk *disk)
 {
     struct model *model = disk->model;
@@ -145,8 +172,11 @@ static void prepared(struct disk *disk)
         deployment_go(model, STATE_FETCHING, "%s: fetched again", pith_error_text(&disk->error));
     else if (disk->status < 0)
         deployment_go(model, STATE_FAILED, "%s", pith_error_text(&disk->error));
-    else {
+    else if (disk->holds_samples && !consents(model->owner->config)) {
+        deployment_forget_samples(model); /* withdrawn while they were copied */
+    } else {
         model->job_done = disk->result_there;
+        model->holds_samples = disk->holds_samples;
         deployment_go(model, STATE_VETTING, "%s", "");
     }
 }
@@ -190,7 +220,7 @@ void disk_prepare(struct model *model)
     if (!disk)
         return;
     disk->job_text = job_text(model->owner->config);
-    if (model->owner->config->compression.keep_samples_count > 0)
+    if (consents(model->owner->config))
         (void) samples_folder(model->owner->config, model->name, disk->samples,
                               sizeof disk->samples);
     disk_start(disk);

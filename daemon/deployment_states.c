@@ -86,6 +86,19 @@ void deployment_stop_work(struct model *model)
     model->chunk_count = model->missing_count = 0;
 }
 
+/* A result that is there is read in a moment, and its job's data go with that. */
+void deployment_forget_samples(struct model *model)
+{
+    if (model->disk || model->job_done || states[model->newest->state].final)
+        return;
+    deployment_stop_work(model);
+    model->holds_samples = false;
+    deployment_go(
+        model, STATE_VERIFYING,
+        "begins anew without the samples that were kept here: the config does not consent "
+        "to them any more");
+}
+
 void deployment_entered(struct model *model, enum state from)
 {
     enum state state = model->newest->state;
@@ -98,6 +111,8 @@ void deployment_entered(struct model *model, enum state from)
             model->job_done = false;
         }
     }
+    if (states[state].work != WORK_JOB)
+        model->holds_samples = false; /* VERIFYING finds out anew */
     deployment_report(model);
     states[state].enter(model);
 }

@@ -31,6 +31,7 @@ struct disk {
     char samples[PATH_MAX];         /* kept ones of the model; "": none are to be used */
     json_t *result;                 /* own */
     bool result_there;
+    bool holds_samples; /* the job has kept ones among its data */
     char (*blobs)[PITH_SHA256_HEX + 1]; /* for clearing: manifests that stay; own */
     int64_t *ids;                       /* deployments that stay; own */
     size_t count;

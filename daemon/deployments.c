@@ -356,9 +356,13 @@ int deployments_reload(struct deployments *deployments, const struct config *con
 
     leave_groups(deployments, config); /* first, so that the list has room */
     rc = join_groups(deployments, config, err);
-    if (rc == 0)
-        deployments->config = config;
-    return rc;
+    if (rc < 0)
+        return rc;
+    deployments->config = config;
+    for (struct model *model = deployments->models; model; model = model->next)
+        if (config->compression.keep_samples_count == 0 && model->holds_samples)
+            deployment_forget_samples(model);
+    return 0;
 }
 
 void deployments_connected(struct deployments *deployments, bool session_present)

@@ -335,3 +335,20 @@ int reservoir_export(const char *folder, const struct pith_manifest *manifest, c
         rc = export_once(folder, manifest, data, validates, out_count, err);
     return rc;
 }
+
+int reservoir_unexport(const char *data, bool validates, bool *out_there, struct pith_error *err)
+{
+    static const char *const files[] = {"calibration_x.npy", "calibration_x.npy.part",
+                                        "validation_x.npy", "validation_x.npy.part"};
+    char path[PATH_MAX];
+
+    *out_there = false;
+    for (size_t i = 0; i < (validates ? 4 : 2); i++) {
+        (void) snprintf(path, sizeof path, "%.*s/%s", PATH_MAX - 64, data, files[i]);
+        if (unlink(path) == 0)
+            *out_there = true;
+        else if (errno != ENOENT)
+            return pith_fail(err, -errno, "%s: %s", path, strerror(errno));
+    }
+    return 0;
+}

@@ -28,5 +28,7 @@ int reservoir_trim(const char *folder, int64_t count, struct pith_error *err) PI
  * manifest's input are left out. *out_count: how many were written; 0: there is no file. */
 int reservoir_export(const char *folder, const struct pith_manifest *manifest, const char *data, bool validates,
                      size_t *out_count, struct pith_error *err) PITH_CHECKED;
+/* Removes what that wrote, or began to write. *out_there: whether there was something. */
+int reservoir_unexport(const char *data, bool validates, bool *out_there, struct pith_error *err) PITH_CHECKED;
 
 #endif

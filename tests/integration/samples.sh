@@ -5,7 +5,7 @@
 . "$PITH_SOURCE/tests/integration/deploying.sh"
 command -v sqlite3 >/dev/null || skip_all "sqlite3 is not installed"
 command -v python3 >/dev/null || skip_all "python3 is not installed"
-plan 11
+plan 14
 worker=$PITH_BUILD/pith-worker
 samples=$folder/state/samples/kws
 budget='"budget": {"accuracy_drop_points": 5.0}'
@@ -116,8 +116,26 @@ ok $? "and the deployment goes through" "$folder/pithd.log"
 [ ! -e "$folder/state/deployments/3/data" ]
 ok $? "its job keeps no copy of them"
 
+# ---- consent withdrawn while a job has them ----
+copied() {
+    [ -e "$folder/state/deployments/4/data/calibration_x.npy" ] && reported_state 4 compressing
+}
+reported_state() { # GENERATION STATE
+    [ "$(sql "SELECT state FROM deployments WHERE generation = $1")" = "$2" ]
+}
+copies_gone() {
+    [ ! -e "$folder/state/deployments/4/data/calibration_x.npy" ] && [ ! -e "$folder/state/deployments/4/data/validation_x.npy" ]
+}
+make_model d kws 4.0 4 1000000 "$budget"
+push d kws
+wait_for copied
+ok $? "a job works on copies of them" "$folder/pithd.log"
 write_config 0
 kill -HUP "$pithd_pid"
 wait_for gone
 ok $? "when the consent is withdrawn, all of them are removed" "$folder/pithd.log"
+wait_for copies_gone && logged 'reason="begins anew without the samples that were kept here'
+ok $? "those of the job under way too, which begins anew without them" "$folder/pithd.log"
+wait_for active 4 && [ "$(sql "SELECT count(*) FROM deployments WHERE generation = 4 AND fidelity_ratio IS NULL")" = 1 ]
+ok $? "and goes through" "$folder/pithd.log"
 pithd_stop
