@@ -64,7 +64,7 @@ command -v mosquitto_sub >/dev/null || skip_all "mosquitto_sub is not installed"
 # A port that nobody listens on now; who takes it tries another where it was taken meanwhile.
 free_port() {
     while :; do
-        port=$(awk -v seed="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN { srand(seed); print 20000 + int(rand() * 12000) }')
+        port=$((20000 + $(od -An -N4 -tu4 /dev/urandom) % 12000))
         grep -qi "$(printf ':%04X ' "$port")" /proc/net/tcp /proc/net/tcp6 2>/dev/null || break
     done
     echo "$port"
