@@ -65,9 +65,12 @@ static int refuse_operator(uint32_t index, struct flat_table code, struct pith_e
                          "operator %u is the custom operator \"%s\", which is not known here; "
                          "convert the model again without custom operators",
                          (unsigned) index, name);
+    if (tflite_builtin_name(code_of(code)))
+        return pith_fail(err, -ENOTSUP, "operator %u is %s, which is not known here",
+                         (unsigned) index, tflite_builtin_name(code_of(code)));
     return pith_fail(err, -ENOTSUP,
                      "operator %u is number %" PRId32
-                     " of TensorFlow Lite's built-in operators, which is not known here",
+                     " of TensorFlow Lite's built-in operators, which is newer than pith",
                      (unsigned) index, code_of(code));
 }
 

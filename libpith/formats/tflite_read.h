@@ -188,4 +188,8 @@ struct tflite_window_axis {
 };
 void tflite_same_pads(struct tflite_window_axis *axis);
 
+/* ---- tflite_names.c ---- */
+/* The name of a built-in operator, known here or not; NULL: there is none with that number. */
+const char *tflite_builtin_name(int32_t number);
+
 #endif

@@ -111,6 +111,37 @@ static void every_bent_byte_of_a_small_model_is_survived(void **state)
     pith_buffer_done(&file);
 }
 
+/* FULLY_CONNECTED (9) made another operator: an older one that is not known here, and one yet to
+ * come. */
+static void operators_that_are_not_known_are_named(void **state)
+{
+    static const struct {
+        uint8_t code;
+        const char *sentence;
+    } cases[] = {{27, "operator 0 is SVDF, which is not known here"},
+                 {251, "which is newer than pith"}};
+    struct pith_buffer file = {0};
+
+    (void) state;
+    skip_without_data();
+    read_model("tflite_micro/hello_world_float.tflite", &file);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool told = false;
+
+        for (size_t at = 0; at < file.bytes && !told; at++) {
+            struct pith_error err = {0};
+
+            if (file.data[at] != 9)
+                continue;
+            file.data[at] = cases[i].code;
+            told = parse(file.data, file.bytes, &err) < 0 && strstr(err.text, cases[i].sentence);
+            file.data[at] = 9;
+        }
+        assert_true(told);
+    }
+    pith_buffer_done(&file);
+}
+
 static void some_cuts_of_real_models_are_refused(void **state)
 {
     static const char *const names[] = {"mlperf_tiny/kws_ref_model_int8.tflite",
@@ -136,6 +167,7 @@ int main(void)
         cmocka_unit_test(offsets_that_lead_anywhere_are_refused),
         cmocka_unit_test(every_cut_of_a_small_model_is_refused),
         cmocka_unit_test(every_bent_byte_of_a_small_model_is_survived),
+        cmocka_unit_test(operators_that_are_not_known_are_named),
         cmocka_unit_test(some_cuts_of_real_models_are_refused),
     };
 
