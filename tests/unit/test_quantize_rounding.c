@@ -2,6 +2,7 @@
  * plain forms of the same. */
 #include "plugins/techniques/quantize/adaround.h"
 #include "plugins/techniques/quantize/cholesky.h"
+#include "plugins/techniques/quantize/descend.h"
 #include "plugins/techniques/quantize/gptq.h"
 #include "plugins/techniques/quantize/gram.h"
 #include "tests/testing.h"
@@ -90,6 +91,51 @@ static double plain_error(const float *gram, size_t width, const float *w, const
             sum += ((double) w[i] - levels[i] * (double) scale[i]) * (double) gram[i * width + j] *
                    ((double) w[j] - levels[j] * (double) scale[j]);
     return sum;
+}
+
+/* Rows with a heavy tail, as trained ones have: one weight is far from the others. */
+static void descent_errs_less_than_gptq_and_fits_its_scale(void **unused)
+{
+    double before = 0, levels_alone = 0, with_scale = 0;
+
+    (void) unused;
+    net_seed = 11;
+    for (size_t width = 2; width < MOST; width += 9) {
+        float gram[MOST * MOST], w[MOST], scale[MOST], own;
+        int8_t levels[2][MOST];
+        struct descent descent;
+        struct gptq gptq;
+
+        draw_gram(gram, width, 3 * width);
+        for (size_t i = 0; i < width; i++) {
+            w[i] = i == width / 2 ? 3 : net_uniform();
+            scale[i] = 0.25f;
+        }
+        assert_int_equal(gptq_init(&gptq, gram, width, width), 0);
+        assert_int_equal(descent_init(&descent, gram, width, width), 0);
+        gptq_round(&gptq, w, scale, 7, levels[0]);
+        memcpy(levels[1], levels[0], width);
+        double came = gptq_error(&gptq, w, scale, levels[0]);
+        double left = descend(&descent, w, scale[0], 7, levels[1]);
+
+        /* What it says it left is what is left, and no more than what came. */
+        assert_true(fabs(left - gptq_error(&gptq, w, scale, levels[1])) <= 1e-6 * came + 1e-9);
+        assert_true(left <= came * (1 + 1e-9));
+        before += came;
+        levels_alone += left;
+        own = scale[0];
+        left = descend_with_scale(&descent, &gptq, w, 7, &own, levels[1]);
+        for (size_t i = 0; i < width; i++) {
+            scale[i] = own;
+            assert_true(levels[1][i] >= -7 && levels[1][i] <= 7);
+        }
+        assert_true(fabs(left - gptq_error(&gptq, w, scale, levels[1])) <= 1e-6 * came + 1e-9);
+        with_scale += left;
+        descent_done(&descent);
+        gptq_done(&gptq);
+    }
+    assert_true(levels_alone < before);
+    assert_true(with_scale < 0.9 * levels_alone);
 }
 
 static void learned_levels_err_less_than_the_nearest(void **unused)
@@ -324,6 +370,7 @@ int main(void)
         cmocka_unit_test(cholesky_multiplies_back_to_the_matrix),
         cmocka_unit_test(cholesky_refuses_what_is_not_positive),
         cmocka_unit_test(gptq_lets_one_weight_make_up_for_another),
+        cmocka_unit_test(descent_errs_less_than_gptq_and_fits_its_scale),
         cmocka_unit_test(learned_levels_err_less_than_the_nearest),
         cmocka_unit_test(columns_times_weights_are_the_convolution),
         cmocka_unit_test(gram_is_the_sum_of_outer_products),

@@ -21,8 +21,8 @@
 #define CHECK_SHARE   4  /* one in so many */
 
 #define INT4_ERROR_RATIO                                                                           \
-    0.4 /* unless told: who asks for 4 bits doesn't expect the outputs of 8                        \
-         */
+    0.15 /* unless told: who asks for 4 bits doesn't expect the outputs of 8                       \
+          */
 
 static const char *const weight_choices[] = {"int8", "int4", "float16", "bfloat16", NULL};
 enum { WEIGHTS_INT8, WEIGHTS_INT4, WEIGHTS_FLOAT16, WEIGHTS_BFLOAT16 };
@@ -167,7 +167,7 @@ static const struct pith_option options[] = {
          .choices = repair_switch_names,
          .help =
              "bring the mean of each layer's channels back to what it was. auto: with integer "
-             "activations or int4 weights, not with adaround, and only if the outputs err less"},
+             "activations or int4 weights, and only if the outputs err less"},
     [OPTION_MAX_ERROR_RATIO] =
         {.name = "max_error_ratio",
          .type = PITH_OPTION_FLOAT,
@@ -176,7 +176,7 @@ static const struct pith_option options[] = {
          .otherwise = "0.1",
          .help = "greatest root mean square error of the graph's outputs, relative to their "
                  "deviation; layers that push it higher are kept finer. Left out with int4 "
-                 "weights: 0.4. 0: no check"},
+                 "weights: 0.15. 0: no check"},
     [OPTION_MAX_CHECKS] = {.name = "max_checks",
                            .type = PITH_OPTION_INT,
                            .minimum = 4,

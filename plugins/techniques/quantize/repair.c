@@ -233,7 +233,6 @@ static bool shifts_means(const struct plan *plan)
 
 int repair_plan(struct repairs *repairs, struct plan *plan, struct pith_error *err)
 {
-    bool learned = repairs->rounding == ROUNDING_ADAROUND;
     double error = -1;
     int rc = 0;
 
@@ -242,9 +241,9 @@ int repair_plan(struct repairs *repairs, struct plan *plan, struct pith_error *e
     if (rounding_applies(plan, repairs->rounding))
         rc = try_on_plan(repairs, REPAIR_ROUNDING, repairs->rounding != ROUNDING_AUTO, plan, &error,
                          err);
-    /* Learned rounding leaves the means in place already; correcting them again overdoes it. */
-    if (rc == 0 && (repairs->bias == REPAIR_ON ||
-                    (repairs->bias == REPAIR_AUTO && !learned && shifts_means(plan))))
+    /* Rounding for the layer's outputs moves means as well, whatever the method: it is measured. */
+    if (rc == 0 &&
+        (repairs->bias == REPAIR_ON || (repairs->bias == REPAIR_AUTO && shifts_means(plan))))
         rc = try_on_plan(repairs, REPAIR_BIAS, repairs->bias == REPAIR_ON, plan, &error, err);
     return rc;
 }

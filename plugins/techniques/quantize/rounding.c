@@ -3,6 +3,7 @@
 #include "plugins/techniques/quantize/rounding.h"
 
 #include "plugins/techniques/quantize/adaround.h"
+#include "plugins/techniques/quantize/descend.h"
 #include "plugins/techniques/quantize/gptq.h"
 #include "plugins/techniques/quantize/gram.h"
 
@@ -13,6 +14,7 @@
 #define PASS_BYTES                                                                                 \
     (64 << 20) /* of Gram matrices that are gathered together; one layer may take more */
 #define ADAROUND_WORK  2e10 /* multiplications a layer: steps are cut to it */
+#define DESCENT_WORK   4e9  /* rows times columns squared: a layer with more keeps its scales */
 #define ADAROUND_LEAST 200  /* steps; a layer that can't have as many keeps GPTQ's answer */
 
 const char *const rounding_method_names[] = {"auto", "nearest", "gptq", "adaround", NULL};
@@ -121,14 +123,53 @@ static void load(const struct plan *plan, const struct layer *layer, struct bloc
         }
 }
 
-static void store(const struct block *block, struct layer *layer)
+static void store(const struct plan *plan, const struct block *block, struct layer *layer)
 {
+    const struct pith_tensor *w = pith_value_constant(plan->graph, layer->weight);
+    const struct weight_grid grid = layer_grid(layer, &plan->options);
     const struct linear *linear = &block->gram->linear;
 
     for (int64_t r = 0; r < linear->rows; r++)
-        for (int64_t c = 0; c < block->width; c++)
-            layer->levels[linear_index(linear, block->group * linear->rows + r, block->from + c)] =
-                block->levels[r * block->width + c];
+        for (int64_t c = 0; c < block->width; c++) {
+            int64_t index = linear_index(linear, block->group * linear->rows + r, block->from + c);
+
+            layer->levels[index] = block->levels[r * block->width + c];
+            layer->scale[weight_scale_index(w, &grid, index)] = block->scale[r * block->width + c];
+        }
+}
+
+/* Whether a row has a scale of its own, few levels, and all its columns in one block. */
+static bool scale_is_free(const struct layer *layer, const struct gram *gram,
+                          const struct weight_grid *grid)
+{
+    const struct linear *linear = &gram->linear;
+
+    return grid->bits < 8 && grid->block_size == 0 && grid->axis == layer->channel_axis &&
+           gram->blocks == 1 &&
+           (double) (linear->rows * linear->groups) * (double) linear->columns *
+                   (double) linear->columns <=
+               DESCENT_WORK;
+}
+
+/* Levels and scales of all rows, from GPTQ's. */
+static int descend_block(struct block *block, struct gptq *gptq, int32_t limit)
+{
+    size_t width = (size_t) block->width;
+    struct descent descent;
+    int rc = descent_init(&descent, block->matrix, (size_t) block->gram->block_columns, width);
+
+    for (size_t r = 0; rc == 0 && r < (size_t) block->gram->linear.rows; r++) {
+        float *scale = block->scale + r * width;
+        float found = scale[0];
+
+        (void) descend_with_scale(&descent, gptq, block->w + r * width, limit, &found,
+                                  block->levels + r * width);
+        for (size_t c = 0; c < width; c++)
+            scale[c] = found;
+    }
+    if (rc == 0)
+        descent_done(&descent);
+    return rc;
 }
 
 static unsigned adaround_steps(const struct block *block)
@@ -145,7 +186,7 @@ struct errors { /* squared, of a layer's outputs by the matrices */
 };
 
 static int round_block(struct block *block, int32_t limit, enum rounding_method method,
-                       struct errors *errors)
+                       bool free_scale, struct errors *errors)
 {
     size_t width = (size_t) block->width, rows = (size_t) block->gram->linear.rows;
     unsigned steps = adaround_steps(block);
@@ -164,6 +205,8 @@ static int round_block(struct block *block, int32_t limit, enum rounding_method 
         if (gptq_error(&gptq, w, scale, tried) < nearest)
             memcpy(levels, tried, width);
     }
+    if (rc == 0 && free_scale)
+        rc = descend_block(block, &gptq, limit);
     if (rc == 0 && method == ROUNDING_ADAROUND && steps >= ADAROUND_LEAST)
         rc = adaround(block->matrix, (size_t) block->gram->block_columns, width, block->w,
                       block->scale, rows, limit, steps, block->levels);
@@ -190,9 +233,9 @@ static int round_blocks(const struct plan *plan, struct layer *layer, const stru
         for (int64_t b = 0; rc == 0 && b < gram->blocks; b++) {
             block.matrix = gram_block(gram, block.group, b, &block.from, &block.width);
             load(plan, layer, &block);
-            rc = round_block(&block, grid.limit, method, errors);
+            rc = round_block(&block, grid.limit, method, scale_is_free(layer, gram, &grid), errors);
             if (rc == 0)
-                store(&block, layer);
+                store(plan, &block, layer);
         }
     free(block.w);
     free(block.scale);

@@ -190,6 +190,11 @@ static int clip_extremes(const struct pith_tensor *w, const struct runs *runs, i
     return rc;
 }
 
+float weight_scale_rounded(float scale)
+{
+    return pith_bfloat16_to_float(pith_float_to_bfloat16(scale));
+}
+
 int weight_scales(const struct pith_tensor *w, const struct weight_grid *grid, float *scale)
 {
     int64_t elements = pith_shape_elements(&w->shape);
@@ -211,6 +216,8 @@ int weight_scales(const struct pith_tensor *w, const struct weight_grid *grid, f
         double s = (double) scale[i] / grid->limit;
 
         scale[i] = s >= LEAST_SCALE ? (float) s : 1.0f;
+        if (grid->bits < 8)
+            scale[i] = weight_scale_rounded(scale[i]);
     }
     return rc;
 }

@@ -33,6 +33,9 @@ size_t weight_scale_index(const struct pith_tensor *w, const struct weight_grid 
  * becomes 0. -ENOMEM. */
 int weight_scales(const struct pith_tensor *w, const struct weight_grid *grid,
                   float *scale) PITH_CHECKED;
+/* Scales of few levels have 8 significant bits, as bfloat16 has: the levels follow, so that nothing is lost, and half
+ * of their bytes are zeros at rest. */
+float weight_scale_rounded(float scale);
 /* The level nearest to x; ties to even. */
 int32_t weight_level(float x, float scale, int32_t limit);
 /* levels: NULL rounds to the nearest; else one a weight, in the order of w, as GPTQ or AdaRound
