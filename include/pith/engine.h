@@ -18,7 +18,7 @@ struct pith_engine_options {
 
 struct pith_step_description {
     const char *name;    /* the node it came from */
-    const char *kernel;  /* what runs it: "conv_s8", "reshape (no copy)" */
+    const char *kernel;  /* what runs it: "conv_s8", "image_conv_s8 sparse avx512vnni", "reshape (no copy)" */
     struct pith_shape shape; /* of its first output */
     uint64_t macs;
     uint64_t run_count;  /* with profile */

@@ -181,6 +181,7 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
     rc = pith_gemm_s8_plan(step, m->rows, m->cols, m->depth, m->b_depth, m->b_col, sum_scale,
                            real_bias, &m->bytes);
     if (rc == 1) {
+        step->form = "words";
         rc = plan_bias(step, m, sum_scale, real_bias);
         if (rc == 0)
             rc = plan_b(step, m, bq, err);

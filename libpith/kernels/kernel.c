@@ -249,6 +249,7 @@ int pith_step_prepare(struct pith_step *step, struct pith_error *err)
     step->taken_in = 0;
     step->macs = 0;
     step->parts = 0;
+    step->form = NULL;
     rc = step->kernel->prepare(step, err);
     if (rc < 0)
         pith_step_done(step);

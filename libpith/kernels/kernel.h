@@ -88,6 +88,7 @@ struct pith_step {
     int32_t view;         /* -1, or i: output 0 is input i's bytes under another shape; run is then never called */
     uint32_t taken_in;    /* bit i: run does not read input i, which prepare has packed; its data may be gone */
     uint64_t macs;        /* for describe; 0 where the operator has none */
+    const char *form;     /* static, for people: which of the kernel's forms runs, "sparse avx512vnni"; NULL: it has one */
     uint32_t parts;       /* the most parts that run_part may be cut into; 0: it has none for this step */
 
     /* ---- there in run ---- */

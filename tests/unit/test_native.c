@@ -296,7 +296,7 @@ static bool has_step(struct pith_session *session, const char *kernel)
 
     assert_int_equal(engine->describe(session, &about), 0);
     for (size_t i = 0; i < about.step_count; i++)
-        if (strcmp(about.steps[i].kernel, kernel) == 0)
+        if (strncmp(about.steps[i].kernel, kernel, strlen(kernel)) == 0)
             return true;
     return false;
 }

@@ -3,6 +3,7 @@
 #include <pith/engine.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ static const struct pith_option options[] = {
     {0},
 };
 
+#define KERNEL_NAME_BYTES  64
 #define MEMORY_LIMIT_BYTES (UINT64_C(2048) << 20) /* where the host gives no options */
 
 /* ---- supports ---- */
@@ -183,7 +185,9 @@ static int native_run(struct pith_session *session, const struct pith_tensor *in
 static int native_describe(struct pith_session *session, struct pith_session_description *out)
 {
     const struct plan *plan = session->plan;
-    struct pith_step_description *steps = calloc(plan->step_count + 1, sizeof *steps);
+    struct pith_step_description *steps =
+        calloc(plan->step_count + 1, sizeof *steps + KERNEL_NAME_BYTES);
+    char *names = (char *) (steps + plan->step_count + 1);
 
     if (!steps)
         return -ENOMEM;
@@ -196,9 +200,12 @@ static int native_describe(struct pith_session *session, struct pith_session_des
     for (size_t i = 0; i < plan->step_count; i++) {
         const struct plan_step *step = plan->steps[i];
         const uint32_t first = step->step.output_count ? step->out[0] : PLAN_NO_SLOT;
+        char *name = names + i * KERNEL_NAME_BYTES;
 
+        (void) snprintf(name, KERNEL_NAME_BYTES, "%s%s%s", step->kernel_name,
+                        step->step.form ? " " : "", step->step.form ? step->step.form : "");
         steps[i] = (struct pith_step_description){.name = step->step.name,
-                                                  .kernel = step->kernel_name,
+                                                  .kernel = name,
                                                   .macs = step->step.macs,
                                                   .run_count = step->run_count,
                                                   .time_ns = step->time_ns};
