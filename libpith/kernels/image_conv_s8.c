@@ -9,6 +9,7 @@
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/image_dense_s8.h"
 #include "libpith/kernels/image_depthwise_s8.h"
+#include "libpith/kernels/image_sparse_s8.h"
 #include "libpith/kernels/sliding.h"
 
 /* ---- planning ---- */
@@ -153,14 +154,24 @@ static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct
 static const struct pith_conv_s8_form forms[] = {
 #if defined __x86_64__
     {"depthwise avx512vnni", PITH_ISA_AVX512_VNNI, true, &pith_depthwise_s8_vnni,
-     pith_depthwise_s8_pack},
-    {"depthwise avx512", PITH_ISA_AVX512, true, &pith_depthwise_s8_avx512, pith_depthwise_s8_pack},
-    {"depthwise avx2", PITH_ISA_AVX2, true, &pith_depthwise_s8_avx2, pith_depthwise_s8_pack},
-    {"depthwise sse2", PITH_ISA_SSE2, true, &pith_depthwise_s8_sse2, pith_depthwise_s8_pack},
-    {"dense avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni, pith_dense_s8_pack},
-    {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack},
-    {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack},
-    {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack},
+     pith_depthwise_s8_pack, NULL},
+    {"depthwise avx512", PITH_ISA_AVX512, true, &pith_depthwise_s8_avx512, pith_depthwise_s8_pack,
+     NULL},
+    {"depthwise avx2", PITH_ISA_AVX2, true, &pith_depthwise_s8_avx2, pith_depthwise_s8_pack, NULL},
+    {"depthwise sse2", PITH_ISA_SSE2, true, &pith_depthwise_s8_sse2, pith_depthwise_s8_pack, NULL},
+    {"sparse avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_sparse_s8_vnni, pith_sparse_s8_pack,
+     pith_sparse_s8_pays},
+    {"dense avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni, pith_dense_s8_pack,
+     NULL},
+    {"sparse avx512", PITH_ISA_AVX512, false, &pith_sparse_s8_avx512, pith_sparse_s8_pack,
+     pith_sparse_s8_pays},
+    {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack, NULL},
+    {"sparse avx2", PITH_ISA_AVX2, false, &pith_sparse_s8_avx2, pith_sparse_s8_pack,
+     pith_sparse_s8_pays},
+    {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack, NULL},
+    {"sparse sse2", PITH_ISA_SSE2, false, &pith_sparse_s8_sse2, pith_sparse_s8_pack,
+     pith_sparse_s8_pays},
+    {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack, NULL},
 #endif
     {0},
 };
@@ -191,15 +202,18 @@ int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv)
     const struct pith_conv_s8_form *form;
 
     conv->form = pith_conv_s8_plain;
+    step->form = "plain";
     for (size_t i = 0; (form = pith_conv_s8_form_at(conv, i)); i++) {
-        const int rc =
-            pith_isa_includes(pith_isa(), form->isa) ? form->pack(step, conv, form->private) : 1;
+        const bool taken = pith_isa_includes(pith_isa(), form->isa) &&
+                           (!form->pays || form->pays(conv, form->private));
+        const int rc = taken ? form->pack(step, conv, form->private) : 1;
 
         if (rc < 0)
             return rc;
         if (rc == 0) {
             pith_step_release(step, conv->weights);
             conv->weights = NULL;
+            step->form = form->name;
             return 0;
         }
     }

@@ -54,6 +54,8 @@ struct pith_conv_s8_form {
     const void *private; /* the form's own */
     /* Packs conv->weights and sets conv->form and conv->packed. 0; 1 where the convolution isn't one for it; -ENOMEM. */
     int (*pack)(struct pith_step *step, struct pith_conv_s8 *conv, const void *private);
+    /* Whether it is expected to be faster than the forms behind it, whose answer it gives too; NULL: always. */
+    bool (*pays)(const struct pith_conv_s8 *conv, const void *private);
 };
 
 /* The forms that this CPU has and that fit the convolution, the best first; NULL past the last. */

@@ -1,0 +1,185 @@
+/* Channels-last integer convolution of single pixels that passes over zeros: packing, the estimate
+ * of what it costs, and the walk over pixels. See image_sparse_s8.h. */
+#include "libpith/kernels/image_sparse_s8.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- packing ---- */
+
+static bool fits(const struct pith_conv_s8 *conv)
+{
+    return conv->groups == 1 && conv->kernel[0] == 1 && conv->kernel[1] == 1 && !conv->to.real;
+}
+
+static int64_t count_quads(const struct pith_conv_s8 *conv)
+{
+    return (conv->in_channels + 3) / 4;
+}
+
+static bool is_zero(const int8_t *w, int64_t count)
+{
+    return (w[0] | (count > 1 ? w[1] : 0) | (count > 2 ? w[2] : 0) | (count > 3 ? w[3] : 0)) == 0;
+}
+
+static int64_t count_blocks(const struct pith_conv_s8 *conv)
+{
+    int64_t blocks = 0;
+
+    for (int64_t m = 0; m < conv->out_channels; m++)
+        for (int64_t k = 0; k < conv->in_channels; k += 4)
+            blocks += !is_zero(conv->weights + m * conv->in_channels + k, conv->in_channels - k);
+    return blocks;
+}
+
+/* The most vectors of pixels whose turned input fits; 0 where not even one does. */
+static int choose_width(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_form *form)
+{
+    const int64_t quads = (count_quads(conv) + 3) / 4 * 4,
+                  most = PITH_SPARSE_S8_BYTES / (quads * form->lanes * 4 * form->halves);
+
+    return most < 4 ? (int) most : 4;
+}
+
+static void pack_block(const struct pith_sparse_s8 *s, const int8_t *w, int64_t count, int32_t *to)
+{
+    int8_t four[4] = {0};
+    int16_t pairs[4];
+
+    memcpy(four, w, (size_t) (count < 4 ? count : 4));
+    if (s->form->halves == 1) {
+        memcpy(to, four, sizeof four);
+        return;
+    }
+    pairs[0] = four[0];
+    pairs[1] = four[2];
+    pairs[2] = four[1];
+    pairs[3] = four[3];
+    memcpy(to, pairs, sizeof pairs);
+}
+
+int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *private)
+{
+    const struct pith_sparse_s8_form *form = private;
+    const int64_t blocks = fits(conv) ? count_blocks(conv) : 0;
+    const int width = fits(conv) ? choose_width(conv, form) : 0;
+    struct pith_sparse_s8 *s;
+    uint32_t at = 0;
+
+    if (width == 0)
+        return 1;
+    s = pith_step_alloc(step, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->conv = conv;
+    s->form = form;
+    s->quads = count_quads(conv);
+    s->width = width;
+    s->first = pith_step_alloc(step, (conv->out_channels + 1) * (int64_t) sizeof *s->first);
+    s->quad = pith_step_alloc(step, (blocks + 1) * (int64_t) sizeof *s->quad);
+    s->weights = pith_step_alloc(step, (blocks + 1) * form->halves * (int64_t) sizeof *s->weights);
+    if (!s->first || !s->quad || !s->weights)
+        return -ENOMEM;
+    for (int64_t m = 0; m < conv->out_channels; m++) {
+        const int8_t *w = conv->weights + m * conv->in_channels;
+
+        s->first[m] = at;
+        for (int64_t k = 0; k < conv->in_channels; k += 4) {
+            if (is_zero(w + k, conv->in_channels - k))
+                continue;
+            s->quad[at] = (uint16_t) (k / 4);
+            pack_block(s, w + k, conv->in_channels - k, s->weights + at * (uint32_t) form->halves);
+            at++;
+        }
+    }
+    s->first[conv->out_channels] = at;
+    conv->packed = s;
+    conv->form = pith_sparse_s8_run;
+    return 0;
+}
+
+/* ---- the estimate ---- */
+
+/* In instructions that multiply; the factors fit what layers of MobileNetV2 took with VNNI
+ * (bench/compressed_weights). What is stored costs more here, as bytes are turned back, and so does
+ * a pixel's input; a block is one load more. Where a product takes two instructions and as many
+ * additions, that part of both weighs four times as much. */
+bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *private)
+{
+    const struct pith_sparse_s8_form *form = private;
+    const double pixels = (double) (conv->y.n * conv->y.h * conv->y.w), lanes = form->lanes,
+                 out = (double) conv->out_channels, quads = (double) count_quads(conv),
+                 product = form->halves == 1 ? 1 : 4;
+    double dense, sparse;
+
+    if (!fits(conv) || choose_width(conv, form) == 0)
+        return false;
+    dense = pixels * (ceil(out / lanes) * quads * product * 1.1 + out * 6.4 / lanes);
+    sparse = ceil(pixels / lanes) * lanes *
+             ((double) count_blocks(conv) / lanes * product * 1.4 + quads * 6.4 / lanes +
+              out * 8 / lanes);
+    return sparse < dense;
+}
+
+/* ---- the walk ---- */
+
+struct cursor {
+    int64_t row, col; /* row: of all pictures, counted through */
+};
+
+static void next_pixels(const struct pith_conv_s8 *conv, struct cursor *at, int64_t row_end,
+                        int most, struct pith_sparse_s8_pixels *out)
+{
+    int p = 0;
+
+    while (p < most && at->row < row_end) {
+        const int64_t n = conv->y.n == 1 ? 0 : at->row / conv->y.h, row = at->row - n * conv->y.h;
+        const int64_t left = conv->y.w - at->col;
+        const int end = left < most - p ? p + (int) left : most;
+        const int64_t x_step = conv->stride[1] * conv->in.pixel;
+        int64_t x = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
+                    at->col * x_step - conv->pad[1] * conv->in.pixel;
+        int64_t y = n * conv->out.picture + row * conv->out.row + at->col * conv->out.pixel;
+        int64_t added =
+            n * conv->added.picture + row * conv->added.row + at->col * conv->added.pixel;
+
+        at->col += end - p;
+        for (; p < end; p++) {
+            out->x[p] = x;
+            out->y[p] = y;
+            out->added[p] = added;
+            x += x_step;
+            y += conv->out.pixel;
+            added += conv->added.pixel;
+        }
+        if (at->col == conv->y.w) {
+            at->col = 0;
+            at->row++;
+        }
+    }
+    out->count = p;
+    for (; p < most; p++) {
+        out->x[p] = out->x[p - 1];
+        out->y[p] = out->y[p - 1];
+        out->added[p] = out->added[p - 1];
+    }
+}
+
+void pith_sparse_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
+                        const struct pith_conv_s8_span *span)
+{
+    const struct pith_sparse_s8 *s = conv->packed;
+    const int lanes = s->form->lanes;
+    int64_t left = (span->row_end - span->row) * conv->y.w;
+    struct cursor at = {span->row, 0};
+    struct pith_sparse_s8_pixels pixels;
+
+    while (left > 0 && span->channel < span->channel_end) {
+        const int64_t wanted = (left + lanes - 1) / lanes;
+        const int vectors = wanted < s->width ? (int) wanted : s->width;
+
+        next_pixels(conv, &at, span->row_end, lanes * vectors, &pixels);
+        s->form->chunk[vectors - 1](s, data, &pixels, span->channel, span->channel_end);
+        left -= pixels.count;
+    }
+}

@@ -1,0 +1,59 @@
+/* The form of dense channels-last integer convolution that passes over zeros: of single pixels
+ * (1x1), where many runs of four input channels meet weights of 0 alone. Nothing in a model says
+ * so: packing looks at the weights.
+ *
+ * Lanes are pixels. Some pixels of input are turned so that the same four channels of all of them
+ * are a vector; then every output channel walks its own list of blocks that hold a weight (1 output
+ * channel x 4 input channels), so that a block may lie anywhere and larger ones (16x4, whole
+ * channels) are as good. One driver (image_sparse_s8.c), the arithmetic once per instruction set
+ * (image_sparse_s8_body.h). */
+#ifndef PITH_KERNELS_IMAGE_SPARSE_S8_H
+#define PITH_KERNELS_IMAGE_SPARSE_S8_H
+
+#include "libpith/kernels/image_conv_s8.h"
+
+#define PITH_SPARSE_S8_PIXELS 64 /* the most that are done together */
+#define PITH_SPARSE_S8_BYTES                                                                       \
+    32768 /* of turned input, on the stack: what a first-level cache holds */
+
+struct pith_sparse_s8_form;
+
+struct pith_sparse_s8 {
+    const struct pith_conv_s8 *conv;
+    const struct pith_sparse_s8_form *form;
+    int64_t quads;         /* runs of four input channels, the last filled up with weights of 0 */
+    int width;             /* the most vectors of pixels that are done together: 1 to 4 */
+    uint32_t *first;       /* of each output channel, and one past the last: its first block */
+    uint16_t *quad;        /* of each block: which input channels it meets */
+    int32_t *weights;      /* [block][form->halves]: as the instruction wants them */
+    uint64_t packed_bytes; /* of the three */
+};
+
+/* Offsets of pixels from pixel (0,0) of picture 0; those past `count` repeat the last. */
+struct pith_sparse_s8_pixels {
+    int64_t x[PITH_SPARSE_S8_PIXELS], y[PITH_SPARSE_S8_PIXELS], added[PITH_SPARSE_S8_PIXELS];
+    int count;
+};
+
+/* Channels first to end - 1 of the pixels. */
+typedef void pith_sparse_s8_chunk(const struct pith_sparse_s8 *s,
+                                  const struct pith_conv_s8_data *data,
+                                  const struct pith_sparse_s8_pixels *at, int64_t first,
+                                  int64_t end);
+
+struct pith_sparse_s8_form {
+    int lanes,
+        halves; /* int32 lanes of a vector; steps that four products take: 1, or 2 with words */
+    pith_sparse_s8_chunk *chunk[4]; /* by vectors of pixels less one */
+};
+
+/* One an instruction set. */
+extern const struct pith_sparse_s8_form pith_sparse_s8_vnni, pith_sparse_s8_avx512,
+    pith_sparse_s8_avx2, pith_sparse_s8_sse2;
+
+/* A pith_conv_s8_form's pack and pays; form: a struct pith_sparse_s8_form. */
+int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *form);
+bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *form);
+pith_conv_s8_run pith_sparse_s8_run;
+
+#endif

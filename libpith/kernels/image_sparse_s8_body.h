@@ -1,0 +1,269 @@
+/* Integer convolution of single pixels past blocks of zeros, in compiler vector types, included
+ * once per instruction set.
+ *
+ * Who includes it defines FORM(name), the name with the form's ending; TARGET, the function
+ * attribute; LANES, the int32 lanes of a vector, which are pixels; HALVES, the steps that four
+ * products take: 1, or 2 with words; DOT(sum, x, w), a sum and what a step adds; NEAREST(f), floats
+ * to int32, half to even; WIDEN(p), LANES bytes at p as int32; PACK(to, q, r), four vectors of int32 as bytes, with the zero point added
+ * and limited. For all sets: types sixteen (bytes) and four_words, and LOW8, HIGH8, LOW32, HIGH32,
+ * which interleave the halves of two of them. */
+#define UNROLL _Pragma("GCC unroll 16")
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+typedef int32_t FORM(words) __attribute__((vector_size(4 * LANES), may_alias));
+typedef float FORM(vector) __attribute__((vector_size(4 * LANES)));
+
+/* Four pixels of sixteen channels to four vectors of one pixel each. */
+INLINE void FORM(turn_words)(const four_words *row, four_words *to)
+{
+    const four_words a = LOW32(row[0], row[2]), b = HIGH32(row[0], row[2]),
+                     c = LOW32(row[1], row[3]), d = HIGH32(row[1], row[3]);
+
+    to[0] = LOW32(a, c);
+    to[1] = HIGH32(a, c);
+    to[2] = LOW32(b, d);
+    to[3] = HIGH32(b, d);
+}
+
+INLINE void FORM(turn_bytes)(sixteen *row)
+{
+    UNROLL for (int round = 0; round < 4; round++)
+    {
+        sixteen next[16];
+
+        UNROLL for (int i = 0; i < 8; i++)
+        {
+            next[2 * i] = LOW8(row[i], row[i + 8]);
+            next[2 * i + 1] = HIGH8(row[i], row[i + 8]);
+        }
+        UNROLL for (int i = 0; i < 16; i++) row[i] = next[i];
+    }
+}
+
+/* to: [quad][V][HALVES][pixel] of four channels each. */
+INLINE void FORM(turn_input)(const struct pith_sparse_s8 *s, const uint8_t *x,
+                             const struct pith_sparse_s8_pixels *at, int8_t *to, const int V)
+{
+    const int64_t whole = s->quads & ~INT64_C(3), quad_bytes = (int64_t) V * HALVES * LANES * 4;
+
+    for (int p = 0; p < V * LANES; p += 4) {
+        const uint8_t *from[4] = {x + at->x[p], x + at->x[p + 1], x + at->x[p + 2],
+                                  x + at->x[p + 3]};
+        int8_t *column = to + (p / LANES * HALVES * LANES + p % LANES) * 4;
+
+        for (int64_t quad = 0; quad < s->quads; quad += 4) {
+            four_words row[4] = {{0}}, turned[4];
+
+            if (quad < whole) {
+                UNROLL for (int i = 0; i < 4; i++) memcpy(&row[i], from[i] + quad * 4, 16);
+            } else {
+                for (int64_t q = quad; q < s->quads; q++)
+                    UNROLL for (int i = 0; i < 4; i++)
+                    {
+                        int32_t dword;
+
+                        memcpy(&dword, from[i] + q * 4, sizeof dword);
+                        row[i][q - quad] = dword;
+                    }
+            }
+            FORM(turn_words)(row, turned);
+            UNROLL for (int j = 0; j < 4; j++)
+            {
+                int8_t *place = column + (quad + j) * quad_bytes;
+#if HALVES == 1
+                memcpy(place, &turned[j], 16);
+#else
+                const four_words even = turned[j] & 0x00FF00FF, odd = (turned[j] >> 8) & 0x00FF00FF;
+
+                memcpy(place, &even, 16);
+                memcpy(place + LANES * 4, &odd, 16);
+#endif
+            }
+        }
+    }
+}
+
+/* The sums of one output channel. Two chains a vector: one alone is as long as the instruction
+ * takes. */
+INLINE void FORM(sum)(const struct pith_sparse_s8 *s, int64_t channel, const int8_t *x,
+                      FORM(words) * sum, const int V)
+{
+    const uint16_t *quad = s->quad;
+    const int32_t *w = s->weights;
+    const uint32_t end = s->first[channel + 1];
+    FORM(words) other[4];
+    uint32_t i = s->first[channel];
+
+    UNROLL for (int v = 0; v < V; v++)
+    {
+        sum[v] = (FORM(words)){0} + s->conv->to.bias[channel];
+        other[v] = (FORM(words)){0};
+    }
+    for (; i + 1 < end; i += 2) {
+        const FORM(words) *a = (const FORM(words) *) x + (size_t) quad[i] * (size_t) (V * HALVES),
+                          *b = (const FORM(words) *) x +
+                               (size_t) quad[i + 1] * (size_t) (V * HALVES);
+
+        UNROLL for (int h = 0; h < HALVES; h++)
+        {
+            const FORM(words) wa = (FORM(words)){0} + w[i * HALVES + h],
+                              wb = (FORM(words)){0} + w[(i + 1) * HALVES + h];
+
+            UNROLL for (int v = 0; v < V; v++)
+            {
+                sum[v] = DOT(sum[v], a[v * HALVES + h], wa);
+                other[v] = DOT(other[v], b[v * HALVES + h], wb);
+            }
+        }
+    }
+    if (i < end) {
+        const FORM(words) *a = (const FORM(words) *) x + (size_t) quad[i] * (size_t) (V * HALVES);
+
+        UNROLL for (int h = 0; h < HALVES; h++)
+        {
+            const FORM(words) wa = (FORM(words)){0} + w[i * HALVES + h];
+
+            UNROLL for (int v = 0; v < V; v++) sum[v] = DOT(sum[v], a[v * HALVES + h], wa);
+        }
+    }
+    UNROLL for (int v = 0; v < V; v++) sum[v] += other[v];
+}
+
+INLINE FORM(vector) FORM(spread)(float x)
+{
+    return (FORM(vector)){0} + x;
+}
+
+INLINE FORM(words) FORM(choose)(FORM(words) mask, FORM(words) yes, FORM(words) no)
+{
+    return (yes & mask) | (no & ~mask);
+}
+
+INLINE FORM(vector) FORM(select)(FORM(words) mask, FORM(vector) yes, FORM(vector) no)
+{
+    return (FORM(vector)) FORM(choose)(mask, (FORM(words)) yes, (FORM(words)) no);
+}
+
+/* pith_requantize_real and _add of a channel's pixels, rounded. added: their residuals, or NULL. */
+INLINE FORM(words) FORM(finish)(const struct pith_requantize *r, FORM(words) sum, int64_t channel,
+                                const uint8_t *added)
+{
+    FORM(vector)
+    f = __builtin_convertvector(sum, FORM(vector)) * FORM(spread)(r->scale[channel]);
+
+    if (r->slope != 1.0F)
+        f = FORM(select)(f < FORM(spread)(0.0F), f * FORM(spread)(r->slope), f);
+    if (added) {
+        const FORM(words) residual = WIDEN(added) - r->residual_zero;
+
+        if (r->rounds_between)
+            f = __builtin_convertvector(NEAREST(f), FORM(vector));
+        f = FORM(select)(f < FORM(spread)(r->between_low), FORM(spread)(r->between_low), f);
+        f = FORM(select)(f > FORM(spread)(r->between_high), FORM(spread)(r->between_high), f);
+        f = (f * FORM(spread)(r->between_scale) +
+             __builtin_convertvector(residual, FORM(vector)) * FORM(spread)(r->residual_scale)) /
+            FORM(spread)(r->y_scale);
+        if (r->after_slope != 1.0F)
+            f = FORM(select)(f < FORM(spread)(0.0F), f * FORM(spread)(r->after_slope), f);
+    }
+    return NEAREST(f);
+}
+
+/* 16 channels of the pixels, as [channel][pixel]; what lies behind the last channel may be read. */
+INLINE void FORM(get_added)(const uint8_t *from, const struct pith_sparse_s8_pixels *at,
+                            int64_t channel, uint8_t (*to)[PITH_SPARSE_S8_PIXELS], const int V)
+{
+    for (int p = 0; p < V * LANES; p += 16) {
+        sixteen row[16];
+
+        UNROLL for (int i = 0; i < 16; i++)
+        {
+            const int pixel = p + i < V * LANES ? p + i : p;
+
+            memcpy(&row[i], from + at->added[pixel] + channel, 16);
+        }
+        FORM(turn_bytes)(row);
+        UNROLL for (int i = 0; i < 16; i++) memcpy(&to[i][p], &row[i], 16);
+    }
+}
+
+/* `count` bytes, less than 16. */
+INLINE void FORM(put_part)(uint8_t *to, const uint8_t *from, int count)
+{
+    if (count & 8) {
+        memcpy(to, from, 8);
+        to += 8;
+        from += 8;
+    }
+    if (count & 4) {
+        memcpy(to, from, 4);
+        to += 4;
+        from += 4;
+    }
+    for (int i = 0; i < (count & 3); i++)
+        to[i] = from[i];
+}
+
+INLINE void FORM(put)(uint8_t *y, const struct pith_sparse_s8_pixels *at, int64_t channel,
+                      int count, uint8_t (*from)[PITH_SPARSE_S8_PIXELS], const int V)
+{
+    for (int p = 0; p < V * LANES && p < at->count; p += 16) {
+        const int pixels = at->count - p < 16 ? at->count - p : 16;
+        sixteen row[16];
+
+        UNROLL for (int i = 0; i < 16; i++) memcpy(&row[i], &from[i][p], 16);
+        FORM(turn_bytes)(row);
+        if (count == 16 && pixels == 16) {
+            UNROLL for (int i = 0; i < 16; i++) memcpy(y + at->y[p + i] + channel, &row[i], 16);
+            continue;
+        }
+        for (int i = 0; i < pixels; i++)
+            if (count == 16)
+                memcpy(y + at->y[p + i] + channel, &row[i], 16);
+            else
+                FORM(put_part)(y + at->y[p + i] + channel, (const uint8_t *) &row[i], count);
+    }
+}
+
+INLINE void FORM(chunk)(const struct pith_sparse_s8 *s, const struct pith_conv_s8_data *data,
+                        const struct pith_sparse_s8_pixels *at, int64_t first, int64_t end,
+                        const int V)
+{
+    const struct pith_requantize r = s->conv->to; /* what is stored can't change it */
+    int8_t x[PITH_SPARSE_S8_BYTES] __attribute__((aligned(64)));
+    uint8_t out[16][PITH_SPARSE_S8_PIXELS], added[16][PITH_SPARSE_S8_PIXELS];
+
+    FORM(turn_input)(s, data->x, at, x, V);
+    for (int64_t channel = first; channel < end; channel += 16) {
+        const int count = end - channel < 16 ? (int) (end - channel) : 16;
+
+        if (data->added)
+            FORM(get_added)(data->added, at, channel, added, V);
+        for (int m = 0; m < count; m++) {
+            FORM(words) sum[4] = {{0}};
+
+            FORM(sum)(s, channel + m, x, sum, V);
+            UNROLL for (int v = 0; v < V; v++) sum[v] =
+                FORM(finish)(&r, sum[v], channel + m, data->added ? &added[m][v * LANES] : NULL);
+            PACK(out[m], sum, &r);
+        }
+        FORM(put)(data->y, at, channel, count, out, V);
+    }
+}
+
+#define CHUNK_OF(V)                                                                                \
+    TARGET static void FORM(chunk_##V)(                                                            \
+        const struct pith_sparse_s8 *s, const struct pith_conv_s8_data *data,                      \
+        const struct pith_sparse_s8_pixels *at, int64_t first, int64_t end)                        \
+    {                                                                                              \
+        FORM(chunk)(s, data, at, first, end, V);                                                   \
+    }
+
+CHUNK_OF(1)
+CHUNK_OF(2)
+CHUNK_OF(3)
+CHUNK_OF(4)
+
+#undef UNROLL
+#undef INLINE
+#undef CHUNK_OF

@@ -1,0 +1,127 @@
+/* Integer convolution of single pixels past blocks of zeros, for x86-64. */
+#include "libpith/kernels/image_sparse_s8.h"
+
+#include <string.h>
+
+#if defined __x86_64__
+#include <immintrin.h>
+
+typedef uint8_t sixteen __attribute__((vector_size(16)));
+typedef int32_t four_words __attribute__((vector_size(16)));
+
+#define LOW8(a, b)   ((sixteen) _mm_unpacklo_epi8((__m128i) (a), (__m128i) (b)))
+#define HIGH8(a, b)  ((sixteen) _mm_unpackhi_epi8((__m128i) (a), (__m128i) (b)))
+#define LOW32(a, b)  ((four_words) _mm_unpacklo_epi32((__m128i) (a), (__m128i) (b)))
+#define HIGH32(a, b) ((four_words) _mm_unpackhi_epi32((__m128i) (a), (__m128i) (b)))
+
+/* Sums of 16 bits are limited, not wrapped, and the limits of the store lie in 0..255: so limiting
+ * on the way changes nothing. */
+static inline __attribute__((always_inline)) void pack_sse2(uint8_t *to, const __m128i *q,
+                                                            const struct pith_requantize *r)
+{
+    const __m128i zero = _mm_set1_epi16((int16_t) r->zero);
+    const __m128i a = _mm_adds_epi16(_mm_packs_epi32(q[0], q[1]), zero),
+                  b = _mm_adds_epi16(_mm_packs_epi32(q[2], q[3]), zero);
+    __m128i bytes = _mm_packus_epi16(a, b);
+
+    bytes = _mm_max_epu8(bytes, _mm_set1_epi8((char) r->low));
+    bytes = _mm_min_epu8(bytes, _mm_set1_epi8((char) r->high));
+    _mm_storeu_si128((__m128i *) to, bytes);
+}
+
+#define FORM(name) name##_sse2
+#define TARGET
+#define LANES          4
+#define HALVES         2
+#define DOT(sum, x, w) ((sum) + (words_sse2) _mm_madd_epi16((__m128i) (x), (__m128i) (w)))
+#define WIDEN(p)       __builtin_convertvector(*(const loose_bytes_sse2 *) (p), words_sse2)
+#define NEAREST(f)     ((words_sse2) _mm_cvtps_epi32((__m128) (f)))
+#define PACK(to, q, r) pack_sse2(to, (const __m128i *) (q), r)
+typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_alias));
+#include "libpith/kernels/image_sparse_s8_body.h"
+#undef FORM
+#undef TARGET
+#undef LANES
+#undef DOT
+#undef NEAREST
+#undef WIDEN
+#undef PACK
+
+#define FORM(name) name##_avx2
+#define TARGET     __attribute__((target("avx2,fma")))
+/* Packing works in parts of 128 bits: the bytes come in fours from every vector in turn. */
+TARGET static inline __attribute__((always_inline)) void pack_avx2(uint8_t *to, const __m256i *q,
+                                                                   const struct pith_requantize *r)
+{
+    const __m256i zero = _mm256_set1_epi16((int16_t) r->zero);
+    const __m256i a = _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]), zero),
+                  b = _mm256_adds_epi16(_mm256_packs_epi32(q[2], q[3]), zero);
+    __m256i bytes = _mm256_packus_epi16(a, b);
+
+    bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8((char) r->low));
+    bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8((char) r->high));
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256((__m256i *) to, bytes);
+}
+#define LANES          8
+#define DOT(sum, x, w) ((sum) + (words_avx2) _mm256_madd_epi16((__m256i) (x), (__m256i) (w)))
+#define WIDEN(p)       ((words_avx2) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
+#define NEAREST(f)     ((words_avx2) _mm256_cvtps_epi32((__m256) (f)))
+#define PACK(to, q, r) pack_avx2(to, (const __m256i *) (q), r)
+#include "libpith/kernels/image_sparse_s8_body.h"
+#undef FORM
+#undef TARGET
+#undef LANES
+#undef DOT
+#undef NEAREST
+#undef WIDEN
+#undef PACK
+
+#define LANES          16
+#define PACK(to, q, r) pack_512(to, (const __m512i *) (q), r)
+
+__attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq"))) static inline void
+pack_512(uint8_t *to, const __m512i *q, const struct pith_requantize *r)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i zero = _mm512_set1_epi16((int16_t) r->zero);
+    const __m512i a = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero),
+                  b = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero);
+    __m512i bytes = _mm512_packus_epi16(a, b);
+
+    bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8((char) r->low));
+    bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8((char) r->high));
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, bytes));
+}
+
+#define FORM(name)     name##_avx512
+#define TARGET         __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")))
+#define DOT(sum, x, w) ((sum) + (words_avx512) _mm512_madd_epi16((__m512i) (x), (__m512i) (w)))
+#define WIDEN(p)       ((words_avx512) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
+#define NEAREST(f)     ((words_avx512) _mm512_cvtps_epi32((__m512) (f)))
+#include "libpith/kernels/image_sparse_s8_body.h"
+#undef FORM
+#undef TARGET
+#undef HALVES
+#undef DOT
+#undef NEAREST
+#undef WIDEN
+
+#define FORM(name) name##_vnni
+#define TARGET     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define HALVES     1
+#define DOT(sum, x, w)                                                                             \
+    ((words_vnni) _mm512_dpbusd_epi32((__m512i) (sum), (__m512i) (x), (__m512i) (w)))
+#define WIDEN(p)   ((words_vnni) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
+#define NEAREST(f) ((words_vnni) _mm512_cvtps_epi32((__m512) (f)))
+#include "libpith/kernels/image_sparse_s8_body.h"
+
+const struct pith_sparse_s8_form pith_sparse_s8_vnni = {
+    16, 1, {chunk_1_vnni, chunk_2_vnni, chunk_3_vnni, chunk_4_vnni}};
+const struct pith_sparse_s8_form pith_sparse_s8_avx512 = {
+    16, 2, {chunk_1_avx512, chunk_2_avx512, chunk_3_avx512, chunk_4_avx512}};
+const struct pith_sparse_s8_form pith_sparse_s8_avx2 = {
+    8, 2, {chunk_1_avx2, chunk_2_avx2, chunk_3_avx2, chunk_4_avx2}};
+const struct pith_sparse_s8_form pith_sparse_s8_sse2 = {
+    4, 2, {chunk_1_sse2, chunk_2_sse2, chunk_3_sse2, chunk_4_sse2}};
+#endif
