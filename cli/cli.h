@@ -28,7 +28,7 @@ struct cli_command {
 };
 
 extern const struct cli_command command_bench, command_convert, command_compare, command_compress, command_eval, command_gc, command_inspect, command_keygen,
-    command_plugins, command_push, command_run, command_status, command_telemetry, command_watch;
+    command_plugins, command_push, command_run, command_sensitivity, command_status, command_telemetry, command_watch;
 
 /* ---- options ---- */
 enum cli_option_type { CLI_FLAG, CLI_TEXT, CLI_INT, CLI_SECONDS };

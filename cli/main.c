@@ -13,6 +13,7 @@ static const struct cli_command *const commands[] = {
     &command_keygen,    &command_push,    &command_gc,       &command_status,  &command_watch,
     &command_telemetry, &command_plugins, &command_inspect,  &command_convert, &command_run,
     &command_eval,      &command_compare, &command_compress, &command_bench,
+    &command_sensitivity,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
@@ -21,7 +22,7 @@ static void print_help(FILE *to)
     fprintf(to, "pith " PACKAGE_VERSION
                 ": keeps the essence of a model and drops the rest\n\nusage: pith COMMAND ...\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(to, "\npith COMMAND --help says more; pith(1) says all.\n");
 }
 

@@ -3,7 +3,9 @@
 #include "libpith/base/names.h"
 
 #include <ctype.h>
+#include <fnmatch.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool pith_name_valid(const char *name)
@@ -72,4 +74,25 @@ const char *pith_nearest_name(const char *word, const char *const *known)
         }
     }
     return nearest ? nearest : longer;
+}
+
+char *pith_name_pattern(const char *name)
+{
+    char *text = malloc(2 * strlen(name) + 1), *at = text;
+
+    if (!text)
+        return NULL;
+    for (; *name; name++) {
+        if (strchr("*?[\\", *name))
+            *at++ = '\\';
+        *at++ = *name;
+    }
+    *at = 0;
+    return text;
+}
+
+bool pith_name_matches(const char *name, const char *pattern)
+{
+    /* A name may hold what a pattern reads otherwise: brackets, say. */
+    return !strcmp(name, pattern) || !fnmatch(pattern, name, 0);
 }

@@ -10,5 +10,9 @@
 bool pith_name_valid(const char *name);
 /* The entry of `known` (ends with NULL) that `word` was most likely meant to be, or NULL where none is near. */
 const char *pith_nearest_name(const char *word, const char *const *known);
+/* A shell pattern (fnmatch) that matches this name alone. malloc'ed; NULL: out of memory. */
+char *pith_name_pattern(const char *name);
+/* Whether the name is the pattern, or matches it as a shell has it; '*' passes '/' too. */
+bool pith_name_matches(const char *name, const char *pattern);
 
 #endif

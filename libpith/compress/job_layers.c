@@ -3,6 +3,8 @@
  * Each trial is a small record, so that a job that was killed goes on with the next. */
 #include "libpith/compress/job_parts.h"
 
+#include "libpith/base/names.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -122,17 +124,14 @@ static const char *finer_form(const char *form)
 /* "layer=form", with what means something in a pattern made to mean itself. */
 static char *rule_of(const char *name, const char *form)
 {
-    char *text = malloc(2 * strlen(name) + strlen(form) + 2), *at = text;
+    char *pattern = pith_name_pattern(name), *text = NULL;
+    size_t bytes = pattern ? strlen(pattern) + strlen(form) + 2 : 0;
 
-    if (!text)
-        return NULL;
-    for (; *name; name++) {
-        if (strchr("*?[\\", *name))
-            *at++ = '\\';
-        *at++ = *name;
-    }
-    *at++ = '=';
-    memcpy(at, form, strlen(form) + 1);
+    if (pattern)
+        text = malloc(bytes);
+    if (text)
+        (void) snprintf(text, bytes, "%s=%s", pattern, form);
+    free(pattern);
     return text;
 }
 

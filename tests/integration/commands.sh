@@ -41,7 +41,7 @@ write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
 write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
 PY
 
-echo 1..11
+echo 1..14
 
 "$pith" inspect --json "$model" >out 2>err
 check "inspect: layers, parameters and products" <<'PY'
@@ -133,4 +133,58 @@ check "compress: a recipe that isn't there is named" <<'PY'
 import os
 said = open("err").read()
 assert "nothing-of-that-name" in said and not os.path.exists("other.onnx"), said
+PY
+
+# ---- layers ----
+printf 'data: x.npy\nlabels: y.npy\nsplits: {seed: 1, limit: 100}\n' >hundred.yaml
+"$pith" sensitivity --json "$model" --data hundred.yaml --runs 5 --svg layers.svg >layers.json 2>err
+check "sensitivity: each layer's noise, error, effect and time, and a picture" <<'PY'
+import json, math, xml.dom.minidom
+report = json.load(open("layers.json"))
+layers = report["layers"]
+assert report["complete"] and report["samples"] == 100 and len(layers) == report["layers_wanted"] == 10
+for layer in layers:
+    assert layer["measured"] and layer["form"] == "int8", layer
+    assert 25 < layer["weight_sqnr_db"] < 80 and 15 < layer["input_sqnr_db"] < 80, layer
+    assert 0 < layer["output_error_ratio"] < 0.2 and layer["output_cosine"] > 0.99, layer
+    # Noise of weights and of the input are what its own output errs by, but for how they add up.
+    noise = math.sqrt(10 ** (-layer["weight_sqnr_db"] / 10) + 10 ** (-layer["input_sqnr_db"] / 10))
+    assert noise / 5 < layer["output_error_ratio"] < noise * 5, layer
+    assert 0 < layer["alone"]["error_ratio"] < 2 * report["whole"]["error_ratio"], layer
+    assert 0 < layer["others"]["error_ratio"] < 2 * report["whole"]["error_ratio"], layer
+    assert layer["time_gained_us"] is not None
+change = report["whole"]["metric"] - report["original"]["metric"]
+assert abs(change - report["whole"]["metric_change"]) < 1e-9
+svg = xml.dom.minidom.parse("layers.svg").documentElement
+assert svg.tagName == "svg"
+said = "".join(node.firstChild.data for node in svg.getElementsByTagName("text") if node.firstChild)
+assert all(layer["layer"][-30:] in said for layer in layers)
+try:
+    import jsonschema
+except ImportError:
+    pass
+else:
+    import os
+    schema = json.load(open(os.environ["PITH_SOURCE"] + "/schemas/sensitivity.json"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(report)
+PY
+
+# The same figure by another way: a recipe that quantizes one layer, and the file that comes of it against the original.
+layer=DEPTHWISE_CONV_2D_1_1 # whose file is smaller than the original; of those that are not, the original stays
+printf 'steps:\n  - quantize: {only: ["%s"], max_error_ratio: 0, equalize: off, smooth: off, rounding: nearest, bias_correction: off}\n' "$layer" >one.yaml
+"$pith" compress --json "$model" -o one.onnx --recipe one.yaml --data hundred.yaml >out 2>err &&
+    "$pith" eval --json one.onnx --data hundred.yaml --against "$model" >out 2>err
+check "sensitivity: a layer's effect is that of a file with this layer quantized" <<'PY'
+import json
+told = [l for l in json.load(open("layers.json"))["layers"] if l["layer"] == "DEPTHWISE_CONV_2D_1_1"][0]["alone"]
+seen = json.load(open("out"))[1]
+assert abs(told["error_ratio"] - seen["error_ratio"]) < 1e-3 * seen["error_ratio"], (told, seen["error_ratio"])
+assert told["fidelity_ratio"] == seen["fidelity_ratio"] and abs(told["metric"] - seen["accuracy_ratio"]) < 1e-9
+PY
+
+wanted=2
+"$pith" sensitivity "$model" --data hundred.yaml --layers 'NOTHING*' >out 2>err
+check "sensitivity: names that match no layer are told" <<'PY'
+assert "no layer with float weights matches" in open("err").read()
 PY
