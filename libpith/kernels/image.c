@@ -47,11 +47,42 @@ static void fill_pixels(const struct pith_image *image, int64_t channels, uint8_
             memcpy(pixel + (size_t) c * element_bytes, zero, element_bytes);
 }
 
+/* A block without gaps: what lies between two rows of a picture is one run, and so is what lies before the
+ * first and behind the last. */
+static bool fill_runs(const struct pith_image *image, const struct pith_image_dims *dims, uint8_t *data,
+                      size_t element_bytes, const void *zero)
+{
+    const int64_t width = image->left + dims->w + image->right;
+    const int64_t element = (int64_t) element_bytes, inside = dims->w * image->pixel * element;
+    const int64_t gap = (image->left + image->right) * image->pixel * element;
+    const int64_t lead = (image->top * image->row + image->left * image->pixel) * element;
+    const int64_t trail = (image->bottom * image->row + image->right * image->pixel) * element;
+
+    if (image->pixel != dims->c || image->row != width * image->pixel || dims->h < 1 ||
+        !one_byte(zero, element_bytes))
+        return false;
+    for (int64_t n = 0; n < dims->n && lead + trail > 0; n++) {
+        uint8_t *at = data + n * image->picture * element;
+
+        memset(at - lead, *(const uint8_t *) zero, (size_t) lead);
+        for (int64_t y = 1; gap > 0 && y < dims->h; y++) {
+            memset(at + inside, *(const uint8_t *) zero, (size_t) gap);
+            at += inside + gap;
+        }
+        if (gap == 0)
+            at += (dims->h - 1) * inside;
+        memset(at + inside, *(const uint8_t *) zero, (size_t) trail);
+    }
+    return true;
+}
+
 void pith_image_fill_halo(const struct pith_image *image, const struct pith_image_dims *dims,
                           void *data, size_t element_bytes, const void *zero)
 {
     const int64_t width = image->left + dims->w + image->right;
 
+    if (fill_runs(image, dims, data, element_bytes, zero))
+        return;
     for (int64_t n = 0; n < dims->n; n++) {
         for (int64_t y = -image->top; y < dims->h + image->bottom; y++) {
             const int64_t start = n * image->picture + y * image->row - image->left * image->pixel;
