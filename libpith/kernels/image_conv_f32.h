@@ -13,16 +13,20 @@
 
 #define IMAGE_TILE_VECTORS                                                                         \
     4 /* the most vectors of channels and pixels that a tile of any form has */
-#define IMAGE_TILE_PIXELS      12
-#define IMAGE_DEPTHWISE_PIXELS 4
+#define IMAGE_TILE_PIXELS 12
 
-/* What a tile computes: a few pixels of a row in a few vectors of output channels. Steps are in
+/* What is computed in one call. Dense: `tiles` tiles along a row, each a few pixels in a few vectors of
+ * output channels. Depthwise: `rows` rows of `cols` pixels in one vector of channels. Steps are in
  * floats. */
 struct image_tile {
     const float *x;        /* the first tap of the first pixel's window */
     int64_t x_step;        /* to the next pixel's window */
     const int64_t *offset; /* of `runs` runs of a window from its first tap */
     int64_t runs, length;  /* dense: elements of a run. Depthwise: taps of a kernel row */
+    int64_t tiles;         /* dense */
+    int64_t rows, cols;    /* depthwise */
+    int64_t x_row, y_row, residual_row; /* depthwise: to the next row */
+    int rest; /* depthwise: lanes of one more vector at a row's end that are stored; 0: none */
     int64_t tap_step;      /* depthwise: to the next tap of a kernel row */
     const float *w;        /* [runs][length][vectors * lanes] */
     const float *bias;     /* vectors * lanes */
@@ -46,12 +50,12 @@ typedef void image_winograd_out(const struct image_tile *t, const float *from, i
 
 struct image_form {
     enum pith_isa isa;
+    const struct image_form *narrow; /* with vectors half as wide and as many registers; or NULL */
     int lanes, most_vectors;
     int most_pixels[IMAGE_TILE_VECTORS]; /* of a tile with 1, 2, ... vectors */
     image_tile_run *tile[IMAGE_TILE_VECTORS][IMAGE_TILE_PIXELS];
-    image_tile_run *depthwise[2][2][IMAGE_DEPTHWISE_PIXELS]; /* kernels 3 and 5 wide, stride 1 and
-                                                                2, no dilation */
-    image_tile_run *depthwise_any[IMAGE_DEPTHWISE_PIXELS];
+    image_tile_run *depthwise[2][2]; /* kernels 3x3 and 5x5, stride 1 and 2, no dilation */
+    image_tile_run *depthwise_any;
     image_winograd_in *winograd_in;
     image_winograd_out *winograd_out;
 };
@@ -62,8 +66,9 @@ const struct image_form *pith_image_form(void);
 /* Output channels that share a tile: all that belongs to them. */
 struct image_block {
     int64_t x_at, y_at;          /* the first channel, in and out */
-    image_tile_run *const *tile; /* by pixels - 1 */
-    int pixels;                  /* the most of a tile */
+    image_tile_run *const *tile; /* dense: by pixels - 1 */
+    image_tile_run *depthwise;   /* or NULL */
+    int pixels;                  /* dense: the most of a tile */
     int last;
     const float *w, *bias; /* packed */
 };
@@ -108,6 +113,9 @@ int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv);
 /* How many vectors of channels a tile has, so that `total` of them over `cols` pixels cost least.
  */
 int pith_image_best_vectors(const struct image_form *form, int64_t cols, int64_t total);
+/* `cols` pixels from where t is, by the fewest tiles of at most `most`; tile: by pixels - 1. Moves t. */
+void pith_image_run_tiles(image_tile_run *const *tile, int64_t most, struct image_tile *t,
+                          int64_t cols);
 /* Rows from..to-1 of pictures * rows. */
 void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, int64_t from,
                           int64_t to);

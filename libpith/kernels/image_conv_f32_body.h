@@ -8,57 +8,111 @@
 
 #include "libpith/kernels/vectors_begin.h"
 
-INLINE void FORM(finish_pixel)(const struct image_tile *t, const FORM(vector) * acc, int vectors,
-                               int pixel)
+/* Bias has been added: activation, residual, store. In every case. */
+INLINE void FORM(finish)(const struct image_tile *t, const FORM(vector) * acc, int vectors,
+                         float *y, const float *residual, int last)
 {
-    float *y = t->y + pixel * t->y_step;
-
     for (int v = 0; v < vectors; v++) {
         FORM(vector) x = FORM(activate)(&t->activation, acc[v]);
 
-        if (t->residual)
-            x = FORM(activate)(&t->after,
-                               x + FORM(load)(t->residual + pixel * t->residual_step + v * LANES));
-        if (v + 1 < vectors || t->last == LANES)
+        if (residual)
+            x = FORM(activate)(&t->after, x + FORM(load)(residual + v * LANES));
+        if (v + 1 < vectors || last == LANES)
             FORM(store)(y + v * LANES, x);
         else
-            FORM(store_some)(y + v * LANES, x, t->last);
+            FORM(store_some)(y + v * LANES, x, last);
     }
 }
 
+INLINE void FORM(finish_pixel)(const struct image_tile *t, const FORM(vector) * acc, int vectors,
+                               int64_t pixel)
+{
+    FORM(finish)(t, acc, vectors, t->y + pixel * t->y_step,
+                 t->residual ? t->residual + pixel * t->residual_step : NULL, t->last);
+}
+
+/* Limits alone, whole vectors, nothing to add: what nearly every tile needs. */
+INLINE bool FORM(finishes_simply)(const struct image_tile *t)
+{
+    return !t->residual && t->activation.slope == 1.0F && t->last == LANES;
+}
+
+/* The same t, which gcc can't know: what is read through it is read there, and takes no register of the
+ * loops before. */
+INLINE const struct image_tile *FORM(again)(const struct image_tile *t)
+{
+    __asm__ volatile("" : "+r"(t));
+    return t;
+}
+
+TARGET __attribute__((noinline)) static void FORM(finish_tile)(const struct image_tile *t,
+                                                               FORM(vector) (*acc)[4],
+                                                               int vectors, int64_t first,
+                                                               int pixels)
+{
+    for (int p = 0; p < pixels; p++)
+        FORM(finish_pixel)(t, acc[p], vectors, first + p);
+}
+
+/* One tile after another along a row. The loop around everything lets gcc unroll what is in it before
+ * it looks for variables that may live in registers; else sums take a detour through the stack. */
 INLINE void FORM(tile)(const struct image_tile *t, const int vectors, const int pixels)
 {
-    FORM(vector) acc[16][4];
-    const float *w = t->w;
     const int64_t step = t->x_step, length = t->length;
 
+    for (int64_t first = 0, tile = t->tiles; tile > 0; tile--, first += pixels) {
+        FORM(vector) acc[16][4];
+        const struct image_tile *end;
+        const float *w = t->w;
+
 #pragma GCC unroll 16
-    for (int p = 0; p < pixels; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++)
-            acc[p][v] = FORM(load)(t->bias + v * LANES);
-    for (int64_t run = 0; run < t->runs; run++) {
-        const float *x = t->x + t->offset[run];
-
-        for (int64_t k = 0; k < length; k++, x++, w += vectors * LANES) {
-            FORM(vector) b[4];
-
+        for (int p = 0; p < pixels; p++)
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
-                b[v] = FORM(load)(w + v * LANES);
-#pragma GCC unroll 16
-            for (int p = 0; p < pixels; p++) {
-                const FORM(vector) a = FORM(spread)(x[p * step]);
+                acc[p][v] = FORM(load)(t->bias + v * LANES);
+        for (int64_t run = 0; run < t->runs; run++) {
+            const float *x = t->x + first * step + t->offset[run];
+
+            for (int64_t k = 0; k < length; k++, x++, w += vectors * LANES) {
+                FORM(vector) b[4];
 
 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; v++)
-                    acc[p][v] += a * b[v];
+                    b[v] = FORM(load)(w + v * LANES);
+#pragma GCC unroll 16
+                for (int p = 0; p < pixels; p++) {
+                    const FORM(vector) a = FORM(spread)(x[p * step]);
+
+#pragma GCC unroll 4
+                    for (int v = 0; v < vectors; v++)
+                        acc[p][v] += a * b[v];
+                }
             }
         }
-    }
+        end = FORM(again)(t);
+        if (FORM(finishes_simply)(end)) {
+            const FORM(vector) low = FORM(spread)(end->activation.low),
+                               high = FORM(spread)(end->activation.high);
+            const int64_t y_step = end->y_step;
+            float *y = end->y + first * y_step;
+
 #pragma GCC unroll 16
-    for (int p = 0; p < pixels; p++)
-        FORM(finish_pixel)(t, acc[p], vectors, p);
+            for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++)
+                    FORM(store)(y + p * y_step + v * LANES,
+                                FORM(at_most)(high, FORM(at_least)(low, acc[p][v])));
+        } else {
+            FORM(vector) sums[16][4];
+
+#pragma GCC unroll 16
+            for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++)
+                    sums[p][v] = acc[p][v];
+            FORM(finish_tile)(end, sums, vectors, first, pixels);
+        }
+    }
 }
 
 #define TILE(V, P)                                                                                 \
@@ -88,93 +142,13 @@ TILES_6(2)
 TILES_4(3)
 #endif
 
-/* ---- depthwise ---- */
-
-/* P pixels of a row in one vector of channels, kernel rows by kernel rows; elements that two pixels
- * share are loaded once. width and stride are constants where it matters. */
-INLINE void FORM(depthwise)(const struct image_tile *t, const int width, const int stride,
-                            const int pixels)
-{
-    FORM(vector) acc[8];
-    const float *w = t->w;
-
-#pragma GCC unroll 8
-    for (int p = 0; p < pixels; p++)
-        acc[p] = FORM(load)(t->bias);
-    for (int64_t run = 0; run < t->runs; run++) {
-        const float *x = t->x + t->offset[run];
-        FORM(vector) b[5];
-
-#pragma GCC unroll 5
-        for (int k = 0; k < width; k++, w += LANES)
-            b[k] = FORM(load)(w);
-#pragma GCC unroll 32
-        for (int i = 0; i < (pixels - 1) * stride + width; i++, x += t->tap_step) {
-            const FORM(vector) a = FORM(load)(x);
-
-#pragma GCC unroll 8
-            for (int p = 0; p < pixels; p++)
-                if (i - p * stride >= 0 && i - p * stride < width)
-                    acc[p] += a * b[i - p * stride];
-        }
-    }
-#pragma GCC unroll 8
-    for (int p = 0; p < pixels; p++)
-        FORM(finish_pixel)(t, &acc[p], 1, p);
-}
-
-/* Any width, stride and dilation: every pixel's taps by themselves. */
-INLINE void FORM(depthwise_any)(const struct image_tile *t, const int pixels)
-{
-    FORM(vector) acc[8];
-    const float *w = t->w;
-
-#pragma GCC unroll 8
-    for (int p = 0; p < pixels; p++)
-        acc[p] = FORM(load)(t->bias);
-    for (int64_t run = 0; run < t->runs; run++) {
-        const float *x = t->x + t->offset[run];
-
-        for (int64_t k = 0; k < t->length; k++, x += t->tap_step, w += LANES) {
-            const FORM(vector) b = FORM(load)(w);
-
-#pragma GCC unroll 8
-            for (int p = 0; p < pixels; p++)
-                acc[p] += FORM(load)(x + p * t->x_step) * b;
-        }
-    }
-#pragma GCC unroll 8
-    for (int p = 0; p < pixels; p++)
-        FORM(finish_pixel)(t, &acc[p], 1, p);
-}
-
-#define DEPTHWISE(W, S, P)                                                                         \
-    TARGET static void FORM(depthwise_##W##_##S##_##P)(const struct image_tile *t)                 \
-    {                                                                                              \
-        FORM(depthwise)(t, W, S, P);                                                               \
-    }
-#define DEPTHWISE_ANY(P)                                                                           \
-    TARGET static void FORM(depthwise_any_##P)(const struct image_tile *t)                         \
-    {                                                                                              \
-        FORM(depthwise_any)(t, P);                                                                 \
-    }
-#define DEPTHWISES(W, S) DEPTHWISE(W, S, 1) DEPTHWISE(W, S, 2) DEPTHWISE(W, S, 3) DEPTHWISE(W, S, 4)
-#define DEPTHWISE_NAMES(W, S)                                                                      \
-    FORM(depthwise_##W##_##S##_1), FORM(depthwise_##W##_##S##_2), FORM(depthwise_##W##_##S##_3),   \
-        FORM(depthwise_##W##_##S##_4)
-
-DEPTHWISES(3, 1)
-DEPTHWISES(3, 2)
-DEPTHWISES(5, 1)
-DEPTHWISES(5, 2)
-DEPTHWISE_ANY(1)
-DEPTHWISE_ANY(2)
-DEPTHWISE_ANY(3) DEPTHWISE_ANY(4)
-
+#include "libpith/kernels/image_depthwise_f32_body.h"
 #include "libpith/kernels/image_winograd_f32_body.h"
 
-    static const struct image_form FORM(form) = {
+static const struct image_form FORM(form) = {
 #if VECTORS == 512
+        .isa = PITH_ISA_AVX512,
+#elif VECTORS == 257
         .isa = PITH_ISA_AVX512,
 #elif VECTORS == 256
         .isa = PITH_ISA_AVX2,
@@ -186,6 +160,9 @@ DEPTHWISE_ANY(3) DEPTHWISE_ANY(4)
         .isa = PITH_ISA_PLAIN,
 #endif
         .lanes = LANES,
+#if VECTORS == 512
+        .narrow = &form_avx512vl,
+#endif
 #if REGISTERS == 32
         .most_vectors = 4,
         .most_pixels = {12, 12, 8, 6},
@@ -195,10 +172,9 @@ DEPTHWISE_ANY(3) DEPTHWISE_ANY(4)
         .most_pixels = {12, 6, 4},
         .tile = {{NAMES_12(1)}, {NAMES_6(2)}, {NAMES_4(3)}},
 #endif
-        .depthwise = {{{DEPTHWISE_NAMES(3, 1)}, {DEPTHWISE_NAMES(3, 2)}},
-                      {{DEPTHWISE_NAMES(5, 1)}, {DEPTHWISE_NAMES(5, 2)}}},
-        .depthwise_any = {FORM(depthwise_any_1), FORM(depthwise_any_2), FORM(depthwise_any_3),
-                          FORM(depthwise_any_4)},
+        .depthwise = {{FORM(depthwise_3_1), FORM(depthwise_3_2)},
+                      {FORM(depthwise_5_1), FORM(depthwise_5_2)}},
+        .depthwise_any = FORM(depthwise_any),
         .winograd_in = FORM(winograd_in),
         .winograd_out = FORM(winograd_out),
 };

@@ -10,6 +10,9 @@
           parts */
 #define CACHED_FLOATS                                                                              \
     (64 * 1024) /* 256 KiB: what may stay in the second-level cache beside everything else */
+#define NEAR_FLOATS                                                                                \
+    (12 * 1024) /* 48 KiB, of which a block of channels reads a part: rows that all blocks of a \
+                   depthwise convolution walk before the next ones */
 
 static bool is_depthwise(const struct image_conv *conv)
 {
@@ -194,16 +197,15 @@ static void fold_pixels(const struct pith_step *step, struct image_conv *conv)
     conv->x_step = conv->y_step = lanes;
 }
 
-static void pick_depthwise(const struct image_conv *conv, struct image_block *b)
+static image_tile_run *pick_depthwise(const struct image_conv *conv)
 {
     const struct pith_sliding *w = &conv->window;
-    const bool known =
-        (w->kernel[2] == 3 || w->kernel[2] == 5) && w->stride[2] <= 2 && w->dilation[2] == 1;
+    const int64_t width = w->kernel[2];
+    const bool known = (width == 3 || width == 5) && w->kernel[1] == width && w->stride[2] <= 2 &&
+                       w->dilation[2] == 1;
 
-    b->pixels = IMAGE_DEPTHWISE_PIXELS;
-    b->tile = known && conv->fold == 1
-                  ? conv->form->depthwise[w->kernel[2] / 2 - 1][w->stride[2] - 1]
-                  : conv->form->depthwise_any;
+    return known && conv->fold == 1 ? conv->form->depthwise[width / 2 - 1][w->stride[2] - 1]
+                                    : conv->form->depthwise_any;
 }
 
 static int plan_depthwise(struct pith_step *step, struct image_conv *conv)
@@ -230,7 +232,7 @@ static int plan_depthwise(struct pith_step *step, struct image_conv *conv)
         fill_block(conv, b, first, valid, 1, bias);
         b->x_at = first;
         b->w = packed;
-        pick_depthwise(conv, b);
+        b->depthwise = pick_depthwise(conv);
         for (int64_t m = 0; m < valid * conv->fold; m++) {
             bias[m] = bias[m % valid];
             for (int64_t tap = 0; tap < taps; tap++)
@@ -244,6 +246,20 @@ static int plan_depthwise(struct pith_step *step, struct image_conv *conv)
     return 0;
 }
 
+/* Half as wide vectors where whole ones would be half empty in the end. They cost nothing where the CPU
+ * does 512 bits as two halves, as AMD's do; where it does not, they would cost more with 24 and more. */
+static const struct image_form *best_width(const struct image_conv *conv)
+{
+    const struct image_form *narrow = conv->form->narrow;
+    const int64_t channels = is_depthwise(conv) ? conv->groups : conv->out_channels;
+    const int64_t over = channels % conv->form->lanes;
+
+    return narrow && over > 0 && over <= narrow->lanes &&
+                   (channels <= narrow->lanes || pith_isa_halves_512())
+               ? narrow
+               : conv->form;
+}
+
 int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv)
 {
     const int64_t weights = pith_shape_elements(&step->input[1].shape);
@@ -251,10 +267,13 @@ int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv)
 
     if (pith_image_winograd_fits(conv))
         return pith_image_winograd_pack(step, conv);
+    conv->form = best_width(conv);
     plan_rows(step, conv);
     rc = is_depthwise(conv) ? plan_depthwise(step, conv) : plan_dense(step, conv);
     conv->rows_a_turn = 1;
-    if (weights > CACHED_FLOATS / 2 && conv->x_row > 0)
+    if (is_depthwise(conv) && conv->x_row > 0)
+        conv->rows_a_turn = NEAR_FLOATS / conv->x_row > 1 ? NEAR_FLOATS / conv->x_row : 1;
+    else if (weights > CACHED_FLOATS / 2 && conv->x_row > 0)
         conv->rows_a_turn = CACHED_FLOATS / conv->x_row > 1 ? CACHED_FLOATS / conv->x_row : 1;
     step->parts = pith_parts_of(conv->pictures * conv->rows);
     return rc;
@@ -262,45 +281,58 @@ int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv)
 
 /* ---- run ---- */
 
-static void run_row(const struct image_conv *conv, const struct image_block *b,
-                    struct image_tile *t, int64_t cols)
+/* `tiles` tiles along a row of `cols` pixels, as alike as can be: those with a pixel more come first. */
+void pith_image_run_tiles(image_tile_run *const *tile, int64_t most, struct image_tile *t,
+                          int64_t cols)
 {
-    const int64_t tiles = (cols + b->pixels - 1) / b->pixels;
+    const int64_t tiles = (cols + most - 1) / most, pixels = tiles ? cols / tiles : 0;
+    const int64_t wider = tiles ? cols % tiles : 0;
 
-    for (int64_t i = 0, done = 0; i < tiles; i++) {
-        const int64_t pixels = cols * (i + 1) / tiles - done;
-
-        b->tile[pixels - 1](t);
-        t->x += pixels * t->x_step;
-        t->y += pixels * t->y_step;
+    t->tiles = wider;
+    if (wider > 0) {
+        tile[pixels](t);
+        t->x += wider * (pixels + 1) * t->x_step;
+        t->y += wider * (pixels + 1) * t->y_step;
         if (t->residual)
-            t->residual += pixels * t->residual_step;
-        done += pixels;
+            t->residual += wider * (pixels + 1) * t->residual_step;
     }
-    if (conv->rest) {
-        t->last = (int) (conv->rest * conv->groups);
-        b->tile[0](t);
-    }
+    t->tiles = tiles - wider;
+    if (t->tiles > 0)
+        tile[pixels - 1](t);
+}
+
+/* Where row i of all pictures begins, in and out. */
+static void begin_row(const struct pith_step *step, const struct image_conv *conv,
+                      const struct image_block *b, struct image_tile *t, int64_t i)
+{
+    const struct pith_sliding *w = &conv->window;
+    const int64_t n = i / conv->rows, row = i % conv->rows;
+
+    t->x = (const float *) step->input[0].data + n * conv->in.picture + row * conv->x_row -
+           w->pad[1] * conv->in.row - w->pad[2] * conv->in.pixel + b->x_at;
+    t->y = (float *) step->output[0].data + n * conv->out.picture + row * conv->y_row + b->y_at;
+    if (step->residual.set)
+        t->residual = (const float *) step->input[step->residual.input].data +
+                      n * conv->added.picture + row * conv->added_row + b->y_at;
 }
 
 static void run_block(const struct pith_step *step, const struct image_conv *conv,
                       const struct image_block *b, struct image_tile *t, int64_t from, int64_t to)
 {
-    const struct pith_sliding *w = &conv->window;
-
     t->w = b->w;
     t->bias = b->bias;
+    t->last = b->last;
     for (int64_t i = from; i < to; i++) {
-        const int64_t n = i / conv->rows, row = i % conv->rows;
+        const int64_t left = conv->rows - i % conv->rows; /* of this picture */
 
-        t->x = (const float *) step->input[0].data + n * conv->in.picture + row * conv->x_row -
-               w->pad[1] * conv->in.row - w->pad[2] * conv->in.pixel + b->x_at;
-        t->y = (float *) step->output[0].data + n * conv->out.picture + row * conv->y_row + b->y_at;
-        if (step->residual.set)
-            t->residual = (const float *) step->input[step->residual.input].data +
-                          n * conv->added.picture + row * conv->added_row + b->y_at;
-        t->last = b->last;
-        run_row(conv, b, t, row + 1 == conv->rows ? conv->last_cols : conv->cols);
+        begin_row(step, conv, b, t, i);
+        if (b->depthwise) {
+            t->rows = to - i < left ? to - i : left;
+            b->depthwise(t);
+            i += t->rows - 1;
+        } else {
+            pith_image_run_tiles(b->tile, b->pixels, t, left == 1 ? conv->last_cols : conv->cols);
+        }
     }
 }
 
@@ -312,6 +344,11 @@ void pith_image_conv_fast(const struct pith_step *step, const struct image_conv 
                            .runs = conv->runs,
                            .length = conv->length,
                            .tap_step = conv->tap_step,
+                           .cols = conv->cols,
+                           .x_row = conv->x_row,
+                           .y_row = conv->y_row,
+                           .residual_row = conv->added_row,
+                           .rest = (int) (conv->rest * conv->groups),
                            .y_step = conv->y_step,
                            .residual_step = conv->fold > 1 ? conv->y_step : conv->added.pixel,
                            .activation = step->activation,

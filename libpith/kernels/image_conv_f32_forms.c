@@ -2,6 +2,8 @@
 #include "libpith/kernels/image_conv_f32.h"
 
 #if defined __x86_64__
+#define VECTORS 257
+#include "libpith/kernels/image_conv_f32_body.h"
 #define VECTORS 512
 #include "libpith/kernels/image_conv_f32_body.h"
 #define VECTORS 256

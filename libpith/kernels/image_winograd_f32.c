@@ -193,17 +193,12 @@ static void multiply(const struct image_conv *conv, const float *in, int64_t cou
     for (int64_t e = 0; e < ELEMENTS; e++)
         for (int64_t m = 0; m < p->padded; m += wide) {
             const int vectors = (int) (least_of(wide, p->padded - m) / lanes);
-            const int64_t most = conv->form->most_pixels[vectors - 1],
-                          tiles = (count + most - 1) / most;
 
             t.w = p->weights + (e * p->padded + m) * conv->in_channels;
-            for (int64_t i = 0; i < tiles; i++) {
-                const int64_t from = count * i / tiles, pixels = count * (i + 1) / tiles - from;
-
-                t.x = in + (e * count + from) * conv->in_channels;
-                t.y = out + (e * count + from) * p->padded + m;
-                conv->form->tile[vectors - 1][pixels - 1](&t);
-            }
+            t.x = in + e * count * conv->in_channels;
+            t.y = out + e * count * p->padded + m;
+            pith_image_run_tiles(conv->form->tile[vectors - 1],
+                                 conv->form->most_pixels[vectors - 1], &t, count);
         }
 }
 

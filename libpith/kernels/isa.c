@@ -50,6 +50,15 @@ bool pith_isa_runs(enum pith_isa isa)
     }
 }
 
+bool pith_isa_halves_512(void)
+{
+#if defined __x86_64__
+    return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+
 static enum pith_isa chosen;
 
 static void choose(void)

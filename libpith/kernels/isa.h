@@ -27,6 +27,10 @@ void pith_isa_set(enum pith_isa isa);
 bool pith_isa_runs(enum pith_isa isa);        /* on this CPU, whatever PITH_ISA says: for tests */
 const char *pith_isa_name(enum pith_isa isa); /* "avx512vnni": as PITH_ISA writes it */
 
+/* Whether this CPU does 512-bit multiply-adds no faster than two of 256 bits, so that half vectors cost half. AMD's: those with
+ * AVX-512 up to Zen 4 do, and from Zen 5 on mobile ones. */
+bool pith_isa_halves_512(void);
+
 /* Whether a form built for `form` may be used where pith_isa() is `isa`: AVX-512 VNNI runs AVX2's.
  */
 static inline bool pith_isa_includes(enum pith_isa isa, enum pith_isa form)

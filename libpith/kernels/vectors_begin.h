@@ -1,7 +1,8 @@
 /* Vectors of floats for one instruction set, under names that differ between sets. Loops are
  * written once against these, in a file <what>_body.h, and compiled once per set:
  *
- *     #define VECTORS 512              512: AVX-512, 256: AVX2 and FMA, 128: SSE2 or what else has 128 bits (NEON)
+ *     #define VECTORS 512              512: AVX-512, 256: AVX2 and FMA, 128: SSE2 or what else has 128 bits (NEON);
+ *                                      257: 256 bits with AVX-512's registers, for what half a vector holds
  *     #include "<what>_body.h"         which begins with this file and ends with vectors_end.h
  *
  * LANES is the floats of a vector, REGISTERS how many vectors the CPU holds, FORM(name) a
@@ -23,6 +24,11 @@
 #define FORM(name) name##_avx512
 #define TARGET     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")))
 #define LANES      16
+#define REGISTERS  32
+#elif VECTORS == 257
+#define FORM(name) name##_avx512vl
+#define TARGET     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")))
+#define LANES      8
 #define REGISTERS  32
 #elif VECTORS == 256
 #define FORM(name) name##_avx2
@@ -58,9 +64,9 @@ INLINE void FORM(store)(float *to, FORM(vector) x)
 
 INLINE FORM(vector) FORM(spread)(float x)
 {
-#if VECTORS == 512
+#if LANES == 16
     return (FORM(vector)) _mm512_set1_ps(x);
-#elif VECTORS == 256
+#elif LANES == 8
     return (FORM(vector)) _mm256_set1_ps(x);
 #else
     return (FORM(vector)){x, x, x, x};
@@ -70,9 +76,9 @@ INLINE FORM(vector) FORM(spread)(float x)
 /* The first `count` lanes, 1 to LANES; memory past them is not touched. */
 INLINE void FORM(store_some)(float *to, FORM(vector) x, int count)
 {
-#if VECTORS == 512
+#if LANES == 16
     _mm512_mask_storeu_ps(to, (__mmask16) ((1U << count) - 1), (__m512) x);
-#elif VECTORS == 256
+#elif LANES == 8
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 
     _mm256_maskstore_ps(to, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane), (__m256) x);
@@ -92,9 +98,9 @@ INLINE void FORM(store_some)(float *to, FORM(vector) x, int count)
 /* The others are 0. */
 INLINE FORM(vector) FORM(load_some)(const float *from, int count)
 {
-#if VECTORS == 512
+#if LANES == 16
     return (FORM(vector)) _mm512_maskz_loadu_ps((__mmask16) ((1U << count) - 1), from);
-#elif VECTORS == 256
+#elif LANES == 8
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 
     return (FORM(vector)) _mm256_maskload_ps(from,
@@ -121,9 +127,9 @@ INLINE FORM(vector) FORM(select)(FORM(words) mask, FORM(vector) yes, FORM(vector
 /* limit > x ? limit : x, which leaves a NaN in x as it is; and limit < x ? limit : x */
 INLINE FORM(vector) FORM(at_least)(FORM(vector) limit, FORM(vector) x)
 {
-#if VECTORS == 512
+#if LANES == 16
     return (FORM(vector)) _mm512_max_ps((__m512) limit, (__m512) x);
-#elif VECTORS == 256
+#elif LANES == 8
     return (FORM(vector)) _mm256_max_ps((__m256) limit, (__m256) x);
 #elif defined __x86_64__
     return (FORM(vector)) _mm_max_ps((__m128) limit, (__m128) x);
@@ -136,9 +142,9 @@ INLINE FORM(vector) FORM(at_least)(FORM(vector) limit, FORM(vector) x)
 
 INLINE FORM(vector) FORM(at_most)(FORM(vector) limit, FORM(vector) x)
 {
-#if VECTORS == 512
+#if LANES == 16
     return (FORM(vector)) _mm512_min_ps((__m512) limit, (__m512) x);
-#elif VECTORS == 256
+#elif LANES == 8
     return (FORM(vector)) _mm256_min_ps((__m256) limit, (__m256) x);
 #elif defined __x86_64__
     return (FORM(vector)) _mm_min_ps((__m128) limit, (__m128) x);
