@@ -25,10 +25,10 @@
 
 static const struct pith_byte_grid_form forms[] = {
 #if defined __x86_64__
-    {PITH_ISA_AVX512, flip_avx512, quantize_avx512, from_u8_avx512, from_s8_avx512},
-    {PITH_ISA_AVX2, flip_avx2, quantize_avx2, from_u8_avx2, from_s8_avx2},
+    {PITH_ISA_AVX512, flip_avx512, quantize_avx512, from_u8_avx512, from_s8_avx512, round_avx512},
+    {PITH_ISA_AVX2, flip_avx2, quantize_avx2, from_u8_avx2, from_s8_avx2, round_avx2},
 #endif
-    {PITH_ISA_PLAIN, flip_any, quantize_any, from_u8_any, from_s8_any},
+    {PITH_ISA_PLAIN, flip_any, quantize_any, from_u8_any, from_s8_any, round_any},
 };
 
 const struct pith_byte_grid_form *pith_byte_grid_form(void)

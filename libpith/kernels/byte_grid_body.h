@@ -55,3 +55,19 @@ TARGET static void FORM(from_s8)(const struct pith_byte_grid *grid, const void *
     for (int64_t i = 0; i < count; i++)
         to[i] = (float) (from[i] - zero) * scale;
 }
+
+TARGET static void FORM(round)(const struct pith_float_grid *grid, const float *restrict from, float *restrict to,
+                               int64_t count)
+{
+    const float scale = grid->scale, zero = (float) grid->zero, least = (float) grid->least,
+                greatest = (float) grid->greatest;
+
+    for (int64_t i = 0; i < count; i++) {
+        float q = nearbyintf(from[i] / scale) + zero;
+
+        q = q == q ? q : zero;
+        q = q < least ? least : q;
+        q = q > greatest ? greatest : q;
+        to[i] = (q - zero) * scale;
+    }
+}

@@ -164,14 +164,27 @@ static void quantize_run(const struct pith_step *step, const struct grid *g, int
                         to_grid((float) pith_tensor_get(x, i), scale, zero, g->least, g->greatest));
 }
 
+#define ROUND_BLOCK 256
+
 static void round_run(const struct pith_step *step, const struct grid *g, int64_t at, int64_t count,
                       float scale, int32_t zero)
 {
+    const struct pith_float_grid grid = {scale, zero, g->least, g->greatest};
     const float *from = (const float *) step->input[0].data + at;
     float *to = (float *) step->output[0].data + at;
+    float block[ROUND_BLOCK]; /* the output may lie where the input lies */
 
-    for (int64_t i = 0; i < count; i++)
-        to[i] = (float) (to_grid(from[i], scale, zero, g->least, g->greatest) - zero) * scale;
+    if (g->dtype == PITH_INT32) { /* which floats don't hold exactly */
+        for (int64_t i = 0; i < count; i++)
+            to[i] = (float) (to_grid(from[i], scale, zero, g->least, g->greatest) - zero) * scale;
+        return;
+    }
+    for (int64_t i = 0; i < count; i += ROUND_BLOCK) {
+        const int64_t n = count - i < ROUND_BLOCK ? count - i : ROUND_BLOCK;
+
+        pith_byte_grid_form()->round(&grid, from + i, block, n);
+        memcpy(to + i, block, (size_t) n * sizeof *to);
+    }
 }
 
 static void dequantize_run(const struct pith_step *step, const struct grid *g, int64_t at,

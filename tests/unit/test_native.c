@@ -119,13 +119,16 @@ static uint32_t add_node(struct pith_graph *graph, const char *op, const uint32_
 
 struct net {
     int64_t channels, size, features;
-    bool quantized, is_signed;
+    bool quantized, is_signed,
+        sixteen; /* sixteen: activations on grids of int16, as fine as those of 8 bits or finer */
 };
 
 static void grid(struct pith_graph *graph, const struct net *net, uint32_t value, float scale,
                  int32_t zero)
 {
-    if (net->quantized)
+    if (net->sixteen)
+        set_grid(graph, value, PITH_INT16, scale / 64.0F, 0, 0, 0);
+    else if (net->quantized)
         set_grid(graph, value, net->is_signed ? PITH_INT8 : PITH_UINT8, scale,
                  net->is_signed ? zero - 128 : zero, 0, 0);
 }
@@ -336,6 +339,80 @@ static void integer_kernels_give_what_q_and_dq_give(void **state)
     assert_true(different * 100 <= total);
 }
 
+/* No integer kernel takes 16-bit activations: they are floats on their grids, in either layout. */
+static void wider_grids_are_kept_by_rounding_floats(void **state)
+{
+    int64_t total = 0, different = 0;
+
+    (void) state;
+    for (int round = 0; round < 60; round++) {
+        const enum way way = round % 4 < 2 ? CHANNELS_LAST : PLANAR;
+        const struct net net = {1 + round % 9, 4 + round % 11, 1 + round % 7, true, false, true};
+        const double step = 0.02 / 64.0; /* of the output's grid */
+        struct pith_graph *graph = build(&net);
+        struct pith_session *session = compile(graph, way), *plain = compile(graph, LITERALLY);
+        struct pith_tensor x = random_input(&net), got, want;
+        struct pith_error err = {0};
+
+        assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+        assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+        assert_true(has_step(session, way == PLANAR ? "conv_f32" : "image_conv_f32"));
+        assert_true(has_step(session, "round_to_grid") && !has_step(session, "quantize"));
+        for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) {
+            const double q = pith_tensor_get(&got, i) / step;
+            const double steps = fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) / step;
+
+            assert_true(fabs(q - nearbyint(q)) < 1e-2); /* it is on the grid */
+            assert_true(steps < 2.01); /* a step at the output, or a few in the middle, averaged */
+            different += steps > 0.5;
+            total++;
+        }
+        engine->close(session);
+        engine->close(plain);
+        pith_graph_free(graph);
+        pith_tensor_free(&x);
+    }
+    assert_true(different * 4 <= total);
+}
+
+/* The last layer of a net often has no grid behind it: it need not leave the layout for that. */
+static void a_convolution_from_integers_to_floats_stays_channels_last(void **state)
+{
+    const struct pith_shape shape = {4, {1, 8, 5, 5}};
+    struct pith_session *session, *plain;
+    struct pith_tensor x, got, want;
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t in[2], node, y;
+
+    (void) state;
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
+    set_grid(graph, in[0], PITH_UINT8, 0.01F, 117, 0, 0);
+    in[1] = add_constant(graph, PITH_INT8, 4, (const int64_t[]){6, 8, 3, 3});
+    set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, 6);
+    y = add_node(graph, "Conv", in, 2, &node);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    session = compile(graph, CHANNELS_LAST);
+    plain = compile(graph, LITERALLY);
+    assert_true(has_step(session, "image_conv_f32") && !has_step(session, "conv_f32"));
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) x.data)[i] = random_float();
+    assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+    assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) /* 72 products, each below 0.7 */
+        assert_true(fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) < 72 * 0.7 * 72e-7);
+    engine->close(session);
+    engine->close(plain);
+    pith_graph_free(graph);
+    pith_tensor_free(&x);
+}
+
 /* Parts write what the whole writes, bit by bit; pauses let the team fall asleep and be woken. */
 static void threads_change_no_bit(void **state)
 {
@@ -503,6 +580,8 @@ int main(void)
         cmocka_unit_test(running_makes_no_system_call),
 #endif
         cmocka_unit_test(integer_kernels_give_what_q_and_dq_give),
+        cmocka_unit_test(wider_grids_are_kept_by_rounding_floats),
+        cmocka_unit_test(a_convolution_from_integers_to_floats_stays_channels_last),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(a_graph_past_the_memory_limit_is_refused),
         cmocka_unit_test(packed_weights_are_all_that_stays),

@@ -42,10 +42,12 @@ const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint3
                             types, 4, output_type, 0, out_why);
 }
 
+/* Values on 8-bit grids are stored as the integers. On wider ones they stay floats that are rounded
+ * to the grid: no kernel takes such integers, and floats hold them exactly. */
 int plan_output_slot(struct plan *plan, uint32_t value, uint32_t *out)
 {
     const struct pith_quantization *quantization = pith_value_quantization(plan->graph, value);
-    const bool stored = quantization && !plan->options.plain;
+    const bool stored = form_is_eight_bits(quantization) && !plan->options.plain;
     int rc = plan_add_slot(plan,
                            quantization ? stored ? quantization->dtype : PITH_FLOAT32
                                         : pith_value_dtype(plan->graph, value),
@@ -206,25 +208,45 @@ static int gather_inputs(struct plan *plan, uint32_t node, uint32_t *in, size_t 
     return 0;
 }
 
+/* What the node gives comes in on the value's grid, and needs no rounding to it. */
+static bool arrives_on_grid(const struct plan *plan, uint32_t node, uint32_t value)
+{
+    const uint32_t from = pith_node_input(plan->graph, node, 0);
+    const bool one = strcmp(pith_node_op(plan->graph, node), "Concat") != 0;
+
+    return one && integer_moves(pith_node_op(plan->graph, node)) && from != PITH_NO_VALUE &&
+           form_same_grid(pith_value_quantization(plan->graph, from),
+                          pith_value_quantization(plan->graph, value));
+}
+
 /* A slot for what the kernel gives: the value's own, or a float that is then brought onto the
  * value's grid. */
-static int plain_output(struct plan *plan, uint32_t value, uint32_t *out)
+static int plain_output(struct plan *plan, uint32_t node, uint32_t value, uint32_t *out)
 {
+    int rc;
+
     if (value == PITH_NO_VALUE) {
         *out = PLAN_NO_SLOT;
         return 0;
     }
-    if (pith_value_quantization(plan->graph, value))
-        return plan_add_slot(plan, PITH_FLOAT32, pith_value_shape(plan->graph, value), out);
-    return plan_output_slot(plan, value, out);
+    if (!pith_value_quantization(plan->graph, value))
+        return plan_output_slot(plan, value, out);
+    rc = plan_add_slot(plan, PITH_FLOAT32, pith_value_shape(plan->graph, value), out);
+    if (rc < 0 || !arrives_on_grid(plan, node, value))
+        return rc;
+    plan->slots[*out].quantization = pith_value_quantization(plan->graph, value);
+    plan->slot_of_value[value] = *out;
+    return 0;
 }
 
-static int finish_output(struct plan *plan, uint32_t value, uint32_t slot, struct pith_error *err)
+static int finish_output(struct plan *plan, uint32_t node, uint32_t value, uint32_t slot,
+                         struct pith_error *err)
 {
     uint32_t stored;
     int rc;
 
-    if (value == PITH_NO_VALUE || !pith_value_quantization(plan->graph, value))
+    if (value == PITH_NO_VALUE || !pith_value_quantization(plan->graph, value) ||
+        arrives_on_grid(plan, node, value))
         return 0;
     rc = plan_output_slot(plan, value, &stored);
     return rc < 0 ? rc : integer_quantize(plan, slot, stored, err);
@@ -258,11 +280,11 @@ static int build_plain(struct plan *plan, uint32_t node, const struct pith_kerne
     if (rc == 0 && (kernel->flags & PITH_KERNEL_FUSES_ACTIVATION))
         fuse_activation(plan, &values[0], &call.activation);
     for (size_t i = 0; i < out_count && rc == 0; i++)
-        rc = plain_output(plan, values[i], &out[i]);
+        rc = plain_output(plan, node, values[i], &out[i]);
     if (rc == 0)
         rc = plan_add_step(plan, &call, err);
     for (size_t i = 0; i < out_count && rc == 0; i++)
-        rc = finish_output(plan, values[i], out[i], err);
+        rc = finish_output(plan, node, values[i], out[i], err);
     free(in);
     free(out);
     free(values);

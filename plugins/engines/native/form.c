@@ -25,8 +25,12 @@ static int32_t signed_zero(const struct pith_quantization *q)
 
 bool form_same_grid(const struct pith_quantization *a, const struct pith_quantization *b)
 {
-    return form_is_eight_bits(a) && form_is_eight_bits(b) && a->scale[0] == b->scale[0] &&
-           signed_zero(a) == signed_zero(b);
+    if (!a || !b || a->count != 1 || b->count != 1 || a->block_size || b->block_size ||
+        a->scale[0] != b->scale[0])
+        return false;
+    if (form_is_eight_bits(a) && form_is_eight_bits(b))
+        return signed_zero(a) == signed_zero(b);
+    return a->dtype == b->dtype && a->zero_point[0] == b->zero_point[0];
 }
 
 const struct pith_quantization *form_grid(struct plan *plan, const struct pith_quantization *grid,

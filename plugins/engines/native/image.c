@@ -31,8 +31,7 @@ bool image_may_lie(const struct plan *plan, uint32_t value)
            pith_shape_elements(&slot->tensor.shape) > 0 &&
            plan->slots[slot->root].place != SLOT_CONSTANT &&
            plan->slots[slot->root].place != SLOT_HEAP &&
-           (slot->quantization ? form_is_eight_bits(slot->quantization)
-                               : slot->tensor.dtype == PITH_FLOAT32);
+           (slot->tensor.dtype == PITH_FLOAT32 || form_is_eight_bits(slot->quantization));
 }
 
 bool image_lies(const struct plan *plan, uint32_t value)
@@ -82,27 +81,34 @@ int image_output(struct plan *plan, uint32_t value, bool real, uint32_t *out)
     return 0;
 }
 
-/* A value on an 8-bit grid that a step gives as floats: these are rounded to it. */
+/* A value on a grid that a step gives as floats: these are rounded to it, to integers of 8 bits or,
+ * on a wider grid, to floats. */
 static int round_output(struct plan *plan, uint32_t value, struct pith_error *err)
 {
+    const struct pith_quantization *grid = pith_value_quantization(plan->graph, value);
+    const bool eight_bits = form_is_eight_bits(grid);
     const uint32_t floats = plan->slot_of_value[value];
     struct plan_call call = {.node = PITH_NO_NODE,
                              .in_count = 1,
                              .out_count = 1,
                              .activation = PITH_ACTIVATION_NONE,
-                             .form = STEP_IMAGE,
+                             .form = eight_bits ? STEP_IMAGE : STEP_BLINDLY,
                              .in = &floats};
     uint32_t stored;
     int rc;
 
-    if (!pith_value_quantization(plan->graph, value))
+    if (!grid)
         return 0;
-    rc = image_output(plan, value, false, &stored);
+    rc = image_output(plan, value, !eight_bits, &stored);
     if (rc < 0)
         return rc;
-    plan->slots[stored].unrounded = floats;
+    if (eight_bits)
+        plan->slots[stored].unrounded = floats;
+    else
+        plan->slots[stored].quantization = grid;
     call.out = &stored;
-    call.kernel = plan_own_kernel("ToImage", PITH_FLOAT32, plan->slots[stored].tensor.dtype);
+    call.kernel = plan_own_kernel(eight_bits ? "ToImage" : "Round", PITH_FLOAT32,
+                                  plan->slots[stored].tensor.dtype);
     return plan_add_step(plan, &call, err);
 }
 
@@ -168,13 +174,19 @@ static const struct pith_kernel *find_kernel(const struct plan *plan, uint32_t n
                             NULL);
 }
 
+static bool is_convolution(const struct plan *plan, uint32_t node)
+{
+    static const char *const heavy[] = {"Conv", "ConvTranspose", NULL};
+
+    return named(pith_node_op(plan->graph, node), heavy);
+}
+
 /* Whether the node's activations allow a step over channels-last values, and whether it is worth
  * it: something heavy, or something that lies so already. */
 static bool inputs_allow(const struct plan *plan, uint32_t node, bool *out_integer)
 {
-    static const char *const heavy[] = {"Conv", "ConvTranspose", NULL};
     const uint32_t first = first_activation(plan, node);
-    bool worth = named(pith_node_op(plan->graph, node), heavy);
+    bool worth = is_convolution(plan, node);
 
     for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
         const uint32_t value = pith_node_input(plan->graph, node, i);
@@ -213,7 +225,7 @@ static bool result_fits(const struct plan *plan, uint32_t value, bool integer)
 {
     const struct pith_quantization *q = pith_value_quantization(plan->graph, value);
 
-    return integer ? form_is_eight_bits(q) : !q || form_is_eight_bits(q);
+    return integer ? form_is_eight_bits(q) : !q || (q->count == 1 && q->block_size == 0);
 }
 
 /* An Add behind the product, and what follows that one. */
@@ -356,22 +368,20 @@ static int gather_activations(struct plan *plan, struct candidate *c, const stru
     return image_slot(plan, c->added, !c->integer, (struct form){0}, &c->in[c->in_count++], err);
 }
 
-static int build_kernel(struct plan *plan, uint32_t node, struct pith_error *err)
+static int build_as(struct plan *plan, uint32_t node, bool integer, bool product,
+                    struct pith_error *err)
 {
     struct candidate c = {.node = node,
+                          .integer = integer,
                           .added = PITH_NO_VALUE,
                           .value = pith_node_output(plan->graph, node, 0),
                           .in_count = pith_node_input_count(plan->graph, node),
                           .activation = PITH_ACTIVATION_NONE};
-    const bool product = is_integer_product(plan, node);
     struct plan_call call;
     struct halo halo;
     uint32_t out;
     int rc;
 
-    if (!product && !inputs_allow(plan, node, &c.integer))
-        return 0;
-    c.integer = c.integer || product;
     c.kernel = find_kernel(plan, node, c.integer);
     if (!c.kernel || (!product && !window_halo(plan, node, &halo)))
         return 0;
@@ -393,6 +403,23 @@ static int build_kernel(struct plan *plan, uint32_t node, struct pith_error *err
     if (rc == 0 && !c.integer)
         rc = round_output(plan, c.value, err);
     return rc < 0 ? rc : 1;
+}
+
+/* As integers where they come so. A convolution whose result goes on no grid of 8 bits is for
+ * floats all the same. */
+static int build_kernel(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    bool integer = false;
+    int rc;
+
+    if (is_integer_product(plan, node))
+        return build_as(plan, node, true, true, err);
+    if (!inputs_allow(plan, node, &integer))
+        return 0;
+    rc = build_as(plan, node, integer, false, err);
+    return rc == 0 && integer && is_convolution(plan, node)
+               ? build_as(plan, node, false, false, err)
+               : rc;
 }
 
 /* ---- planar kernels, run blindly ---- */

@@ -239,13 +239,13 @@ static int build_concat(struct plan *plan, uint32_t node, struct pith_error *err
         return 0;
     first = plan->slot_of_value[pith_node_input(plan->graph, node, 0)];
     grid = plan->slots[first].quantization;
-    if (grid) {
+    if (form_is_eight_bits(grid)) {
         grid = form_grid(plan, grid, pith_image_integer_dtype());
         if (!grid)
             return -ENOMEM;
     }
-    rc = plan_add_slot(plan, grid ? grid->dtype : PITH_FLOAT32, pith_value_shape(plan->graph, y),
-                       &wide);
+    rc = plan_add_slot(plan, form_is_eight_bits(grid) ? grid->dtype : PITH_FLOAT32,
+                       pith_value_shape(plan->graph, y), &wide);
     if (rc < 0)
         return rc;
     plan->slots[wide].quantization = grid;

@@ -128,7 +128,7 @@ static bool named(const char *op, const char *const *list)
 
 /* Move elements without computing: what goes in on a grid comes out on it. data_inputs: how many
  * lead with data. */
-static bool moves(const char *op)
+bool integer_moves(const char *op)
 {
     static const char *const list[] = {"Reshape",   "Flatten", "Squeeze",       "Unsqueeze",
                                        "Transpose", "Slice",   "Split",         "Gather",
@@ -476,7 +476,7 @@ int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
 
     if (pith_node_domain(plan->graph, node)[0] != 0)
         return 0;
-    if (first != PLAN_NO_SLOT && moves(op) &&
+    if (first != PLAN_NO_SLOT && integer_moves(op) &&
         moves_on_one_grid(plan, node, plan->slots[first].quantization))
         rc = build_move(plan, node, plan->slots[first].quantization, err);
     if (rc == 0 && maps(op))

@@ -186,6 +186,8 @@ void fuse_undo(struct plan *plan, uint32_t from, uint32_t to);
 /* ---- integer.c: quantized values ---- */
 /* 1: done with integer kernels; 0: not one for these, go on in float. */
 int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
+/* The operator moves elements without computing: what goes in on a grid comes out on it. */
+bool integer_moves(const char *op);
 /* Steps between stored integers and floats. */
 int integer_dequantize(struct plan *plan, uint32_t slot, uint32_t *out, struct pith_error *err);
 int integer_quantize(struct plan *plan, uint32_t float_slot, uint32_t stored_slot,

@@ -194,7 +194,8 @@ static void describe_blind(const struct plan *plan, struct plan_step *step)
     step->blind.image = out->image;
     step->blind.dims = pith_image_dims(&out->tensor.shape);
     step->blind.lead_bytes = out->lead_bytes;
-    step->blind.zero = out->quantization ? (uint8_t) out->quantization->zero_point[0] : 0;
+    step->blind.zero =
+        out->tensor.dtype != PITH_FLOAT32 ? (uint8_t) out->quantization->zero_point[0] : 0;
 }
 
 /* The output is its input's memory from here on, and so is what was an alias of the output. */
