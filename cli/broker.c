@@ -2,21 +2,15 @@
  * command's thread waits for it. What is known of the library is heeded: contexts live as long as
  * the client, the send window is our own and small, and TCP_NODELAY is set by us, as the library
  * doesn't and small windows would then wait 40 ms each. */
-#include "cli/broker.h"
+#include "cli/broker_private.h"
 
 #include "libpith/base/clock.h"
 #include "libpith/base/file.h"
 
-#include <MQTTAsync.h>
-#include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,196 +19,6 @@
 #define ANSWER_TIMEOUT_MS  20000 /* for an acknowledgement on a link that is up */
 #define KEEP_ALIVE_S       20
 #define PASSWORD_MAX_BYTES 4096
-
-enum request_state { REQUEST_WAITING, REQUEST_DONE, REQUEST_FAILED };
-
-struct broker {
-    MQTTAsync client;
-    char root[129];
-    char url[256]; /* as it was given, for sentences */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    /* Under the lock: */
-    bool connected, lost;
-    enum request_state connecting, asking;
-    int connect_code, ask_code;
-    char connect_text[200], tls_text[200], ask_text[160];
-    uint32_t max_packet_bytes;
-    unsigned in_flight;
-    uint64_t acknowledged;
-    int publish_code; /* of the first publication that was refused; 0: none */
-    struct broker_message *first, **last;
-};
-
-/* ---- on the library's thread ---- */
-
-static void wake(struct broker *broker)
-{
-    pthread_cond_broadcast(&broker->changed);
-    pthread_mutex_unlock(&broker->lock);
-}
-
-static void set_no_delay_on_client_thread(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    struct dirent *entry;
-    int on = 1;
-
-    while (folder && (entry = readdir(folder))) {
-        int fd = atoi(entry->d_name), type = 0;
-        socklen_t length = sizeof type;
-
-        if (fd > STDERR_FILENO && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
-            type == SOCK_STREAM)
-            (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
-                              sizeof on); /* fails on what is not TCP: fine */
-    }
-    if (folder)
-        closedir(folder);
-}
-
-static void connected_on_client_thread(void *context, MQTTAsync_successData5 *data)
-{
-    struct broker *broker = context;
-
-    set_no_delay_on_client_thread();
-    pthread_mutex_lock(&broker->lock);
-    broker->connecting = REQUEST_DONE;
-    broker->connected = true;
-    if (MQTTProperties_hasProperty(&data->properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE))
-        broker->max_packet_bytes = (uint32_t) MQTTProperties_getNumericValue(
-            &data->properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE);
-    wake(broker);
-}
-
-static void refused_on_client_thread(void *context, MQTTAsync_failureData5 *data)
-{
-    struct broker *broker = context;
-
-    pthread_mutex_lock(&broker->lock);
-    broker->connecting = REQUEST_FAILED;
-    broker->connect_code =
-        data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR ? (int) data->reasonCode : data->code;
-    (void) snprintf(broker->connect_text, sizeof broker->connect_text, "%s",
-                    data->message ? data->message
-                    : data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR
-                        ? MQTTReasonCode_toString(data->reasonCode)
-                        : "no answer");
-    wake(broker);
-}
-
-static int tls_error_on_client_thread(const char *text, size_t length, void *context)
-{
-    struct broker *broker = context;
-
-    pthread_mutex_lock(&broker->lock);
-    (void) snprintf(broker->tls_text, sizeof broker->tls_text, "%.*s", (int) strcspn(text, "\n"),
-                    text);
-    pthread_mutex_unlock(&broker->lock);
-    return length > 0;
-}
-
-static void lost_on_client_thread(void *context, char *cause)
-{
-    struct broker *broker = context;
-
-    (void) cause;
-    pthread_mutex_lock(&broker->lock);
-    broker->connected = false;
-    broker->lost = true;
-    wake(broker);
-}
-
-static void closed_by_broker_on_client_thread(void *context, MQTTProperties *properties,
-                                              enum MQTTReasonCodes reason)
-{
-    (void) properties;
-    (void) reason;
-    lost_on_client_thread(context, NULL);
-}
-
-static void answered_on_client_thread(void *context, MQTTAsync_successData5 *data)
-{
-    struct broker *broker = context;
-    int code = (int) data->reasonCode;
-
-    pthread_mutex_lock(&broker->lock);
-    /* With one topic the code is in reasonCode alone, and the array is not one. */
-    for (int i = 0; data->alt.sub.reasonCodeCount > 1 && i < data->alt.sub.reasonCodeCount; i++)
-        if (data->alt.sub.reasonCodes[i] >= MQTTREASONCODE_UNSPECIFIED_ERROR)
-            code = (int) data->alt.sub.reasonCodes[i];
-    broker->asking = code >= (int) MQTTREASONCODE_UNSPECIFIED_ERROR ? REQUEST_FAILED : REQUEST_DONE;
-    broker->ask_code = code;
-    wake(broker);
-}
-
-static void unanswered_on_client_thread(void *context, MQTTAsync_failureData5 *data)
-{
-    struct broker *broker = context;
-
-    pthread_mutex_lock(&broker->lock);
-    broker->asking = REQUEST_FAILED;
-    broker->ask_code = (int) data->reasonCode;
-    wake(broker);
-}
-
-static void published_on_client_thread(void *context, MQTTAsync_successData5 *data)
-{
-    struct broker *broker = context;
-
-    (void) data;
-    pthread_mutex_lock(&broker->lock);
-    broker->in_flight--;
-    broker->acknowledged++;
-    wake(broker);
-}
-
-static void unpublished_on_client_thread(void *context, MQTTAsync_failureData5 *data)
-{
-    struct broker *broker = context;
-
-    pthread_mutex_lock(&broker->lock);
-    broker->in_flight--;
-    if (!broker->publish_code)
-        broker->publish_code =
-            data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR ? (int) data->reasonCode : -1;
-    wake(broker);
-}
-
-static int arrived_on_client_thread(void *context, char *topic, int topic_bytes,
-                                    MQTTAsync_message *arrived)
-{
-    struct broker *broker = context;
-    struct broker_message *message = calloc(1, sizeof *message);
-    size_t bytes = arrived->payloadlen > 0 ? (size_t) arrived->payloadlen : 0;
-    bool good;
-
-    (void) topic_bytes; /* topics hold no NUL: MQTT forbids it */
-    if (message) {
-        message->topic = strdup(topic);
-        message->payload = malloc(bytes + 1);
-        message->bytes = bytes;
-        message->retained = arrived->retained;
-    }
-    good = message && message->topic && message->payload;
-    if (good) {
-        memcpy(message->payload, arrived->payload, bytes);
-        message->payload[bytes] = 0;
-        pthread_mutex_lock(&broker->lock);
-        *broker->last = message;
-        broker->last = &message->next;
-        wake(broker);
-    } else {
-        broker_message_free(message);
-    }
-    if (!good)
-        return 0; /* out of memory: the library offers it again */
-    MQTTAsync_freeMessage(&arrived);
-    MQTTAsync_free(topic);
-    return 1;
-}
-
-/* ---- on the command's thread ---- */
 
 /* Waits for a change; under the lock. Returns whether the time is up. */
 static bool wait_until(struct broker *broker, uint64_t until_ns)
@@ -321,7 +125,7 @@ static int connect_client(struct broker *broker, const struct broker_options *op
     ssl.privateKey = options->key;
     ssl.enableServerCertAuth = 1;
     ssl.verify = 1;
-    ssl.ssl_error_cb = tls_error_on_client_thread;
+    ssl.ssl_error_cb = broker_tls_error_on_client_thread;
     ssl.ssl_error_context = broker;
     connect.ssl = tls ? &ssl : NULL;
     connect.cleanstart = 1;
@@ -329,8 +133,8 @@ static int connect_client(struct broker *broker, const struct broker_options *op
     connect.connectTimeout = CONNECT_TIMEOUT_S;
     connect.username = options->username;
     connect.password = password.data ? (const char *) password.data : NULL;
-    connect.onSuccess5 = connected_on_client_thread;
-    connect.onFailure5 = refused_on_client_thread;
+    connect.onSuccess5 = broker_connected_on_client_thread;
+    connect.onFailure5 = broker_refused_on_client_thread;
     connect.context = broker;
     if (MQTTAsync_connect(broker->client, &connect) != MQTTASYNC_SUCCESS)
         rc = pith_fail(err, -ECONNREFUSED,
@@ -384,9 +188,10 @@ int broker_open(struct broker **out, const struct broker_options *options, struc
                                     &create) != MQTTASYNC_SUCCESS)
         rc = pith_fail(err, -EINVAL, "\"%s\" can't be used as a broker's URL", options->url);
     if (rc == 0) {
-        (void) MQTTAsync_setCallbacks(broker->client, broker, lost_on_client_thread,
-                                      arrived_on_client_thread, NULL);
-        (void) MQTTAsync_setDisconnected(broker->client, broker, closed_by_broker_on_client_thread);
+        (void) MQTTAsync_setCallbacks(broker->client, broker, broker_lost_on_client_thread,
+                                      broker_arrived_on_client_thread, NULL);
+        (void) MQTTAsync_setDisconnected(broker->client, broker,
+                                         broker_closed_by_broker_on_client_thread);
         rc = connect_client(broker, options, tls, err);
     }
     if (rc < 0) {
@@ -485,8 +290,8 @@ int broker_subscribe(struct broker *broker, const char *const *filters, size_t c
         options[i] = (MQTTSubscribe_options) MQTTSubscribe_options_initializer;
         options[i].retainAsPublished = 1;
     }
-    response.onSuccess5 = answered_on_client_thread;
-    response.onFailure5 = unanswered_on_client_thread;
+    response.onSuccess5 = broker_answered_on_client_thread;
+    response.onFailure5 = broker_unanswered_on_client_thread;
     response.context = broker;
     response.subscribeOptionsCount = (int) count;
     response.subscribeOptionsList = options;
@@ -504,8 +309,8 @@ int broker_unsubscribe(struct broker *broker, const char *const *filters, size_t
 {
     MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
 
-    response.onSuccess5 = answered_on_client_thread;
-    response.onFailure5 = unanswered_on_client_thread;
+    response.onSuccess5 = broker_answered_on_client_thread;
+    response.onFailure5 = broker_unanswered_on_client_thread;
     response.context = broker;
     begin_request(broker);
     return wait_request(broker,
@@ -547,8 +352,8 @@ int broker_publish(struct broker *broker, const char *topic, const void *payload
 
     if (rc < 0)
         return rc;
-    response.onSuccess5 = published_on_client_thread;
-    response.onFailure5 = unpublished_on_client_thread;
+    response.onSuccess5 = broker_published_on_client_thread;
+    response.onFailure5 = broker_unpublished_on_client_thread;
     response.context = broker;
     pthread_mutex_lock(&broker->lock);
     broker->in_flight++;
