@@ -1,7 +1,8 @@
 /* MQTT for commands. The library's thread puts what happens into a struct under a lock; the
  * command's thread waits for it. What is known of the library is heeded: contexts live as long as
  * the client, the send window is our own and small, and TCP_NODELAY is set by us, as the library
- * doesn't and small windows would then wait 40 ms each. */
+ * doesn't and small windows would then wait 40 ms each. MQTT 5 is tried first; with a broker that
+ * refuses it, 3.1.1 is spoken, by a new client of the library's. */
 #include "cli/broker_private.h"
 
 #include "libpith/base/clock.h"
@@ -113,7 +114,9 @@ static int wait_connected(struct broker *broker, struct pith_error *err)
 static int connect_client(struct broker *broker, const struct broker_options *options, bool tls,
                           struct pith_error *err)
 {
-    MQTTAsync_connectOptions connect = MQTTAsync_connectOptions_initializer5;
+    const MQTTAsync_connectOptions of_3 = MQTTAsync_connectOptions_initializer;
+    const MQTTAsync_connectOptions of_5 = MQTTAsync_connectOptions_initializer5;
+    MQTTAsync_connectOptions connect = broker->mqtt3 ? of_3 : of_5;
     MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
     struct pith_buffer password = {0};
     int rc = read_password(options->password_file, &password, err);
@@ -128,14 +131,21 @@ static int connect_client(struct broker *broker, const struct broker_options *op
     ssl.ssl_error_cb = broker_tls_error_on_client_thread;
     ssl.ssl_error_context = broker;
     connect.ssl = tls ? &ssl : NULL;
-    connect.cleanstart = 1;
     connect.keepAliveInterval = KEEP_ALIVE_S;
     connect.connectTimeout = CONNECT_TIMEOUT_S;
     connect.username = options->username;
     connect.password = password.data ? (const char *) password.data : NULL;
-    connect.onSuccess5 = broker_connected_on_client_thread;
-    connect.onFailure5 = broker_refused_on_client_thread;
     connect.context = broker;
+    if (broker->mqtt3) {
+        connect.MQTTVersion = MQTTVERSION_3_1_1;
+        connect.cleansession = 1;
+        connect.onSuccess = broker_connected3_on_client_thread;
+        connect.onFailure = broker_refused3_on_client_thread;
+    } else {
+        connect.cleanstart = 1;
+        connect.onSuccess5 = broker_connected_on_client_thread;
+        connect.onFailure5 = broker_refused_on_client_thread;
+    }
     if (MQTTAsync_connect(broker->client, &connect) != MQTTASYNC_SUCCESS)
         rc = pith_fail(err, -ECONNREFUSED,
                        "the broker %s can't be reached; check --url, --ca, --cert and --key",
@@ -153,12 +163,33 @@ static int check_readable(const char *option, const char *path, struct pith_erro
     return 0;
 }
 
-int broker_open(struct broker **out, const struct broker_options *options, struct pith_error *err)
+/* A client of the library's for the version that is to be spoken, connected. */
+static int open_client(struct broker *broker, const struct broker_options *options, const char *url,
+                       bool tls, struct pith_error *err)
 {
     MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer5;
+    char id[64];
+
+    if (broker->mqtt3)
+        create.MQTTVersion = MQTTVERSION_3_1_1;
+    broker->connecting = REQUEST_WAITING;
+    (void) snprintf(id, sizeof id, "pith-%ld-%llx", (long) getpid(),
+                    (unsigned long long) pith_monotonic_ns());
+    if (MQTTAsync_createWithOptions(&broker->client, url, id, MQTTCLIENT_PERSISTENCE_NONE, NULL,
+                                    &create) != MQTTASYNC_SUCCESS)
+        return pith_fail(err, -EINVAL, "\"%s\" can't be used as a broker's URL", options->url);
+    (void) MQTTAsync_setCallbacks(broker->client, broker, broker_lost_on_client_thread,
+                                  broker_arrived_on_client_thread, NULL);
+    (void) MQTTAsync_setDisconnected(broker->client, broker, broker_closed_on_client_thread);
+    return connect_client(broker, options, tls, err);
+}
+
+int broker_open(struct broker **out, const struct broker_options *options, struct pith_error *err)
+{
     pthread_condattr_t monotonic;
+    struct pith_error first = {0};
     struct broker *broker;
-    char url[256], id[64];
+    char url[256];
     bool tls = false;
     int rc;
 
@@ -182,21 +213,17 @@ int broker_open(struct broker **out, const struct broker_options *options, struc
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&broker->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    (void) snprintf(id, sizeof id, "pith-%ld-%llx", (long) getpid(),
-                    (unsigned long long) pith_monotonic_ns());
-    if (MQTTAsync_createWithOptions(&broker->client, url, id, MQTTCLIENT_PERSISTENCE_NONE, NULL,
-                                    &create) != MQTTASYNC_SUCCESS)
-        rc = pith_fail(err, -EINVAL, "\"%s\" can't be used as a broker's URL", options->url);
-    if (rc == 0) {
-        (void) MQTTAsync_setCallbacks(broker->client, broker, broker_lost_on_client_thread,
-                                      broker_arrived_on_client_thread, NULL);
-        (void) MQTTAsync_setDisconnected(broker->client, broker,
-                                         broker_closed_by_broker_on_client_thread);
-        rc = connect_client(broker, options, tls, err);
+    broker->mqtt3 = strcmp(options->mqtt, "3.1.1") == 0;
+    rc = open_client(broker, options, url, tls, &first);
+    if (rc < 0 && broker->version_refused && strcmp(options->mqtt, "auto") == 0) {
+        MQTTAsync_destroy(&broker->client);
+        broker->mqtt3 = true;
+        broker->lost = false;
+        rc = open_client(broker, options, url, tls, &first);
     }
     if (rc < 0) {
         broker_close(broker);
-        return rc;
+        return pith_fail(err, rc, "%s", pith_error_text(&first));
     }
     *out = broker;
     return 0;
@@ -204,10 +231,13 @@ int broker_open(struct broker **out, const struct broker_options *options, struc
 
 void broker_close(struct broker *broker)
 {
-    MQTTAsync_disconnectOptions disconnect = MQTTAsync_disconnectOptions_initializer5;
+    const MQTTAsync_disconnectOptions of_3 = MQTTAsync_disconnectOptions_initializer;
+    const MQTTAsync_disconnectOptions of_5 = MQTTAsync_disconnectOptions_initializer5;
+    MQTTAsync_disconnectOptions disconnect;
 
     if (!broker)
         return;
+    disconnect = broker->mqtt3 ? of_3 : of_5;
     if (broker->client) {
         disconnect.timeout = 500;
         (void) MQTTAsync_disconnect(broker->client, &disconnect);
@@ -222,6 +252,16 @@ void broker_close(struct broker *broker)
     pthread_cond_destroy(&broker->changed);
     pthread_mutex_destroy(&broker->lock);
     free(broker);
+}
+
+void broker_tell_version(const struct broker *broker)
+{
+    if (broker->mqtt3)
+        fprintf(
+            stderr,
+            "pith: with the broker %s MQTT 3.1.1 is spoken, which has no word for refusing what "
+            "we publish: if nothing comes of it, look at the broker's access rules\n",
+            broker->url);
 }
 
 const char *broker_root(const struct broker *broker)
@@ -245,9 +285,10 @@ uint64_t broker_acknowledged(const struct broker *broker)
     return count;
 }
 
-static void begin_request(struct broker *broker)
+static void begin_request(struct broker *broker, size_t count)
 {
     pthread_mutex_lock(&broker->lock);
+    broker->ask_count = count;
     broker->asking = REQUEST_WAITING;
     pthread_mutex_unlock(&broker->lock);
 }
@@ -290,13 +331,18 @@ int broker_subscribe(struct broker *broker, const char *const *filters, size_t c
         options[i] = (MQTTSubscribe_options) MQTTSubscribe_options_initializer;
         options[i].retainAsPublished = 1;
     }
-    response.onSuccess5 = broker_answered_on_client_thread;
-    response.onFailure5 = broker_unanswered_on_client_thread;
     response.context = broker;
-    response.subscribeOptionsCount = (int) count;
-    response.subscribeOptionsList = options;
+    if (broker->mqtt3) {
+        response.onSuccess = broker_subscribed3_on_client_thread;
+        response.onFailure = broker_unanswered3_on_client_thread;
+    } else {
+        response.onSuccess5 = broker_answered_on_client_thread;
+        response.onFailure5 = broker_unanswered_on_client_thread;
+        response.subscribeOptionsCount = (int) count;
+        response.subscribeOptionsList = options;
+    }
     (void) snprintf(what, sizeof what, "read %s", filters[0]);
-    begin_request(broker);
+    begin_request(broker, count);
     return wait_request(broker,
                         MQTTAsync_subscribeMany(broker->client, (int) count,
                                                 (char *const *) (uintptr_t) filters, qos,
@@ -309,10 +355,15 @@ int broker_unsubscribe(struct broker *broker, const char *const *filters, size_t
 {
     MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
 
-    response.onSuccess5 = broker_answered_on_client_thread;
-    response.onFailure5 = broker_unanswered_on_client_thread;
     response.context = broker;
-    begin_request(broker);
+    if (broker->mqtt3) {
+        response.onSuccess = broker_unsubscribed3_on_client_thread;
+        response.onFailure = broker_unanswered3_on_client_thread;
+    } else {
+        response.onSuccess5 = broker_answered_on_client_thread;
+        response.onFailure5 = broker_unanswered_on_client_thread;
+    }
+    begin_request(broker, count);
     return wait_request(broker,
                         MQTTAsync_unsubscribeMany(broker->client, (int) count,
                                                   (char *const *) (uintptr_t) filters, &response),
@@ -352,9 +403,14 @@ int broker_publish(struct broker *broker, const char *topic, const void *payload
 
     if (rc < 0)
         return rc;
-    response.onSuccess5 = broker_published_on_client_thread;
-    response.onFailure5 = broker_unpublished_on_client_thread;
     response.context = broker;
+    if (broker->mqtt3) {
+        response.onSuccess = broker_published3_on_client_thread;
+        response.onFailure = broker_unpublished3_on_client_thread;
+    } else {
+        response.onSuccess5 = broker_published_on_client_thread;
+        response.onFailure5 = broker_unpublished_on_client_thread;
+    }
     pthread_mutex_lock(&broker->lock);
     broker->in_flight++;
     pthread_mutex_unlock(&broker->lock);

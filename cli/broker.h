@@ -1,4 +1,5 @@
-/* A connection to the broker for a command: blocking calls over paho's MQTTAsync, MQTT 5. One thread uses it. */
+/* A connection to the broker for a command: blocking calls over paho's MQTTAsync. MQTT 5, or 3.1.1 with a broker that refuses
+ * 5. One thread uses it. */
 #ifndef PITH_CLI_BROKER_H
 #define PITH_CLI_BROKER_H
 
@@ -9,6 +10,7 @@ struct broker_options { /* from the command line, then PITH_* in the environment
     const char *url;    /* mqtt://host[:port], mqtts://host[:port] */
     const char *ca, *cert, *key;
     const char *username, *password_file;
+    const char *mqtt;   /* "auto", "5", "3.1.1" */
     const char *root;   /* "pith/1" */
     const char *socket; /* of the daemon on this machine */
     const char *settings;
@@ -23,6 +25,7 @@ struct broker_options { /* from the command line, then PITH_* in the environment
         {"key", CLI_TEXT, &(o).key, "FILE", "its private key, PEM (PITH_KEY)"},                                         \
         {"username", CLI_TEXT, &(o).username, "NAME", "for brokers that ask for one (PITH_USERNAME)"},                  \
         {"password-file", CLI_TEXT, &(o).password_file, "FILE", "its password, first line (PITH_PASSWORD_FILE)"},       \
+        {"mqtt", CLI_TEXT, &(o).mqtt, "VERSION", "auto, 5 or 3.1.1 (PITH_MQTT; auto: 5, and 3.1.1 where that is refused)"},  \
         {"root", CLI_TEXT, &(o).root, "TOPIC", "what all topics begin with (PITH_ROOT; pith/1)"},                       \
         {"settings", CLI_TEXT, &(o).settings, "FILE", "YAML with any of these (PITH_SETTINGS; ~/.config/pith/pith.yaml)"}
 
@@ -33,6 +36,8 @@ void broker_options_done(struct broker_options *options);
 struct broker;
 /* Connects. -ECONNREFUSED (away, or TLS failed), -EPERM (it refused us), -EINVAL (options). */
 int broker_open(struct broker **out, const struct broker_options *options, struct pith_error *err) PITH_CHECKED;
+/* For commands that publish: in 3.1.1 a broker that refuses it acknowledges all the same, which is said on stderr. */
+void broker_tell_version(const struct broker *broker);
 void broker_close(struct broker *broker);
 const char *broker_root(const struct broker *broker);
 /* Bytes that one message may have as the broker says; UINT32_MAX: any. */

@@ -16,6 +16,7 @@ static const struct pith_yaml_field settings_fields[] = {
     {"key", PITH_YAML_TEXT, offsetof(struct broker_options, key)},
     {"username", PITH_YAML_TEXT, offsetof(struct broker_options, username)},
     {"password_file", PITH_YAML_TEXT, offsetof(struct broker_options, password_file)},
+    {"mqtt", PITH_YAML_TEXT, offsetof(struct broker_options, mqtt)},
     {"root", PITH_YAML_TEXT, offsetof(struct broker_options, root)},
     {"socket", PITH_YAML_TEXT, offsetof(struct broker_options, socket)},
     {0},
@@ -31,6 +32,7 @@ static const struct {
     {"PITH_KEY", offsetof(struct broker_options, key)},
     {"PITH_USERNAME", offsetof(struct broker_options, username)},
     {"PITH_PASSWORD_FILE", offsetof(struct broker_options, password_file)},
+    {"PITH_MQTT", offsetof(struct broker_options, mqtt)},
     {"PITH_ROOT", offsetof(struct broker_options, root)},
     {"PITH_SOCKET", offsetof(struct broker_options, socket)},
     {"PITH_SETTINGS", offsetof(struct broker_options, settings)},
@@ -85,6 +87,12 @@ int broker_options_complete(struct broker_options *options, struct pith_error *e
             *member(options, field->offset) = *member(&from_file, field->offset);
     if (!options->root)
         options->root = "pith/1";
+    if (!options->mqtt)
+        options->mqtt = "auto";
+    if (strcmp(options->mqtt, "auto") != 0 && strcmp(options->mqtt, "5") != 0 &&
+        strcmp(options->mqtt, "3.1.1") != 0)
+        return pith_fail(err, -EINVAL, "--mqtt: \"%.64s\" is none of auto, 5 and 3.1.1",
+                         options->mqtt);
     if (!options->socket)
         options->socket = PITH_RUN_DIR "/control.sock";
     if (strlen(options->root) > 128 || strpbrk(options->root, "+#") || !options->root[0])

@@ -14,12 +14,15 @@ struct broker {
     MQTTAsync client;
     char root[129];
     char url[256]; /* as it was given, for sentences */
+    bool mqtt3;    /* 3.1.1 is spoken */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* Under the lock: */
     bool connected, lost;
     enum request_state connecting, asking;
     int connect_code, ask_code;
+    size_t ask_count;     /* topic filters that were asked for */
+    bool version_refused; /* the broker does not speak MQTT 5 */
     char connect_text[200], tls_text[200], ask_text[160];
     uint32_t max_packet_bytes;
     unsigned in_flight;
@@ -31,9 +34,16 @@ struct broker {
 /* ---- broker_callbacks.c ---- */
 void broker_connected_on_client_thread(void *context, MQTTAsync_successData5 *data);
 void broker_refused_on_client_thread(void *context, MQTTAsync_failureData5 *data);
+void broker_connected3_on_client_thread(void *context, MQTTAsync_successData *data);
+void broker_refused3_on_client_thread(void *context, MQTTAsync_failureData *data);
+void broker_subscribed3_on_client_thread(void *context, MQTTAsync_successData *data);
+void broker_unsubscribed3_on_client_thread(void *context, MQTTAsync_successData *data);
+void broker_unanswered3_on_client_thread(void *context, MQTTAsync_failureData *data);
+void broker_published3_on_client_thread(void *context, MQTTAsync_successData *data);
+void broker_unpublished3_on_client_thread(void *context, MQTTAsync_failureData *data);
 int broker_tls_error_on_client_thread(const char *text, size_t length, void *context);
 void broker_lost_on_client_thread(void *context, char *cause);
-void broker_closed_by_broker_on_client_thread(void *context, MQTTProperties *properties, enum MQTTReasonCodes reason);
+void broker_closed_on_client_thread(void *context, MQTTProperties *properties, enum MQTTReasonCodes reason);
 void broker_answered_on_client_thread(void *context, MQTTAsync_successData5 *data);
 void broker_unanswered_on_client_thread(void *context, MQTTAsync_failureData5 *data);
 void broker_published_on_client_thread(void *context, MQTTAsync_successData5 *data);

@@ -248,8 +248,11 @@ static int collect_garbage(struct gc *gc, bool dry, size_t *out_removed, struct 
     char topic[TOPIC_BYTES];
     const char *filter = broker_topic(gc->broker, topic, "blob/+/0"); /* one answer a blob */
     size_t removed = 0;
-    int rc = find_live(gc, err);
+    int rc;
 
+    if (!dry)
+        broker_tell_version(gc->broker);
+    rc = find_live(gc, err);
     if (rc == 0)
         rc = collect(gc, &filter, 1, take_found, NULL, err);
     for (size_t i = 0; i < gc->found.count && rc == 0; i++) {

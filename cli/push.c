@@ -101,6 +101,8 @@ static int do_push(struct push *push, const char *path, struct pith_error *err)
     push->model = push->remove ? path : push->folder->manifest->model;
     push->version = push->remove ? "" : push->folder->manifest->version;
     rc = broker_open(&push->broker, &push->broker_options, err);
+    if (rc == 0)
+        broker_tell_version(push->broker);
     if (rc == 0 && push->folder)
         rc = upload(push, err);
     if (rc == 0)

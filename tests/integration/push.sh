@@ -67,7 +67,7 @@ play_gateway() { # NAME TARGET STATE REASON: answers what is desired of TARGET
     done <"$folder/$1.fifo" >/dev/null 2>&1 &
 }
 
-plan 20
+plan 26
 broker_start home </dev/null
 PITH_URL=mqtt://127.0.0.1:$home_port HOME=$folder
 export PITH_URL HOME
@@ -159,6 +159,30 @@ ok $? "a key that the gateway doesn't trust is refused, with its own exit code" 
 
 run 0 watch --gateway attic --count 1 --for 20 && says out "attic  *clipper  *rejected"
 ok $? "watch shows what gateways have said" "$folder/why"
+
+# ---- a broker that speaks MQTT 3.1.1 alone ----
+old_port=$(free_port)
+"$PITH_BUILD/tests/tools/old_broker" "$old_port" "$home_port" >"$folder/versions" &
+children="$children $!"
+wait_for listens "$old_port"
+old=mqtt://127.0.0.1:$old_port
+write_model newer 3.0.0 1
+run 0 push newer --to group/old --sign release.key --wait 0 --url "$old" && says out "generation 1 " && one_line && says err "3.1.1" &&
+    [ "$(tr '\n' ' ' <"$folder/versions")" = "connect 5 connect 4 " ]
+ok $? "push speaks 3.1.1 to a broker that refuses 5, and says what that lacks" "$folder/why"
+run 0 push newer --to group/old --sign release.key --wait 0 && says out ", 0 of them new" && says out "generation 2 "
+ok $? "what it uploaded there is whole" "$folder/why"
+play_gateway cellar gw/cellar active ""
+run 0 push newer --to gw/cellar --sign release.key --wait 30 --url "$old" && says out "^cellar  *active"
+ok $? "and gateways are waited for" "$folder/why"
+run 0 gc --url "$old" && says err "3.1.1" && run 0 gc --dry-run --url "$old" && ! says err "3.1.1"
+ok $? "gc works there too" "$folder/why"
+run 3 gc --dry-run --url "$old" --mqtt 5 && one_line && says err "does not speak MQTT 5"
+ok $? "unless 5 is insisted on" "$folder/why"
+: >"$folder/versions"
+run 0 watch --gateway cellar --count 1 --for 20 --url "$old" --mqtt 3.1.1 && says out "cellar  *clipper  *active" &&
+    [ "$(tr '\n' ' ' <"$folder/versions")" = "connect 4 " ] && run 2 watch --url "$old" --mqtt 4 && says err "none of auto"
+ok $? "and 3.1.1 can be asked for at once" "$folder/why"
 
 # ---- documents as their schemas say ----
 if python3 -c 'import jsonschema' 2>/dev/null; then
