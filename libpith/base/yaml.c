@@ -14,6 +14,7 @@
 #define YAML_MAX_BYTES (1024 * 1024)
 #define YAML_MAX_DEPTH 32
 #define YAML_MAX_NODES 100000 /* a file of 1 MiB of "[" and "," would be one of half a million */
+#define YAML_MAX_KEYS  4096   /* of one map, each compared with those before it */
 
 struct builder {
     struct pith_yaml *yaml;
@@ -110,6 +111,8 @@ static int place(struct builder *builder, struct pith_yaml_node *node, yaml_mark
     if (parent->kind == PITH_YAML_MAP && !key) {
         if (node->kind != PITH_YAML_SCALAR)
             return refuse(builder, mark, "a key must be a word, not a list or a map");
+        if (parent->count == YAML_MAX_KEYS)
+            return refuse(builder, mark, "more than %d keys in one map", YAML_MAX_KEYS);
         builder->key[builder->depth - 1] = node;
         return 0;
     }

@@ -195,6 +195,10 @@ static void yaml_refuses_depth_and_size(void **state)
         pith_buffer_printf(&text, "%*sa:\n", i % 200, "");
     assert_int_equal(pith_yaml_parse(&yaml, "p.yaml", text.data, text.bytes, &err), -EBADMSG);
     pith_buffer_done(&text);
+    for (int i = 0; i < 100000; i++)
+        pith_buffer_printf(&text, "k%d: 1\n", i);
+    assert_refused((char *) text.data, text.bytes, "p.yaml:4097:1: more than 4096 keys in one map");
+    pith_buffer_done(&text);
     pith_buffer_text(&text, "[");
     for (int i = 0; i < 300000; i++)
         pith_buffer_text(&text, "1,");
