@@ -67,7 +67,7 @@ void daemon_close(struct daemon_link *link)
 static int send_line(struct daemon_link *link, const char *method, const json_t *params,
                      struct pith_error *err)
 {
-    json_t *request = json_pack("{ss sO?}", "method", method, "params", params);
+    json_t *request = json_pack("{ss sO*}", "method", method, "params", params);
     char *text = request ? pith_json_text(request) : NULL;
     size_t bytes = text ? strlen(text) : 0;
     int rc = text ? 0 : pith_fail(err, -ENOMEM, "no memory to call the daemon");
@@ -116,6 +116,20 @@ static int read_line(struct daemon_link *link, size_t *out_bytes, struct pith_er
     }
 }
 
+/* The daemon's own words for whose fault it was. */
+static int status_of(const char *code)
+{
+    static const struct {
+        const char *code;
+        int status;
+    } known[] = {{"invalid", -EINVAL}, {"not_found", -ENOENT}, {"forbidden", -EPERM}};
+
+    for (size_t i = 0; code && i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i].code, code) == 0)
+            return known[i].status;
+    return -EPROTO;
+}
+
 int daemon_call(struct daemon_link *link, const char *method, const json_t *params, json_t **out,
                 struct pith_error *err)
 {
@@ -137,7 +151,7 @@ int daemon_call(struct daemon_link *link, const char *method, const json_t *para
     if (!json_is_true(json_object_get(answer, "ok"))) {
         const char *sentence = json_string_value(json_object_get(answer, "error"));
 
-        rc = pith_fail(err, -EPROTO, "%s",
+        rc = pith_fail(err, status_of(json_string_value(json_object_get(answer, "code"))), "%s",
                        sentence ? sentence : "the daemon refused, and did not say why");
     } else {
         *out = result ? json_incref(result) : json_object();
