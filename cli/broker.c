@@ -43,6 +43,15 @@ static int connection_lost(const struct broker *broker, struct pith_error *err)
                      broker->url);
 }
 
+/* ":1883", or none. */
+static bool port_good(const char *colon)
+{
+    int64_t port = 1;
+
+    return !colon || (colon[1] >= '0' && colon[1] <= '9' &&
+                      pith_yaml_read_int(colon + 1, &port) == 0 && port >= 1 && port <= 65535);
+}
+
 /* mqtt://host:port as the library writes it. */
 static int translate_url(const char *url, char out[256], bool *out_tls, struct pith_error *err)
 {
@@ -59,7 +68,8 @@ static int translate_url(const char *url, char out[256], bool *out_tls, struct p
             continue;
         if (*host == '[')
             after = strchr(host, ']'); /* an IPv6 address has colons of its own */
-        if (!*host || strlen(host) > 200 || strchr(host, '/') || !after)
+        if (!*host || *host == ':' || strlen(host) > 200 || strchr(host, '/') || !after ||
+            !port_good(strchr(after, ':')))
             break;
         *out_tls = schemes[i].tls;
         (void) snprintf(out, 256, "%s%s%s", schemes[i].tls ? "ssl://" : "tcp://", host,

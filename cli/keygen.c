@@ -1,5 +1,5 @@
 /* pith keygen: a key that signs what gateways should do. */
-#include "cli/cli.h"
+#include "cli/output.h"
 
 #include "libpith/base/digest.h"
 
@@ -19,6 +19,8 @@ static int run_keygen(const struct cli_command *command, int argc, char **argv)
 
     if (code != CLI_GO_ON)
         return code;
+    if (!arguments.given[0][0])
+        return cli_usage(command, "a key needs a name");
     if (strlen(arguments.given[0]) > 500)
         return cli_usage(command, "the name is too long");
     (void) snprintf(private_path, sizeof private_path, "%s.key", arguments.given[0]);
@@ -26,13 +28,17 @@ static int run_keygen(const struct cli_command *command, int argc, char **argv)
     if (pith_key_generate(private_path, public_path, &err) < 0 ||
         pith_public_key_open(&public_key, public_path, &err) < 0)
         return cli_fail(&err);
-    if (json)
-        printf("{\"id\":\"%s\",\"private\":\"%s\",\"public\":\"%s\"}\n", public_key.id,
-               private_path, public_path);
-    else
+    if (json) {
+        json_t *key = json_pack("{ss ss ss}", "id", public_key.id, "private", private_path,
+                                "public", public_path);
+
+        print_json(key);
+        json_decref(key);
+    } else {
         printf("%s  signs; keep it to yourself\n%s  goes to gateways, under \"trust\" in "
                "pithd.yaml\nkey id %s\n",
                private_path, public_path, public_key.id);
+    }
     return CLI_OK;
 }
 

@@ -26,6 +26,15 @@ static void print_help(FILE *to)
     fprintf(to, "\npith COMMAND --help says more; pith(1) says all.\n");
 }
 
+/* The exit code, once all that was said has gone out. */
+static int written(int code)
+{
+    if (fflush(stdout) != EOF && !ferror(stdout))
+        return code;
+    fprintf(stderr, "pith: the output can't be written\n");
+    return code == CLI_OK ? CLI_FAILED : code;
+}
+
 int main(int argc, char **argv)
 {
     const char *known[COMMAND_COUNT + 1] = {0};
@@ -39,23 +48,16 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return CLI_OK;
+        return written(CLI_OK);
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("pith " PACKAGE_VERSION);
-        return CLI_OK;
+        return written(CLI_OK);
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         known[i] = commands[i]->name;
-        if (strcmp(commands[i]->name, argv[1]) == 0) {
-            int code = commands[i]->run(commands[i], argc - 1, argv + 1);
-
-            if (fflush(stdout) == EOF || ferror(stdout)) {
-                fprintf(stderr, "pith: the output can't be written\n");
-                return code == CLI_OK ? CLI_FAILED : code;
-            }
-            return code;
-        }
+        if (strcmp(commands[i]->name, argv[1]) == 0)
+            return written(commands[i]->run(commands[i], argc - 1, argv + 1));
     }
     nearest = pith_nearest_name(argv[1], known);
     if (nearest)

@@ -104,6 +104,16 @@ static int take_option(const struct cli_command *command, const struct cli_optio
     return read_value(command, option, argv[*at]);
 }
 
+/* The argument after those that were given, by its name in the usage: "MODEL INPUT..." */
+static int missing(const struct cli_command *command, size_t given)
+{
+    const char *word = command->arguments;
+
+    for (; given > 0 && strchr(word, ' '); given--)
+        word = strchr(word, ' ') + 1;
+    return cli_usage(command, "%.*s is missing", (int) strcspn(word, " ."), word);
+}
+
 int cli_parse(const struct cli_command *command, const struct cli_option *const *tables,
               size_t least, size_t most, int argc, char **argv, struct cli_arguments *out)
 {
@@ -138,7 +148,7 @@ int cli_parse(const struct cli_command *command, const struct cli_option *const 
         }
     }
     if (out->count < least)
-        return cli_usage(command, "something is missing");
+        return missing(command, out->count);
     return CLI_GO_ON;
 }
 

@@ -24,6 +24,7 @@ struct push {
     struct pith_signing_key *key;
     struct broker *broker;
     struct push_target target;
+    struct upload_counts counts;
 };
 
 static int read_target(struct push *push, struct pith_error *err)
@@ -71,7 +72,6 @@ static int publish_desired(struct push *push, struct pith_error *err)
 static int upload(struct push *push, struct pith_error *err)
 {
     const struct pith_manifest *manifest = push->folder->manifest;
-    struct upload_counts counts;
     char label[256], figure[FIGURE_BYTES];
     int64_t bytes = 0, chunks = 0;
     int rc;
@@ -83,10 +83,10 @@ static int upload(struct push *push, struct pith_error *err)
     (void) snprintf(label, sizeof label, "%s %s  %zu graph%s, %s → %lld chunks", manifest->model,
                     manifest->version, manifest->graph_count, manifest->graph_count == 1 ? "" : "s",
                     figure_bytes((double) bytes, figure), (long long) chunks);
-    rc = upload_blobs(push->broker, push->folder, push->everything, label, &counts, err);
+    rc = upload_blobs(push->broker, push->folder, push->everything, label, &push->counts, err);
     progress_end();
     if (rc == 0 && !push->json)
-        printf("%s, %lld of them new\n", label, (long long) counts.sent_chunks);
+        printf("%s, %lld of them new\n", label, (long long) push->counts.sent_chunks);
     return rc;
 }
 
@@ -112,6 +112,17 @@ static int do_push(struct push *push, const char *path, struct pith_error *err)
     if (!push->generation)
         push->generation = push->target.newest_generation + 1;
     return publish_desired(push, err);
+}
+
+static void print_published(const struct push *push)
+{
+    json_t *published =
+        json_pack("{ss ss sI sI sI}", "model", push->model, "version", push->version, "generation",
+                  (json_int_t) push->generation, "chunk_count", (json_int_t) push->counts.chunks,
+                  "sent_chunk_count", (json_int_t) push->counts.sent_chunks);
+
+    print_json(published);
+    json_decref(published);
 }
 
 static int run_push(const struct cli_command *command, int argc, char **argv)
@@ -142,9 +153,12 @@ static int run_push(const struct cli_command *command, int argc, char **argv)
     if (broker_options_complete(&push.broker_options, &err) < 0 || read_target(&push, &err) < 0 ||
         do_push(&push, arguments.given[0], &err) < 0)
         code = cli_fail(&err);
-    else
+    else {
+        if (push.json)
+            print_published(&push);
         code = push_wait(&push.target, push.broker, &push.broker_options, push.model,
                          push.generation, push.wait_ms, push.json);
+    }
     push_target_done(&push.target);
     broker_close(push.broker);
     folder_close(push.folder);

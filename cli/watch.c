@@ -77,7 +77,8 @@ static int watch(struct broker *broker, const char *gateway, bool results, int64
     uint64_t until = for_ms ? pith_monotonic_ns() + (uint64_t) for_ms * 1000000u : UINT64_MAX;
     int rc = broker_subscribe(broker, filters, results ? 3 : 2, err);
 
-    while (rc == 0 && pith_monotonic_ns() < until && count != 0) {
+    /* Where nobody reads what is printed any more, there is nothing left to watch for. */
+    while (rc == 0 && pith_monotonic_ns() < until && count != 0 && !ferror(stdout)) {
         int64_t left_ms = until == UINT64_MAX
                               ? 3600000
                               : (int64_t) ((until - pith_monotonic_ns()) / 1000000u) + 1;
