@@ -52,8 +52,8 @@ static void read_command_line(struct command_line *out, int count, char **words)
             out->check = true;
             break;
         case 'h':
-            (void) fputs(usage, stdout);
-            exit(EXIT_SUCCESS);
+            exit(fputs(usage, stdout) == EOF || fflush(stdout) == EOF ? EXIT_FAILURE
+                                                                      : EXIT_SUCCESS);
         case 'V':
             (void) puts("pithd " PACKAGE_VERSION);
             exit(EXIT_SUCCESS);
