@@ -10,7 +10,7 @@
 #include "libpith/kernels/image_conv_s8.h"
 
 #define ROUNDS    40
-#define FORMS_MAX 8
+#define FORMS_MAX 10
 
 struct layer {
     const char *net;
@@ -233,7 +233,8 @@ static int time_forms(struct bench *b, double seconds, double (*us)[ROUNDS], siz
 
         if (rc < 0)
             return rc;
-        for (int round = -1; round < ROUNDS; round++) {
+        memset(us[f], 0, sizeof us[f]); /* 0 where it isn't one for this layer */
+        for (int round = -1; rc == 0 && round < ROUNDS; round++) {
             const double start = now_us();
 
             for (int64_t i = 0; i < times; i++)
@@ -254,7 +255,7 @@ int main(int argc, char **argv)
     struct pith_error err = {0};
 
     print_limits();
-    printf("\n%-22s %-26s %-22s %9s %8s\n", "layer", "shape", "form", "us", "GMAC/s");
+    printf("\n%-22s %-26s %-23s %9s %8s\n", "layer", "shape", "form", "us", "GMAC/s");
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
         const struct layer *l = &layers[i];
         static double us[FORMS_MAX][ROUNDS];
@@ -275,12 +276,15 @@ int main(int argc, char **argv)
         snprintf(shape, sizeof shape, "%dx%d %d>%d k%dx%d s%d", (int) l->size[0], (int) l->size[1],
                  (int) l->in, (int) l->out, (int) l->kernel[0], (int) l->kernel[1],
                  (int) l->stride);
-        for (size_t f = 0; f < forms; f++) {
+        for (size_t f = 0, shown = 0; f < forms; f++) {
             const double best = quiet(us[f]);
 
-            printf("%-22s %-26s %-22s %9.2f %8.1f\n", f ? "" : l->net, f ? "" : shape,
+            if (best == 0)
+                continue;
+            printf("%-22s %-26s %-23s %9.2f %8.1f\n", shown ? "" : l->net, shown ? "" : shape,
                    pith_conv_s8_form_at(b.step.params, f)->name, best,
                    (double) b.step.macs / best / 1e3);
+            shown++;
         }
         done(&b);
     }

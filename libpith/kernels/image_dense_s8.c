@@ -8,6 +8,10 @@
 #define CHUNK_BYTES                                                                                \
     24576 /* of input that one pass over the weights reads: it stays in a first-level cache */
 
+/* Depth, in fours of bytes, from which on reading the weights less often wins more than finding
+ * pixels in two rows costs. */
+#define ACROSS_QUADS 128
+
 /* ---- packing ---- */
 
 static bool is_run_by_row(const struct pith_conv_s8 *conv)
@@ -82,21 +86,87 @@ static void pack_tile(const struct pith_dense_s8 *d, const int8_t *from, int64_t
     }
 }
 
+static int64_t round_up(int64_t count, int64_t each)
+{
+    return (count + each - 1) / each * each;
+}
+
+/* Whether sums of what the two scales stand for, divided by the third, are neither so great nor so
+ * small that estimates of the quotient leave float's normal numbers. */
+static bool divides_well(const struct pith_requantize *to)
+{
+    const float most = 0x1p40F, least = 0x1p-40F;
+
+    return to->between_scale > least && to->between_scale < most && to->residual_scale > least &&
+           to->residual_scale < most && to->y_scale > least && to->y_scale < most;
+}
+
+static enum pith_dense_s8_store store_of(const struct pith_requantize *to)
+{
+    if (to->real || to->slope != 1.0F)
+        return PITH_DENSE_ANY;
+    if (!to->adds)
+        return PITH_DENSE_PLAIN;
+    return to->rounds_between && to->after_slope == 1.0F && divides_well(to) ? PITH_DENSE_ADDS
+                                                                             : PITH_DENSE_ANY;
+}
+
+static bool is_one_line(const struct pith_image *image, const struct pith_image_dims *dims)
+{
+    return image->row == dims->w * image->pixel &&
+           (dims->n == 1 || image->picture == dims->h * image->row);
+}
+
+static void plan_walk(struct pith_dense_s8 *d)
+{
+    const struct pith_conv_s8 *conv = d->conv;
+
+    d->one_pixel = conv->groups == 1 && conv->y.n == 1 && conv->y.h == 1 && conv->y.w == 1;
+    d->one_line = conv->kernel[0] == 1 && conv->kernel[1] == 1 && conv->stride[0] == 1 &&
+                  conv->stride[1] == 1 && conv->pad[0] == 0 && conv->pad[1] == 0 &&
+                  conv->x.h == conv->y.h && conv->x.w == conv->y.w &&
+                  is_one_line(&conv->in, &conv->x) && is_one_line(&conv->out, &conv->y) &&
+                  (!conv->to.adds || is_one_line(&conv->added, &conv->y));
+    d->x_step = conv->stride[1] * conv->in.pixel;
+    d->y_step = conv->out.pixel;
+    d->added_step = conv->added.pixel;
+    d->store = store_of(&conv->to);
+}
+
+/* Runs of four bytes that lie evenly are one run of so many fours. */
+static void plan_quads(struct pith_dense_s8 *d)
+{
+    d->quads = d->run_bytes / 4;
+    d->quad_step = 4;
+    if (d->quads != 1 || d->runs < 2)
+        return;
+    for (int64_t run = 2; run < d->runs; run++)
+        if (d->run_at[run] != run * d->run_at[1])
+            return;
+    d->quads = d->runs;
+    d->quad_step = d->run_at[1];
+    d->runs = 1;
+}
+
 int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_dense_s8_form *form = private;
-    struct pith_dense_s8 *d = pith_step_alloc(step, sizeof *d);
+    struct pith_dense_s8 *d;
     const int64_t vectors = (conv->out_channels + form->lanes - 1) / form->lanes,
                   tile_channels = (int64_t) form->tile * form->lanes;
     const int quad = form->lanes * (form->order == PITH_DENSE_PAIRS_OF_WORDS ? 8 : 4);
     const int64_t depth = conv->kernel[0] * conv->kernel[1] * conv->in_channels;
     int rc;
 
+    if (form->wide_lanes &&
+        round_up(conv->out_channels, form->lanes) == round_up(conv->out_channels, form->wide_lanes))
+        return 1;
+    d = pith_step_alloc(step, sizeof *d);
     if (!d)
         return -ENOMEM;
     d->conv = conv;
     d->form = form;
-    d->one_pixel = conv->groups == 1 && conv->y.n == 1 && conv->y.h == 1 && conv->y.w == 1;
+    plan_walk(d);
     rc = plan_runs(step, d);
     if (rc < 0)
         return rc;
@@ -113,6 +183,8 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
                       left < tile_channels ? left : tile_channels, vectors_from(form, left),
                       d->weights + g * d->group_bytes + channel / form->lanes * d->vector_bytes);
         }
+    plan_quads(d);
+    d->goes_across = d->runs * d->quads >= ACROSS_QUADS;
     conv->packed = d;
     conv->form = pith_dense_s8_run;
     return 0;
@@ -120,47 +192,84 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
 
 /* ---- the walk ---- */
 
-/* A place in the output, row by row of all pictures. */
-struct cursor {
-    int64_t row, col;
+/* Lines of pixels, counted through all pictures: rows of the output, or one line that is all of it.
+ */
+struct lines {
+    int64_t first, width, pixels; /* first: row; all from its first pixel on */
 };
 
-/* Finds the next `count` pixels: run by run of those that lie in one row. */
-static void next_pixels(const struct pith_conv_s8 *conv, struct cursor *at, int count,
-                        struct pith_dense_s8_pixels *out)
+/* Where a row of the output begins. */
+static struct pith_dense_s8_pixels begin_of(const struct pith_conv_s8 *conv, int64_t row)
 {
-    const int64_t x_step = conv->stride[1] * conv->in.pixel;
+    const int64_t n = conv->y.n == 1 ? 0 : row / conv->y.h;
 
-    for (int p = 0; p < count;) {
-        const int64_t n = conv->y.n == 1 ? 0 : at->row / conv->y.h, row = at->row - n * conv->y.h;
-        const int64_t room = conv->y.w - at->col;
-        const int end = room < count - p ? p + (int) room : count;
-        int64_t x = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
-                    at->col * x_step - conv->pad[1] * conv->in.pixel;
-        int64_t y = n * conv->out.picture + row * conv->out.row + at->col * conv->out.pixel;
-        int64_t added =
-            n * conv->added.picture + row * conv->added.row + at->col * conv->added.pixel;
+    row -= n * conv->y.h;
+    return (struct pith_dense_s8_pixels){
+        .x = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row -
+             conv->pad[1] * conv->in.pixel,
+        .y = n * conv->out.picture + row * conv->out.row,
+        .added = n * conv->added.picture + row * conv->added.row};
+}
 
-        at->col += end - p;
-        for (; p < end; p++) {
-            out->x[p] = x;
-            out->y[p] = y;
-            out->added[p] = added;
-            x += x_step;
-            y += conv->out.pixel;
-            added += conv->added.pixel;
+/* Sets how far on the next row is, for a tile of which `split` pixels are in this one. */
+static void jump(const struct pith_dense_s8 *d, struct pith_dense_s8_pixels *at, int64_t next_row,
+                 int64_t split)
+{
+    const struct pith_dense_s8_pixels next = begin_of(d->conv, next_row);
+
+    at->split = (int) split;
+    at->x_jump = next.x - at->x - split * d->x_step;
+    at->y_jump = next.y - at->y - split * d->y_step;
+    at->added_jump = next.added - at->added - split * d->added_step;
+}
+
+static void move(const struct pith_dense_s8 *d, struct pith_dense_s8_pixels *at, int64_t pixels)
+{
+    at->x += pixels * d->x_step;
+    at->y += pixels * d->y_step;
+    at->added += pixels * d->added_step;
+}
+
+/* One tile of channels over all the lines: of the largest tile as many as fit in a row, then one
+ * that goes on in the next, where that is wide enough; at the end smaller ones. */
+static void run_lines(const struct pith_dense_s8 *d, const struct pith_conv_s8_data *data,
+                      const struct lines *lines, const struct pith_dense_s8_tile *tiles,
+                      const uint8_t *weights, int64_t x_channel, int64_t channel, int last)
+{
+    struct pith_dense_s8_pixels at = begin_of(d->conv, lines->first);
+    int64_t row = lines->first, room = lines->width;
+
+    for (int64_t left = lines->pixels; left > 0;) {
+        const struct pith_dense_s8_tile *tile = tiles;
+
+        if (tile->pixels > room && tile->pixels <= left && tile->pixels <= room + lines->width &&
+            tile->across && d->goes_across) {
+            jump(d, &at, ++row, room);
+            tile->across(d, data, &at, weights, x_channel, channel, last, 1);
+            left -= tile->pixels;
+            room += lines->width - tile->pixels;
+            at = begin_of(d->conv, row);
+            move(d, &at, lines->width - room);
+        } else {
+            while (tile->pixels > room)
+                tile++;
+            const int64_t count = room / tile->pixels;
+
+            tile->run(d, data, &at, weights, x_channel, channel, last, count);
+            left -= count * tile->pixels;
+            room -= count * tile->pixels;
+            move(d, &at, count * tile->pixels);
         }
-        if (at->col == conv->y.w) {
-            at->col = 0;
-            at->row++;
+        if (room == 0 && left > 0) {
+            at = begin_of(d->conv, ++row);
+            room = lines->width;
         }
     }
 }
 
-/* `pixels` of them from `from` on, one tile of channels after the other. Channels begin and end
- * where tiles do. */
-static void run_chunk(const struct pith_dense_s8 *d, const struct pith_conv_s8_data *data,
-                      struct cursor from, int64_t pixels, int64_t group, int64_t first, int64_t end)
+/* One tile of channels after the other. Channels begin and end where tiles do. */
+static void run_channels(const struct pith_dense_s8 *d, const struct pith_conv_s8_data *data,
+                         const struct lines *lines, int64_t group, int64_t first, int64_t end)
 {
     const struct pith_conv_s8 *conv = d->conv;
     const struct pith_dense_s8_form *form = d->form;
@@ -169,21 +278,11 @@ static void run_chunk(const struct pith_dense_s8 *d, const struct pith_conv_s8_d
     for (int64_t channel = first; channel < end; channel += tile_channels) {
         const int vectors = vectors_from(form, end - channel);
         const int64_t lanes = end - channel < tile_channels ? end - channel : tile_channels;
-        const int last = (int) (lanes - (vectors - 1) * form->lanes);
-        const uint8_t *weights =
-            d->weights + group * d->group_bytes + channel / form->lanes * d->vector_bytes;
-        const struct pith_dense_s8_tile *tile = form->tiles[vectors - 1];
-        struct cursor at = from;
 
-        for (int64_t left = pixels; left > 0; left -= tile->pixels) {
-            struct pith_dense_s8_pixels list;
-
-            while (tile->pixels > left)
-                tile++;
-            next_pixels(conv, &at, tile->pixels, &list);
-            tile->run(d, data, &list, weights, group * conv->in_channels,
-                      group * conv->out_channels + channel, last);
-        }
+        run_lines(d, data, lines, form->tiles[d->store][vectors - 1],
+                  d->weights + group * d->group_bytes + channel / form->lanes * d->vector_bytes,
+                  group * conv->in_channels, group * conv->out_channels + channel,
+                  (int) (lanes - (vectors - 1) * form->lanes));
     }
 }
 
@@ -194,17 +293,17 @@ static void run_one_pixel(const struct pith_dense_s8 *d, const struct pith_conv_
     const struct pith_dense_s8_form *form = d->form;
     const int64_t tile_channels = (int64_t) form->tile * form->lanes;
     const struct pith_dense_s8_pixels at = {
-        .x = {-d->conv->pad[0] * d->conv->in.row - d->conv->pad[1] * d->conv->in.pixel}};
+        .x = -d->conv->pad[0] * d->conv->in.row - d->conv->pad[1] * d->conv->in.pixel, .split = 1};
 
     for (int64_t channel = first; channel < end; channel += tile_channels) {
         const int vectors = vectors_from(form, end - channel);
         const int64_t lanes = end - channel < tile_channels ? end - channel : tile_channels;
-        const struct pith_dense_s8_tile *tile = form->tiles[vectors - 1];
+        const struct pith_dense_s8_tile *tile = form->tiles[d->store][vectors - 1];
 
         while (tile->pixels > 1)
             tile++;
         tile->run(d, data, &at, d->weights + channel / form->lanes * d->vector_bytes, 0, channel,
-                  (int) (lanes - (vectors - 1) * form->lanes));
+                  (int) (lanes - (vectors - 1) * form->lanes), 1);
     }
 }
 
@@ -222,16 +321,16 @@ void pith_dense_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_s
     rows = row_bytes < CHUNK_BYTES ? CHUNK_BYTES / row_bytes : 1;
     for (int64_t row = span->row; row < span->row_end; row += rows) {
         const int64_t count = span->row_end - row < rows ? span->row_end - row : rows;
-        const struct cursor from = {row, 0};
+        const struct lines lines = {row, d->one_line ? count * conv->y.w : conv->y.w,
+                                    count * conv->y.w};
 
         for (int64_t g = span->channel / conv->out_channels;
              g * conv->out_channels < span->channel_end; g++) {
             const int64_t base = g * conv->out_channels;
             const int64_t end = span->channel_end - base;
 
-            run_chunk(d, data, from, count * conv->y.w, g,
-                      span->channel > base ? span->channel - base : 0,
-                      end < conv->out_channels ? end : conv->out_channels);
+            run_channels(d, data, &lines, g, span->channel > base ? span->channel - base : 0,
+                         end < conv->out_channels ? end : conv->out_channels);
         }
     }
 }

@@ -6,12 +6,19 @@
 #include "libpith/kernels/image_conv_s8.h"
 #include "libpith/kernels/isa.h"
 
-#define PITH_DENSE_S8_PIXELS 8 /* the most of a tile */
+#define PITH_DENSE_S8_TILES 6 /* sizes, of as many vectors of channels */
 
-/* Offsets from pixel (0,0) of picture 0 to the pixels of a tile: their first tap, output and residual. */
+/* The pixels of a tile follow each other, and may go on in the next row once. Offsets from pixel (0,0) of picture 0 to the
+ * first of them: its first tap, output and residual; and how much further than another step those from `split` on are. */
 struct pith_dense_s8_pixels {
-    int64_t x[PITH_DENSE_S8_PIXELS], y[PITH_DENSE_S8_PIXELS], added[PITH_DENSE_S8_PIXELS];
+    int64_t x, y, added;
+    int split;
+    int64_t x_jump, y_jump, added_jump;
 };
+
+/* How sums are stored, of which a tile has code for each: as bytes, nothing between; as bytes, after a residual has been added
+ * to what was rounded to a grid of its own; and all else. */
+enum pith_dense_s8_store { PITH_DENSE_PLAIN, PITH_DENSE_ADDS, PITH_DENSE_ANY };
 
 /* Taps whose channels follow each other in memory are one run; run_bytes is rounded up to 4, with weights of 0. Packed
  * weights: [group][tile of channels][run][four bytes of it][vector of channels][as the instruction wants them]. */
@@ -19,21 +26,27 @@ struct pith_dense_s8 {
     const struct pith_conv_s8 *conv;
     const struct pith_dense_s8_form *form;
     int64_t runs, run_bytes;
+    int64_t quads, quad_step; /* fours of a run, and bytes from one to the next */
     int64_t *run_at; /* from the first tap */
+    int64_t x_step, y_step, added_step; /* from pixel to pixel */
+    enum pith_dense_s8_store store;
+    bool goes_across; /* tiles may go on in the next row */
+    bool one_line; /* all rows of all pictures follow each other like the pixels of one */
     uint8_t *weights;
     bool one_pixel; /* in all, and one group: a vector times a matrix */
     int64_t group_bytes, vector_bytes; /* of packed weights: of a group, of one vector of channels */
 };
 
-/* The pixels at `at`, vectors of channels from `channel` on, of which the last has `last` lanes; x_channel: the group's first
- * input channel. */
+/* `count` tiles in a row, the first at `at`; vectors of channels from `channel` on, of which the last has `last` lanes;
+ * x_channel: the group's first input channel. */
 typedef void pith_dense_s8_tile_run(const struct pith_dense_s8 *d, const struct pith_conv_s8_data *data,
                                     const struct pith_dense_s8_pixels *at, const uint8_t *weights, int64_t x_channel,
-                                    int64_t channel, int last);
+                                    int64_t channel, int last, int64_t count);
 
 struct pith_dense_s8_tile {
     int pixels;
     pith_dense_s8_tile_run *run;
+    pith_dense_s8_tile_run *across; /* one tile that goes on in the next row; or NULL */
 };
 
 /* How the instruction of a form takes four weights of a channel: bytes side by side (DOTS); as two int16 pairs in two vectors,
@@ -43,11 +56,12 @@ enum pith_dense_s8_order { PITH_DENSE_DOTS, PITH_DENSE_PAIRS_OF_WORDS, PITH_DENS
 struct pith_dense_s8_form {
     int lanes, tile; /* int32 lanes of a vector; most vectors of a tile */
     enum pith_dense_s8_order order;
-    const struct pith_dense_s8_tile (*tiles)[5];
+    const struct pith_dense_s8_tile (*tiles)[4][PITH_DENSE_S8_TILES + 1]; /* by kind of store, and vectors of channels less one */
+    int wide_lanes; /* 0, or of the form that is better but where this one has fewer idle lanes */
 };
 
 /* One an instruction set. */
-extern const struct pith_dense_s8_form pith_dense_s8_vnni, pith_dense_s8_avx512, pith_dense_s8_avx2, pith_dense_s8_sse2,
+extern const struct pith_dense_s8_form pith_dense_s8_vnni, pith_dense_s8_vnni_narrow, pith_dense_s8_avx512, pith_dense_s8_avx2, pith_dense_s8_sse2,
     pith_dense_s8_dotprod, pith_dense_s8_neon;
 
 /* A pith_conv_s8_form's pack; form: a struct pith_dense_s8_form. */

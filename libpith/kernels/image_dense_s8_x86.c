@@ -1,12 +1,16 @@
 /* Dense channels-last integer convolution: the tiles for x86-64. Without a dot product of bytes,
  * activations are split into 16-bit pairs and meet weights made 16 bits wide: pmaddwd is exact,
- * where pmaddubsw would limit its sums. */
+ * where pmaddubsw would limit its sums. Packing to bytes works in parts of 128 bits, so that they
+ * come in fours from every vector in turn; a permutation puts them in order. Saturating to 16 bits
+ * on the way loses nothing: what is so far off lies past both limits, zero point and all. */
 #include "libpith/kernels/image_dense_s8.h"
 
 #include <string.h>
 
 #if defined __x86_64__
 #include <immintrin.h>
+
+#define AVX512 "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq"
 
 #define FORM(name) name##_sse2
 #define TARGET
@@ -20,7 +24,45 @@
 #define DOT(sum, x, w) ((sum) + (words_sse2) _mm_madd_epi16(x, w))
 #define NEAREST(f)     ((words_sse2) _mm_cvtps_epi32((__m128) (f)))
 #define WIDEN(p)       __builtin_convertvector(*(const loose_bytes_sse2 *) (p), words_sse2)
+#define LEAST(a, b)    ((vector_sse2) _mm_min_ps((__m128) (b), (__m128) (a)))
+#define MOST(a, b)     ((vector_sse2) _mm_max_ps((__m128) (b), (__m128) (a)))
+#define PACK(f, r)     pack_sse2((const __m128 *) (f), r)
+#define PART           part_sse2
+/* The first `count` bytes, fewer than a vector has lanes; out of the way of the loop. */
+static __attribute__((noinline)) void put_some(uint8_t *to, uint64_t bytes, int count)
+{
+    for (int i = 0; i < count; i++, bytes >>= 8)
+        to[i] = (uint8_t) bytes;
+}
+
 typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_alias));
+
+static inline __attribute__((always_inline)) __m128i pack_sse2(const __m128 *f,
+                                                               const struct pith_requantize *r)
+{
+    const __m128i zero = _mm_set1_epi16((int16_t) r->zero);
+    const __m128i a = _mm_packs_epi32(_mm_cvtps_epi32(f[0]), _mm_cvtps_epi32(f[1])),
+                  b = _mm_packs_epi32(_mm_cvtps_epi32(f[2]), _mm_cvtps_epi32(f[3]));
+    const __m128i q = _mm_packus_epi16(_mm_adds_epi16(a, zero), _mm_adds_epi16(b, zero));
+
+    return _mm_min_epu8(_mm_max_epu8(q, _mm_set1_epi8((char) r->low)),
+                        _mm_set1_epi8((char) r->high));
+}
+
+static inline __attribute__((always_inline)) void part_sse2(uint8_t *to, __m128i q, int i,
+                                                            int count)
+{
+    const __m128i at = i == 0   ? q
+                       : i == 1 ? _mm_srli_si128(q, 4)
+                       : i == 2 ? _mm_srli_si128(q, 8)
+                                : _mm_srli_si128(q, 12);
+    const int32_t bytes = _mm_cvtsi128_si32(at);
+
+    if (count == 4)
+        memcpy(to, &bytes, 4);
+    else
+        put_some(to, (uint32_t) bytes, count);
+}
 #include "libpith/kernels/image_dense_s8_body.h"
 #undef FORM
 #undef TARGET
@@ -31,18 +73,91 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
 #undef DOT
 #undef NEAREST
 #undef WIDEN
+#undef PACK
+#undef PART
+
+/* ---- 256 bits ---- */
+
+#define TARGET  __attribute__((target("avx2,fma")))
+#define LANES   8
+#define OPERAND __m256i
+
+TARGET static inline __attribute__((always_inline)) __m256i
+pack_256(const __m256 *f, const struct pith_requantize *r)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i zero = _mm256_set1_epi16((int16_t) r->zero);
+    const __m256i a = _mm256_packs_epi32(_mm256_cvtps_epi32(f[0]), _mm256_cvtps_epi32(f[1])),
+                  b = _mm256_packs_epi32(_mm256_cvtps_epi32(f[2]), _mm256_cvtps_epi32(f[3]));
+    __m256i q = _mm256_packus_epi16(_mm256_adds_epi16(a, zero), _mm256_adds_epi16(b, zero));
+
+    q = _mm256_max_epu8(q, _mm256_set1_epi8((char) r->low));
+    q = _mm256_min_epu8(q, _mm256_set1_epi8((char) r->high));
+    return _mm256_permutevar8x32_epi32(q, order);
+}
+
+TARGET static inline __attribute__((always_inline)) void part_256(uint8_t *to, __m256i q, int i,
+                                                                  int count)
+{
+    const int64_t bytes = i == 0   ? _mm256_extract_epi64(q, 0)
+                          : i == 1 ? _mm256_extract_epi64(q, 1)
+                          : i == 2 ? _mm256_extract_epi64(q, 2)
+                                   : _mm256_extract_epi64(q, 3);
+
+    if (count == 8)
+        memcpy(to, &bytes, 8);
+    else
+        put_some(to, (uint64_t) bytes, count);
+}
+
+/* a / y_scale as a division would round it. The reciprocal is rounded correctly, so that the first
+ * quotient is two units in the last place off at most; what is left of a is exact each time, and
+ * the second correction rounds as the true quotient does (Markstein 1990). */
+TARGET static inline __attribute__((always_inline)) __m256 divide_256(__m256 a, float by)
+{
+    const __m256 b = _mm256_set1_ps(by), reciprocal = _mm256_set1_ps(1.0F / by);
+    __m256 q = _mm256_mul_ps(a, reciprocal);
+
+    q = _mm256_fmadd_ps(_mm256_fnmadd_ps(q, b, a), reciprocal, q);
+    return _mm256_fmadd_ps(_mm256_fnmadd_ps(q, b, a), reciprocal, q);
+}
 
 #define FORM(name) name##_avx2
-#define TARGET     __attribute__((target("avx2,fma")))
-#define LANES      8
 #define TILE       2
-#define OPERAND    __m256i
 #define SPLIT(four, h)                                                                             \
     ((h) == 0 ? _mm256_and_si256((__m256i) (four), _mm256_set1_epi16(0xFF))                        \
               : _mm256_srli_epi16((__m256i) (four), 8))
 #define DOT(sum, x, w) ((sum) + (words_avx2) _mm256_madd_epi16(x, w))
 #define NEAREST(f)     ((words_avx2) _mm256_cvtps_epi32((__m256) (f)))
 #define WIDEN(p)       ((words_avx2) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
+#define LEAST(a, b)    ((vector_avx2) _mm256_min_ps((__m256) (b), (__m256) (a)))
+#define MOST(a, b)     ((vector_avx2) _mm256_max_ps((__m256) (b), (__m256) (a)))
+#define DIVIDE(a, r)   ((vector_avx2) divide_256((__m256) (a), (r)->y_scale))
+#define PACK(f, r)     pack_256((const __m256 *) (f), r)
+#define PART           part_256
+#include "libpith/kernels/image_dense_s8_body.h"
+#undef FORM
+#undef TARGET
+#undef TILE
+#undef HALVES
+#undef SPLIT
+#undef DOT
+#undef NEAREST
+#undef WIDEN
+
+/* Half as wide as it could be, for as few channels as would leave lanes idle. */
+#define FORM(name) name##_vnni256
+#define WIDE_TILE
+#define TARGET         __attribute__((target(AVX512 ",avx512vnni")))
+#define TILE           4
+#define HALVES         1
+#define SPLIT(four, h) ((__m256i) (four))
+#define DOT(sum, x, w) ((words_vnni256) _mm256_dpbusd_epi32((__m256i) (sum), x, w))
+#define NEAREST(f)     ((words_vnni256) _mm256_cvtps_epi32((__m256) (f)))
+#define WIDEN(p)       ((words_vnni256) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
+#define LEAST(a, b)    ((vector_vnni256) _mm256_min_ps((__m256) (b), (__m256) (a)))
+#define MOST(a, b)     ((vector_vnni256) _mm256_max_ps((__m256) (b), (__m256) (a)))
+#define DIVIDE(a, r)   ((vector_vnni256) divide_256((__m256) (a), (r)->y_scale))
 #include "libpith/kernels/image_dense_s8_body.h"
 #undef FORM
 #undef TARGET
@@ -54,34 +169,55 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
 #undef DOT
 #undef NEAREST
 #undef WIDEN
+#undef PACK
+#undef PART
 
-/* From here on vectors of 512 bits: four of them, packed, are the bytes of 64 channels of a pixel.
- * Packing works in parts of 128 bits, so the bytes come in fours from every vector in turn; a
- * permutation puts them in order. */
+#undef WIDE_TILE
+
+/* ---- 512 bits ---- */
+
+#define TARGET  __attribute__((target(AVX512)))
 #define LANES   16
 #define TILE    4
 #define OPERAND __m512i
-#define PACK64(name, attribute)                                                                    \
-    attribute static inline __attribute__((always_inline)) void name(                              \
-        uint8_t *to, const __m512 *f, const struct pith_requantize *r)                             \
-    {                                                                                              \
-        const __m512i order =                                                                      \
-            _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);               \
-        const __m512i zero = _mm512_set1_epi16((int16_t) r->zero);                                 \
-        const __m512i a = _mm512_packs_epi32(_mm512_cvtps_epi32(f[0]), _mm512_cvtps_epi32(f[1]));  \
-        const __m512i b = _mm512_packs_epi32(_mm512_cvtps_epi32(f[2]), _mm512_cvtps_epi32(f[3]));  \
-        __m512i q = _mm512_packus_epi16(_mm512_adds_epi16(a, zero), _mm512_adds_epi16(b, zero));   \
-                                                                                                   \
-        q = _mm512_max_epu8(q, _mm512_set1_epi8((char) r->low));                                   \
-        q = _mm512_min_epu8(q, _mm512_set1_epi8((char) r->high));                                  \
-        _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, q));                               \
-    }
 
-#define STORE(to, q, count)                                                                        \
-    _mm512_mask_cvtepi32_storeu_epi8(to, (__mmask16) (0xFFFFU >> (16 - (count))), (__m512i) (q))
+TARGET static inline __attribute__((always_inline)) __m512i
+pack_512(const __m512 *f, const struct pith_requantize *r)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i zero = _mm512_set1_epi16((int16_t) r->zero);
+    const __m512i a = _mm512_packs_epi32(_mm512_cvtps_epi32(f[0]), _mm512_cvtps_epi32(f[1])),
+                  b = _mm512_packs_epi32(_mm512_cvtps_epi32(f[2]), _mm512_cvtps_epi32(f[3]));
+    __m512i q = _mm512_packus_epi16(_mm512_adds_epi16(a, zero), _mm512_adds_epi16(b, zero));
+
+    q = _mm512_max_epu8(q, _mm512_set1_epi8((char) r->low));
+    q = _mm512_min_epu8(q, _mm512_set1_epi8((char) r->high));
+    return _mm512_permutexvar_epi32(order, q);
+}
+
+TARGET static inline __attribute__((always_inline)) void part_512(uint8_t *to, __m512i q, int i,
+                                                                  int count)
+{
+    const __m128i bytes = i == 0   ? _mm512_castsi512_si128(q)
+                          : i == 1 ? _mm512_extracti32x4_epi32(q, 1)
+                          : i == 2 ? _mm512_extracti32x4_epi32(q, 2)
+                                   : _mm512_extracti32x4_epi32(q, 3);
+
+    _mm_mask_storeu_epi8(to, (__mmask16) (0xFFFFU >> (16 - count)), bytes);
+}
+
+TARGET static inline __attribute__((always_inline)) __m512 divide_512(__m512 a, float by)
+{
+    const __m512 b = _mm512_set1_ps(by), reciprocal = _mm512_set1_ps(1.0F / by);
+    __m512 q = _mm512_mul_ps(a, reciprocal);
+
+    q = _mm512_fmadd_ps(_mm512_fnmadd_ps(q, b, a), reciprocal, q);
+    return _mm512_fmadd_ps(_mm512_fnmadd_ps(q, b, a), reciprocal, q);
+}
+#define PACK(f, r) pack_512((const __m512 *) (f), r)
+#define PART       part_512
 
 #define FORM(name) name##_avx512
-#define TARGET     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")))
 #define HALVES     2
 #define SPLIT(four, h)                                                                             \
     ((h) == 0 ? _mm512_and_si512((__m512i) (four), _mm512_set1_epi16(0xFF))                        \
@@ -89,8 +225,9 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
 #define DOT(sum, x, w) ((sum) + (words_avx512) _mm512_madd_epi16(x, w))
 #define NEAREST(f)     ((words_avx512) _mm512_cvtps_epi32((__m512) (f)))
 #define WIDEN(p)       ((words_avx512) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
-#define PACK(to, f, r) pack_avx512(to, (const __m512 *) (f), r)
-PACK64(pack_avx512, TARGET)
+#define LEAST(a, b)    ((vector_avx512) _mm512_min_ps((__m512) (b), (__m512) (a)))
+#define MOST(a, b)     ((vector_avx512) _mm512_max_ps((__m512) (b), (__m512) (a)))
+#define DIVIDE(a, r)   ((vector_avx512) divide_512((__m512) (a), (r)->y_scale))
 #include "libpith/kernels/image_dense_s8_body.h"
 #undef FORM
 #undef TARGET
@@ -99,22 +236,26 @@ PACK64(pack_avx512, TARGET)
 #undef DOT
 #undef NEAREST
 #undef WIDEN
-#undef PACK
 
 #define FORM(name)     name##_vnni
-#define TARGET         __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define TARGET         __attribute__((target(AVX512 ",avx512vnni")))
 #define HALVES         1
 #define SPLIT(four, h) ((__m512i) (four))
 #define DOT(sum, x, w) ((words_vnni) _mm512_dpbusd_epi32((__m512i) (sum), x, w))
 #define NEAREST(f)     ((words_vnni) _mm512_cvtps_epi32((__m512) (f)))
 #define WIDEN(p)       ((words_vnni) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
-#define PACK(to, f, r) pack_vnni(to, (const __m512 *) (f), r)
-PACK64(pack_vnni, TARGET)
+#define LEAST(a, b)    ((vector_vnni) _mm512_min_ps((__m512) (b), (__m512) (a)))
+#define MOST(a, b)     ((vector_vnni) _mm512_max_ps((__m512) (b), (__m512) (a)))
+#define DIVIDE(a, r)   ((vector_vnni) divide_512((__m512) (a), (r)->y_scale))
 #include "libpith/kernels/image_dense_s8_body.h"
 
-const struct pith_dense_s8_form pith_dense_s8_vnni = {16, 4, PITH_DENSE_DOTS, tiles_vnni};
+const struct pith_dense_s8_form pith_dense_s8_vnni = {16, 4, PITH_DENSE_DOTS, tiles_vnni, 0};
+const struct pith_dense_s8_form pith_dense_s8_vnni_narrow = {8, 4, PITH_DENSE_DOTS, tiles_vnni256,
+                                                             16};
 const struct pith_dense_s8_form pith_dense_s8_avx512 = {16, 4, PITH_DENSE_PAIRS_OF_WORDS,
-                                                        tiles_avx512};
-const struct pith_dense_s8_form pith_dense_s8_avx2 = {8, 2, PITH_DENSE_PAIRS_OF_WORDS, tiles_avx2};
-const struct pith_dense_s8_form pith_dense_s8_sse2 = {4, 2, PITH_DENSE_PAIRS_OF_WORDS, tiles_sse2};
+                                                        tiles_avx512, 0};
+const struct pith_dense_s8_form pith_dense_s8_avx2 = {8, 2, PITH_DENSE_PAIRS_OF_WORDS, tiles_avx2,
+                                                      0};
+const struct pith_dense_s8_form pith_dense_s8_sse2 = {4, 2, PITH_DENSE_PAIRS_OF_WORDS, tiles_sse2,
+                                                      0};
 #endif
