@@ -224,6 +224,34 @@ static void names_each_node_that_it_cannot_run(void **state)
     }
 }
 
+/* The only output that is there is the second: [1,1,2,2] -> where the greatest of each pooling window lies. */
+static void takes_a_node_whose_first_output_is_left_out(void **state)
+{
+    (void) state;
+    EACH_ENGINE(engine)
+    {
+        struct pith_graph *graph = new_graph();
+        const uint32_t in =
+            add_input(graph, "a", PITH_FLOAT32, 4, (const int64_t[]){1, 1, 2, 2});
+        uint32_t outputs[2] = {PITH_NO_VALUE}, node;
+        struct pith_error err = {0};
+
+        assert_int_equal(
+            pith_graph_add_value(graph, "indices", PITH_INT64, NULL, &outputs[1], NULL), 0);
+        assert_int_equal(
+            pith_graph_add_node(graph, "", "MaxPool", "pool", &in, 1, outputs, 2, &node, NULL), 0);
+        assert_int_equal(
+            pith_node_set_ints(graph, node, "kernel_shape", (const int64_t[]){2, 2}, 2), 0);
+        assert_int_equal(pith_graph_add_output(graph, outputs[1]), 0);
+        if (pith_graph_validate(graph, &err) == 0 && pith_graph_infer(graph, NULL, &err) == 0) {
+            const int rc = engine->supports(graph, NULL, NULL, &err);
+
+            assert_true(rc == 0 || rc == -ENOTSUP);
+        }
+        pith_graph_free(graph);
+    }
+}
+
 static void refuses_inputs_of_another_shape_type_or_number(void **state)
 {
     (void) state;
@@ -544,6 +572,7 @@ int main(void)
         cmocka_unit_test(gives_what_no_node_makes),
         cmocka_unit_test(a_session_outlives_its_graph),
         cmocka_unit_test(names_each_node_that_it_cannot_run),
+        cmocka_unit_test(takes_a_node_whose_first_output_is_left_out),
         cmocka_unit_test(refuses_inputs_of_another_shape_type_or_number),
         cmocka_unit_test(refuses_to_compile_an_unknown_shape),
         cmocka_unit_test(two_sessions_do_not_disturb_each_other),

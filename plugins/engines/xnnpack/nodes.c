@@ -528,14 +528,14 @@ int subgraph_node(struct subgraph *s, uint32_t node, const char **why)
                      .graph = s->graph,
                      .node = node,
                      .x = pith_node_input(s->graph, node, 0),
+                     .y = pith_node_output(s->graph, node, 0),
                      .low = -INFINITY,
                      .high = INFINITY,
                      .why = why};
 
-    if (pith_node_output_count(s->graph, node) > 0)
-        w.y = pith_node_output(s->graph, node, 0);
     for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++)
         if (pith_node_domain(s->graph, node)[0] == 0 && w.x != PITH_NO_VALUE &&
+            w.y != PITH_NO_VALUE &&
             strcmp(pith_node_op(s->graph, node), operators[i].op) == 0)
             return operators[i].define(&w);
     return not_here(&w, "this engine has no such operator");

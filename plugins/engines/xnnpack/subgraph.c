@@ -374,10 +374,12 @@ static int walk(struct subgraph *s, struct refusals *refusals)
         /* Its users are looked at as if it were there. */
         for (size_t k = 0; k < pith_node_output_count(s->graph, order[i]); k++) {
             const uint32_t value = pith_node_output(s->graph, order[i], k);
-            const struct pith_shape *shape = pith_value_shape(s->graph, value);
+            const struct pith_shape *shape = value == PITH_NO_VALUE /* an output that is left out */
+                                                 ? NULL
+                                                 : pith_value_shape(s->graph, value);
             uint32_t id;
 
-            if (value != PITH_NO_VALUE && shape)
+            if (shape)
                 (void) subgraph_write(s, value, shape->rank == 4, &id, &why);
         }
     }
