@@ -10,11 +10,13 @@
 
 #define IMAGE_POOL_BLOCK 64 /* channels whose sums are held on the stack */
 
-struct image_pool;
-struct span;
-/* One pixel of the output, from the window of taps rows x cols. */
-typedef void pool_pixel(const struct image_pool *pool, const float *x, struct span rows,
-                        struct span cols, float *y);
+/* The taps of a window that lie inside the picture; strides in floats. */
+struct taps {
+    int64_t rows, cols, row, col;
+};
+/* One pixel of the output, from the taps from x on. by: what an average's sum is multiplied by. */
+typedef void pool_pixel(const struct taps *taps, const float *x, float *y, int64_t channels,
+                        float by);
 
 struct pool_form {
     enum pith_isa isa;
@@ -35,12 +37,18 @@ struct span {
     int64_t at, from, to;
 };
 
+/* distance / dilation, without a division where it is 1 */
+static int64_t steps(int64_t distance, int64_t dilation)
+{
+    return dilation == 1 ? distance : distance / dilation;
+}
+
 static struct span span_along(const struct pith_sliding *w, int d, int64_t out)
 {
     const int64_t at = out * w->stride[d] - w->pad[d], dilation = w->dilation[d];
-    struct span span = {.at = at, .from = at < 0 ? (-at + dilation - 1) / dilation : 0};
+    struct span span = {.at = at, .from = at < 0 ? steps(-at + dilation - 1, dilation) : 0};
 
-    span.to = at >= w->in[d] ? 0 : (w->in[d] - 1 - at) / dilation + 1;
+    span.to = at >= w->in[d] ? 0 : steps(w->in[d] - 1 - at, dilation) + 1;
     span.to = span.to > w->kernel[d] ? w->kernel[d] : span.to;
     span.from = span.from > span.to ? span.to : span.from;
     return span;
@@ -104,24 +112,6 @@ static int global_prepare(struct pith_step *step, struct pith_error *err)
     return common_prepare(step, pool, err);
 }
 
-static inline const float *tap_at(const struct image_pool *pool, const float *x, struct span rows,
-                                  struct span cols, int64_t ky, int64_t kx)
-{
-    const struct pith_sliding *w = &pool->window;
-
-    return x + (rows.at + ky * w->dilation[1]) * pool->in.row +
-           (cols.at + kx * w->dilation[2]) * pool->in.pixel;
-}
-
-/* What a sum is multiplied by. */
-static inline float average_by(const struct image_pool *pool, struct span rows, struct span cols)
-{
-    const int64_t seen = (rows.to - rows.from) * (cols.to - cols.from);
-    const int64_t count = pool->include_pad ? pool->window.taps : seen;
-
-    return count > 0 ? 1.0F / (float) count : 0.0F;
-}
-
 /* ---- the definition ---- */
 
 /* NaN wins over any number, and stays: only then neither comparison holds. */
@@ -137,33 +127,32 @@ static void add(float *restrict y, const float *restrict x, int64_t count)
         y[c] += x[c];
 }
 
-static void max_pixel_plain(const struct image_pool *pool, const float *x, struct span rows,
-                            struct span cols, float *y)
+static void max_pixel_plain(const struct taps *taps, const float *x, float *y, int64_t channels,
+                            float by)
 {
-    for (int64_t c = 0; c < pool->channels; c++)
+    (void) by;
+    for (int64_t c = 0; c < channels; c++)
         y[c] = -INFINITY;
-    for (int64_t ky = rows.from; ky < rows.to; ky++)
-        for (int64_t kx = cols.from; kx < cols.to; kx++)
-            greater(y, tap_at(pool, x, rows, cols, ky, kx), pool->channels);
+    for (int64_t ky = 0; ky < taps->rows; ky++)
+        for (int64_t kx = 0; kx < taps->cols; kx++)
+            greater(y, x + ky * taps->row + kx * taps->col, channels);
 }
 
 /* Sums of a row of taps are made by themselves and then added: the error of a long sum grows with
  * the square root of its length only. */
-static void average_pixel_plain(const struct image_pool *pool, const float *x, struct span rows,
-                                struct span cols, float *y)
+static void average_pixel_plain(const struct taps *taps, const float *x, float *y,
+                                int64_t channels, float by)
 {
-    const float by = average_by(pool, rows, cols);
-
-    for (int64_t from = 0; from < pool->channels; from += IMAGE_POOL_BLOCK) {
+    for (int64_t from = 0; from < channels; from += IMAGE_POOL_BLOCK) {
         float row[IMAGE_POOL_BLOCK], sum[IMAGE_POOL_BLOCK] = {0};
-        const int64_t left = pool->channels - from;
+        const int64_t left = channels - from;
         const int64_t n = left < IMAGE_POOL_BLOCK ? left : IMAGE_POOL_BLOCK;
 
-        for (int64_t ky = rows.from; ky < rows.to; ky++) {
+        for (int64_t ky = 0; ky < taps->rows; ky++) {
             for (int64_t c = 0; c < n; c++)
                 row[c] = 0.0F;
-            for (int64_t kx = cols.from; kx < cols.to; kx++)
-                add(row, tap_at(pool, x, rows, cols, ky, kx) + from, n);
+            for (int64_t kx = 0; kx < taps->cols; kx++)
+                add(row, x + ky * taps->row + kx * taps->col + from, n);
             add(sum, row, n);
         }
         for (int64_t c = 0; c < n; c++)
@@ -206,21 +195,38 @@ static const struct pool_form *best_form(void)
 
 /* ---- running ---- */
 
+static void pool_row(const struct image_pool *pool, pool_pixel *pixel, const float *x, float *y,
+                     int64_t row)
+{
+    const struct pith_sliding *w = &pool->window;
+    const struct span rows = span_along(w, 1, row);
+    struct taps taps = {.rows = rows.to - rows.from,
+                        .row = w->dilation[1] * pool->in.row,
+                        .col = w->dilation[2] * pool->in.pixel};
+
+    x += (rows.at + rows.from * w->dilation[1]) * pool->in.row;
+    for (int64_t col = 0; col < w->out[2]; col++, y += pool->out.pixel) {
+        const struct span cols = span_along(w, 2, col);
+        int64_t count;
+
+        taps.cols = cols.to - cols.from;
+        count = pool->include_pad ? w->taps : taps.rows * taps.cols;
+        pixel(&taps, x + (cols.at + cols.from * w->dilation[2]) * pool->in.pixel, y,
+              pool->channels, count > 0 ? 1.0F / (float) count : 0.0F);
+    }
+}
+
 static void pool_part(struct pith_step *step, pool_pixel *pixel, uint32_t part, uint32_t count)
 {
     const struct image_pool *pool = step->params;
-    const struct pith_sliding *w = &pool->window;
-    const int64_t rows = pool->batch * w->out[1];
+    const int64_t out = pool->window.out[1], rows = pool->batch * out;
 
     for (int64_t i = pith_part_begin(rows, part, count); i < pith_part_begin(rows, part + 1, count);
-         i++) {
-        const int64_t n = i / w->out[1], row = i % w->out[1];
-        const float *x = (const float *) step->input[0].data + n * pool->in.picture;
-        float *y = (float *) step->output[0].data + n * pool->out.picture + row * pool->out.row;
-
-        for (int64_t col = 0; col < w->out[2]; col++)
-            pixel(pool, x, span_along(w, 1, row), span_along(w, 2, col), y + col * pool->out.pixel);
-    }
+         i++)
+        pool_row(pool, pixel, (const float *) step->input[0].data + i / out * pool->in.picture,
+                 (float *) step->output[0].data + i / out * pool->out.picture +
+                     i % out * pool->out.row,
+                 i % out);
     if (part == 0)
         pith_image_zero_halo(step, 0);
 }
