@@ -7,6 +7,9 @@
 #include <math.h>
 #include <string.h>
 
+#define LANES 16         /* partial maxima and sums of a line: the compiler makes vectors of them */
+#define BLOCK_FLOATS 2048 /* short lines that are taken together, and columns */
+
 struct softmax {
     int64_t outer, count, inner; /* x as (outer, count, inner), normalized along count */
 };
@@ -46,21 +49,80 @@ static float greatest(const float *x, int64_t count, int64_t stride)
     return best;
 }
 
-static void softmax_line(const float *x, float *y, int64_t count, int64_t stride)
+static float greatest_of_line(const float *x, int64_t count)
 {
-    const float best = greatest(x, count, stride);
-    float sum = 0.0F;
+    float best[LANES];
+    int64_t i = LANES;
 
-    for (int64_t i = 0; i < count; i++)
-        y[i * stride] = x[i * stride] - best;
-    if (stride == 1)
-        pith_math_form()->exp(y, y, count);
-    for (int64_t i = 0; i < count; i++) {
-        y[i * stride] = stride == 1 ? y[i] : expf(y[i * stride]);
-        sum += y[i * stride];
+    if (count < LANES)
+        return greatest(x, count, 1);
+    memcpy(best, x, sizeof best);
+    for (; i + LANES <= count; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            best[l] = x[i + l] > best[l] ? x[i + l] : best[l];
+    return fmaxf(greatest(best, LANES, 1), greatest(x + i, count - i, 1));
+}
+
+static float sum_of_line(const float *x, int64_t count)
+{
+    float part[LANES] = {0}, sum = 0.0F;
+    int64_t i = 0;
+
+    for (; i + LANES <= count; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            part[l] += x[i + l];
+    for (; i < count; i++)
+        sum += x[i];
+    for (int l = 0; l < LANES && count >= LANES; l++)
+        sum += part[l];
+    return sum;
+}
+
+/* `lines` lines of `count`, one behind the other. Exponentials of all are made in one go, so that short
+ * lines fill vectors too. */
+static void softmax_lines(const float *x, float *y, int64_t lines, int64_t count)
+{
+    for (int64_t l = 0; l < lines; l++) {
+        const float *from = x + l * count;
+        const float best = greatest_of_line(from, count);
+
+        for (int64_t i = 0; i < count; i++)
+            y[l * count + i] = from[i] - best;
+    }
+    pith_math_form()->exp(y, y, lines * count);
+    for (int64_t l = 0; l < lines; l++) {
+        const float sum = sum_of_line(y + l * count, count);
+
+        for (int64_t i = 0; i < count; i++)
+            y[l * count + i] /= sum;
+    }
+}
+
+/* `columns` columns of `count`, whose entries are `stride` apart. */
+static void softmax_columns(const float *x, float *y, int64_t columns, int64_t count,
+                            int64_t stride)
+{
+    float best[BLOCK_FLOATS], sum[BLOCK_FLOATS];
+
+    for (int64_t c = 0; c < columns; c++) {
+        best[c] = -INFINITY;
+        sum[c] = 0.0F;
     }
     for (int64_t i = 0; i < count; i++)
-        y[i * stride] /= sum;
+        for (int64_t c = 0; c < columns; c++)
+            best[c] = x[i * stride + c] > best[c] ? x[i * stride + c] : best[c];
+    for (int64_t i = 0; i < count; i++) {
+        float *to = y + i * stride;
+
+        for (int64_t c = 0; c < columns; c++)
+            to[c] = x[i * stride + c] - best[c];
+        pith_math_form()->exp(to, to, columns);
+        for (int64_t c = 0; c < columns; c++)
+            sum[c] += to[c];
+    }
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t c = 0; c < columns; c++)
+            y[i * stride + c] /= sum[c];
 }
 
 static void log_softmax_line(const float *x, float *y, int64_t count, int64_t stride)
@@ -102,8 +164,25 @@ static void each_line(struct pith_step *step, line_function *line)
 
 static int softmax_run(struct pith_step *step, struct pith_error *err)
 {
+    const struct softmax *s = step->params;
+    const float *x = step->input[0].data;
+    float *y = step->output[0].data;
+    const int64_t together = s->count > 0 && s->count < BLOCK_FLOATS ? BLOCK_FLOATS / s->count : 1;
+
     (void) err;
-    each_line(step, softmax_line);
+    if (s->inner == 1) {
+        for (int64_t o = 0; o < s->outer; o += together)
+            softmax_lines(x + o * s->count, y + o * s->count,
+                          s->outer - o < together ? s->outer - o : together, s->count);
+        return 0;
+    }
+    for (int64_t o = 0; o < s->outer; o++)
+        for (int64_t i = 0; i < s->inner; i += BLOCK_FLOATS) {
+            const int64_t at = o * s->count * s->inner + i, left = s->inner - i;
+
+            softmax_columns(x + at, y + at, left < BLOCK_FLOATS ? left : BLOCK_FLOATS, s->count,
+                            s->inner);
+        }
     return 0;
 }
 
