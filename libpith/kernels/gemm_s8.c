@@ -30,9 +30,11 @@ static int order_b(struct pith_step *step, struct pith_conv_s8 *conv, int64_t b_
     conv->weights = to;
     for (int64_t j = 0; j < conv->y.c; j++)
         for (int64_t p = 0; p < depth; p++) {
-            const uint8_t byte = ((const uint8_t *) b->data)[p * b_depth + j * b_col];
-            const int32_t v = (b->dtype == PITH_INT8 ? (int8_t) byte : byte) -
-                              q->zero_point[q->count > 1 ? j : 0];
+            const int64_t at = p * b_depth + j * b_col;
+            const int32_t stored = b->dtype == PITH_INT8    ? ((const int8_t *) b->data)[at]
+                                   : b->dtype == PITH_UINT8 ? ((const uint8_t *) b->data)[at]
+                                                            : (int32_t) pith_tensor_get_int(b, at);
+            const int32_t v = stored - q->zero_point[q->count > 1 ? j : 0];
 
             if (v < -128 || v > 127)
                 return 1;

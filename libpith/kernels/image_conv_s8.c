@@ -9,6 +9,7 @@
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/image_dense_s8.h"
 #include "libpith/kernels/image_depthwise_s8.h"
+#include "libpith/kernels/image_int4_s8.h"
 #include "libpith/kernels/image_sparse_s8.h"
 #include "libpith/kernels/sliding.h"
 
@@ -159,18 +160,24 @@ static const struct pith_conv_s8_form forms[] = {
      NULL},
     {"depthwise avx2", PITH_ISA_AVX2, true, &pith_depthwise_s8_avx2, pith_depthwise_s8_pack, NULL},
     {"depthwise sse2", PITH_ISA_SSE2, true, &pith_depthwise_s8_sse2, pith_depthwise_s8_pack, NULL},
+    {"int4 avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_int4_s8_vnni, pith_int4_s8_pack,
+     pith_int4_s8_pays},
     {"sparse avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_sparse_s8_vnni, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
     {"dense avx512vnni narrow", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni_narrow,
      pith_dense_s8_pack, NULL},
     {"dense avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni, pith_dense_s8_pack,
      NULL},
+    {"int4 avx512", PITH_ISA_AVX512, false, &pith_int4_s8_avx512, pith_int4_s8_pack,
+     pith_int4_s8_pays},
     {"sparse avx512", PITH_ISA_AVX512, false, &pith_sparse_s8_avx512, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
     {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack, NULL},
+    {"int4 avx2", PITH_ISA_AVX2, false, &pith_int4_s8_avx2, pith_int4_s8_pack, pith_int4_s8_pays},
     {"sparse avx2", PITH_ISA_AVX2, false, &pith_sparse_s8_avx2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
     {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack, NULL},
+    {"int4 sse2", PITH_ISA_SSE2, false, &pith_int4_s8_sse2, pith_int4_s8_pack, pith_int4_s8_pays},
     {"sparse sse2", PITH_ISA_SSE2, false, &pith_sparse_s8_sse2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
     {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack, NULL},

@@ -4,14 +4,15 @@
  * Who includes it defines FORM(name), the name with the form's ending; TARGET, the function
  * attribute; LANES, the int32 lanes of a vector, which are pixels; HALVES, the steps that four
  * products take: 1, or 2 with words; DOT(sum, x, w), a sum and what a step adds; NEAREST(f), floats
- * to int32, half to even; WIDEN(p), LANES bytes at p as int32; PACK(to, q, r), four vectors of int32 as bytes, with the zero point added
- * and limited. For all sets: types sixteen (bytes) and four_words, and LOW8, HIGH8, LOW32, HIGH32,
- * which interleave the halves of two of them. */
+ * to int32, half to even; WIDEN(p), LANES bytes at p as int32; PACK(to, q, r), four vectors of
+ * int32 as bytes, with the zero point added and limited. For all sets: types sixteen (bytes) and
+ * four_words, and LOW8, HIGH8, LOW32, HIGH32, which interleave the halves of two of them. */
 #define UNROLL _Pragma("GCC unroll 16")
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 typedef int32_t FORM(words) __attribute__((vector_size(4 * LANES), may_alias));
 typedef float FORM(vector) __attribute__((vector_size(4 * LANES)));
+#include "libpith/kernels/requantize_body.h"
 
 /* Four pixels of sixteen channels to four vectors of one pixel each. */
 INLINE void FORM(turn_words)(const four_words *row, four_words *to)
@@ -129,43 +130,15 @@ INLINE void FORM(sum)(const struct pith_sparse_s8 *s, int64_t channel, const int
     UNROLL for (int v = 0; v < V; v++) sum[v] += other[v];
 }
 
-INLINE FORM(vector) FORM(spread)(float x)
-{
-    return (FORM(vector)){0} + x;
-}
-
-INLINE FORM(words) FORM(choose)(FORM(words) mask, FORM(words) yes, FORM(words) no)
-{
-    return (yes & mask) | (no & ~mask);
-}
-
-INLINE FORM(vector) FORM(select)(FORM(words) mask, FORM(vector) yes, FORM(vector) no)
-{
-    return (FORM(vector)) FORM(choose)(mask, (FORM(words)) yes, (FORM(words)) no);
-}
-
-/* pith_requantize_real and _add of a channel's pixels, rounded. added: their residuals, or NULL. */
+/* What is stored of a channel's pixels, but for zero point and limits. added: their residuals, or
+ * NULL. */
 INLINE FORM(words) FORM(finish)(const struct pith_requantize *r, FORM(words) sum, int64_t channel,
                                 const uint8_t *added)
 {
-    FORM(vector)
-    f = __builtin_convertvector(sum, FORM(vector)) * FORM(spread)(r->scale[channel]);
+    FORM(vector) f = FORM(requantize_real)(r, sum, FORM(spread)(r->scale[channel]));
 
-    if (r->slope != 1.0F)
-        f = FORM(select)(f < FORM(spread)(0.0F), f * FORM(spread)(r->slope), f);
-    if (added) {
-        const FORM(words) residual = WIDEN(added) - r->residual_zero;
-
-        if (r->rounds_between)
-            f = __builtin_convertvector(NEAREST(f), FORM(vector));
-        f = FORM(select)(f < FORM(spread)(r->between_low), FORM(spread)(r->between_low), f);
-        f = FORM(select)(f > FORM(spread)(r->between_high), FORM(spread)(r->between_high), f);
-        f = (f * FORM(spread)(r->between_scale) +
-             __builtin_convertvector(residual, FORM(vector)) * FORM(spread)(r->residual_scale)) /
-            FORM(spread)(r->y_scale);
-        if (r->after_slope != 1.0F)
-            f = FORM(select)(f < FORM(spread)(0.0F), f * FORM(spread)(r->after_slope), f);
-    }
+    if (added)
+        f = FORM(requantize_add)(r, f, WIDEN(added));
     return NEAREST(f);
 }
 

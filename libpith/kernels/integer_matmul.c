@@ -39,6 +39,11 @@ static bool is_eight_bits(int32_t dtype)
     return dtype == PITH_INT8 || dtype == PITH_UINT8;
 }
 
+static bool is_four_bits(int32_t dtype)
+{
+    return dtype == PITH_INT4 || dtype == PITH_UINT4;
+}
+
 static int plan_shape(struct pith_step *step, struct integer_matmul *m, int32_t *out_axis,
                       struct pith_error *err)
 {
@@ -80,11 +85,18 @@ static int plan_b(struct pith_step *step, struct integer_matmul *m,
     step->scratch_bytes = (size_t) ((rows + 63) / 64 * 64);
     if (step->input[1].data) {
         int16_t *b = pith_step_alloc(step, packed);
+        int8_t *copy = NULL;
 
-        if (!b)
+        if (is_four_bits(step->input[1].dtype)) {
+            copy = pith_step_alloc(step, m->depth * m->cols);
+            for (int64_t i = 0; copy && i < m->depth * m->cols; i++)
+                copy[i] = (int8_t) pith_tensor_get_int(&step->input[1], i);
+        }
+        if (!b || (is_four_bits(step->input[1].dtype) && !copy))
             return -ENOMEM;
-        pith_gemm_pack_s16(m->form, b, step->input[1].data, m->b_signed, m->b_depth, m->b_col,
-                           m->depth, m->cols, bq->zero_point, bq->count == 1);
+        pith_gemm_pack_s16(m->form, b, copy ? copy : step->input[1].data, m->b_signed, m->b_depth,
+                           m->b_col, m->depth, m->cols, bq->zero_point, bq->count == 1);
+        pith_step_release(step, copy);
         m->b = b;
     } else {
         step->scratch_bytes += (size_t) packed;
@@ -149,7 +161,9 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
         return -ENOMEM;
     step->params = m;
     if (!per_tensor(aq) || !per_tensor(yq) || !bq || bq->block_size != 0 ||
-        !is_eight_bits(step->input[1].dtype) || !is_eight_bits(step->output[0].dtype))
+        !(is_eight_bits(step->input[1].dtype) ||
+          (is_four_bits(step->input[1].dtype) && step->input[1].data)) ||
+        !is_eight_bits(step->output[0].dtype))
         return pith_step_fail(step, err, -ENOTSUP,
                               "this quantization is not one for the integer kernel");
     rc = plan_shape(step, m, &axis, err);
@@ -160,7 +174,7 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
     m->a_zero = aq->zero_point[0];
     m->b_zero = bq->zero_point[0];
     m->a_signed = step->input[0].dtype == PITH_INT8;
-    m->b_signed = step->input[1].dtype == PITH_INT8;
+    m->b_signed = step->input[1].dtype != PITH_UINT8; /* four bits are packed as int8 */
     sum_scale = pith_step_alloc(step, m->cols * (int64_t) sizeof *sum_scale);
     m->scale = pith_step_alloc(step, m->cols * (int64_t) sizeof *m->scale);
     if (!sum_scale || !m->scale)
@@ -400,19 +414,20 @@ static int plain_run(struct pith_step *step, struct pith_error *err)
 }
 
 #define EIGHT_BITS (PITH_BIT(INT8) | PITH_BIT(UINT8))
+#define WEIGHTS    (EIGHT_BITS | PITH_BIT(INT4) | PITH_BIT(UINT4))
 #define REALS      (PITH_BIT(FLOAT32) | PITH_BIT(FLOAT16) | PITH_BIT(BFLOAT16))
 
 const struct pith_kernel pith_kernels_integer_matmul[] = {
     {.op = "MatMul",
      .name = "matmul_s8",
-     .types = {EIGHT_BITS, EIGHT_BITS},
+     .types = {EIGHT_BITS, WEIGHTS},
      .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
      .prepare = integer_prepare,
      .run = integer_run,
      .run_part = integer_part},
     {.op = "Gemm",
      .name = "gemm_s8",
-     .types = {EIGHT_BITS, EIGHT_BITS},
+     .types = {EIGHT_BITS, WEIGHTS},
      .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
      .prepare = integer_prepare,
      .run = integer_run,

@@ -1,0 +1,260 @@
+/* The engine native over weights that compression has made: it finds zeros and four bits by itself,
+ * and gives what it gives for any others. */
+#include "libpith/kernels/isa.h"
+#include "libpith/plugin/plugins.h"
+#include "tests/testing.h"
+
+#include <math.h>
+#include <pith/engine.h>
+
+static struct pith_plugins *plugins;
+static const struct pith_engine_ops *engine;
+static struct pith_error err;
+static uint32_t seed = 3;
+
+static int64_t pick(int64_t low, int64_t high)
+{
+    seed = seed * 1664525U + 1013904223U;
+    return low + (int64_t) (seed >> 8) % (high - low + 1);
+}
+
+static void set_grid(struct pith_graph *graph, uint32_t value, int32_t dtype, float scale,
+                     int32_t zero)
+{
+    const struct pith_quantization q = {
+        .dtype = dtype, .count = 1, .scale = &scale, .zero_point = &zero};
+
+    assert_int_equal(pith_value_set_quantization(graph, value, &q), 0);
+}
+
+/* (out, in, 1, 1) for convolutions, else (out, in). sparse: of runs of four inputs one in five
+ * holds weights. */
+static uint32_t add_weights(struct pith_graph *graph, int32_t dtype, int64_t out, int64_t in,
+                            bool conv, bool sparse)
+{
+    const struct pith_shape shape = {conv ? 4 : 2, {out, in, conv, conv}};
+    const int64_t most = dtype == PITH_INT4 ? 7 : 127;
+    struct pith_tensor w;
+    uint32_t value;
+
+    assert_ok(pith_tensor_alloc(&w, dtype, &shape, &err), &err);
+    for (int64_t i = 0; i < out * in; i += 4) {
+        const bool holds = !sparse || pick(0, 4) == 0;
+
+        for (int64_t k = i; k < i + 4 && k < out * in; k++)
+            pith_tensor_set(&w, k, holds ? (double) pick(-most, most) : 0.0);
+    }
+    assert_ok(pith_graph_add_value(graph, NULL, PITH_FLOAT32, &shape, &value, &err), &err);
+    set_grid(graph, value, dtype, dtype == PITH_INT4 ? 0.0811F : 0.00507F, 0);
+    assert_ok(pith_value_set_constant(graph, value, &w), &err);
+    pith_tensor_free(&w);
+    return value;
+}
+
+static uint32_t add_node(struct pith_graph *graph, const char *op, const uint32_t *inputs,
+                         size_t count, float scale, int32_t zero)
+{
+    uint32_t out, node;
+
+    assert_int_equal(pith_graph_add_value(graph, NULL, PITH_FLOAT32, NULL, &out, NULL), 0);
+    assert_int_equal(pith_graph_add_node(graph, "", op, op, inputs, count, &out, 1, &node, NULL),
+                     0);
+    if (strcmp(op, "Gemm") == 0)
+        assert_int_equal(pith_node_set_int(graph, node, "transB", 1), 0);
+    set_grid(graph, out, PITH_UINT8, scale, zero);
+    return out;
+}
+
+struct net {
+    int64_t in, middle, out, size;
+    int32_t dtype; /* of the last product's weights */
+    bool sparse;   /* the convolutions' */
+};
+
+/* Two convolutions of single pixels with a residual, their mean, and a product. Outputs: the sum,
+ * and the product. */
+static struct pith_graph *build(const struct net *net)
+{
+    const struct pith_shape shape = {4, {1, net->in, net->size, net->size}};
+    struct pith_graph *graph;
+    uint32_t x, in[2], first, sum;
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    set_grid(graph, x, PITH_UINT8, 0.0107F, 128);
+    in[0] = x;
+    in[1] = add_weights(graph, PITH_INT8, net->middle, net->in, true, net->sparse);
+    first = add_node(graph, "Conv", in, 2, 0.0213F, 120);
+    in[0] = first;
+    in[1] = add_weights(graph, PITH_INT8, net->middle, net->middle, true, net->sparse);
+    in[0] = add_node(graph, "Conv", in, 2, 0.0317F, 131);
+    in[1] = first;
+    sum = add_node(graph, "Add", in, 2, 0.0431F, 127);
+    assert_int_equal(pith_graph_add_output(graph, sum), 0);
+    in[0] = sum;
+    in[0] = add_node(graph, "GlobalAveragePool", in, 1, 0.0229F, 128);
+    in[0] = add_node(graph, "Flatten", in, 1, 0.0229F, 128);
+    in[1] = add_weights(graph, net->dtype, net->out, net->middle, false, false);
+    assert_int_equal(pith_graph_add_output(graph, add_node(graph, "Gemm", in, 2, 0.0203F, 125)), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static struct pith_session *compile(const struct pith_graph *graph, bool literally)
+{
+    const struct pith_option_value values[3] = {{.integer = literally}, {.integer = 64}, {0}};
+    const struct pith_engine_options how = {
+        .size_bytes = sizeof how, .threads = 1, .options = values};
+    struct pith_session *session = NULL;
+
+    assert_ok(engine->compile(NULL, graph, &how, &session, &err), &err);
+    return session;
+}
+
+static bool has_step(struct pith_session *session, const char *kernel)
+{
+    struct pith_session_description about;
+
+    assert_int_equal(engine->describe(session, &about), 0);
+    for (size_t i = 0; i < about.step_count; i++)
+        if (strncmp(about.steps[i].kernel, kernel, strlen(kernel)) == 0)
+            return true;
+    return false;
+}
+
+static uint64_t weight_bytes(struct pith_session *session)
+{
+    struct pith_session_description about;
+
+    assert_int_equal(engine->describe(session, &about), 0);
+    return about.weight_bytes;
+}
+
+/* A value that is one step off makes others behind it so: two at most here, and few. */
+static void check_close(const struct pith_tensor *got, const struct pith_tensor *want, double scale)
+{
+    const int64_t count = pith_shape_elements(&want->shape);
+    int64_t different = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        const double off = fabs(pith_tensor_get(got, i) - pith_tensor_get(want, i));
+
+        assert_true(off < 2.01 * scale);
+        different += off > 0.5 * scale;
+    }
+    assert_true(different <= count / 50 + 1);
+}
+
+static struct pith_tensor random_input(const struct net *net)
+{
+    const struct pith_shape shape = {4, {1, net->in, net->size, net->size}};
+    struct pith_tensor x;
+
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) x.data)[i] = (float) pick(-128, 127) * 0.01F;
+    return x;
+}
+
+/* The same bits from the best form, from every lower instruction set and from plain C; and what
+ * executing Q and DQ gives, but for single steps. */
+static void zeros_change_no_bit(void **state)
+{
+    const enum pith_isa best = pith_isa();
+
+    (void) state;
+    for (int round = 0; round < 12; round++) {
+        const struct net net = {40 + pick(0, 90), 33 + pick(0, 90), 1 + pick(0, 70),
+                                7 + pick(0, 9),   PITH_INT8,        true};
+        struct pith_graph *graph = build(&net);
+        struct pith_session *fast = compile(graph, false), *literal = compile(graph, true);
+        struct pith_tensor x = random_input(&net), got[2], want[2];
+
+        assert_ok(engine->run(fast, &x, 1, got, 2, &err), &err);
+        assert_ok(engine->run(literal, &x, 1, want, 2, &err), &err);
+        check_close(&got[0], &want[0], 0.0431);
+        check_close(&got[1], &want[1], 0.0203);
+#if defined __x86_64__
+        assert_true(best < PITH_ISA_SSE2 || has_step(fast, "image_conv_s8 sparse"));
+#endif
+        for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
+            struct pith_session *other;
+
+            if (!pith_isa_runs(isa))
+                continue;
+            pith_isa_set(isa);
+            other = compile(graph, false);
+            assert_ok(engine->run(other, &x, 1, want, 2, &err), &err);
+            assert_memory_equal(got[0].data, want[0].data, want[0].bytes);
+            engine->close(other);
+        }
+        pith_isa_set(best);
+        engine->close(fast);
+        engine->close(literal);
+        pith_graph_free(graph);
+        pith_tensor_free(&x);
+    }
+}
+
+static void four_bits_stay_four_bits(void **state)
+{
+    const struct net net = {8, 128, 256, 5, PITH_INT4, false};
+    struct net wide = net;
+    struct pith_graph *graph = build(&net), *eight;
+    struct pith_session *fast = compile(graph, false), *literal = compile(graph, true), *other;
+    struct pith_tensor x = random_input(&net), got[2], want[2];
+
+    (void) state;
+    assert_ok(engine->run(fast, &x, 1, got, 2, &err), &err);
+    assert_ok(engine->run(literal, &x, 1, want, 2, &err), &err);
+    check_close(&got[1], &want[1], 0.0203);
+    wide.dtype = PITH_INT8;
+    eight = build(&wide);
+    other = compile(eight, false);
+#if defined __x86_64__
+    if (pith_isa() >= PITH_ISA_SSE2) {
+        assert_true(has_step(fast, "gemm_s8 int4"));
+        assert_true(weight_bytes(fast) + 128 * 256 / 2 <= weight_bytes(other));
+    }
+#endif
+    engine->close(fast);
+    engine->close(literal);
+    engine->close(other);
+    pith_graph_free(graph);
+    pith_graph_free(eight);
+    pith_tensor_free(&x);
+}
+
+static int open_engine(void **state)
+{
+    const struct pith_plugin *native = NULL;
+
+    (void) state;
+    if (pith_plugins_open(&plugins, NULL, &err) < 0 ||
+        pith_plugins_find(plugins, PITH_KIND_ENGINE, "native", &native, &err) < 0) {
+        print_error("%s\n", pith_error_text(&err));
+        return -1;
+    }
+    engine = native->ops;
+    return 0;
+}
+
+static int close_engine(void **state)
+{
+    (void) state;
+    pith_plugins_free(plugins);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(zeros_change_no_bit),
+        cmocka_unit_test(four_bits_stay_four_bits),
+    };
+
+    return cmocka_run_group_tests(tests, open_engine, close_engine);
+}
