@@ -511,6 +511,9 @@ static int try_build(struct plan **out, const struct pith_graph *graph,
     rc = pith_graph_clone(graph, &plan->graph, err);
     if (rc == 0) {
         plan->name = pith_graph_name(plan->graph);
+        rc = options->plain ? 0 : rewrite_graph(plan->graph);
+    }
+    if (rc == 0) {
         rc = build(plan, input_shapes, captures, out_refused, err);
     }
     plan->refused = NULL;

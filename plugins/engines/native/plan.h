@@ -162,6 +162,10 @@ void plan_bind(struct plan *plan, struct plan_step *step);
 void plan_step_free(struct plan_step *step);
 const struct pith_kernel *plan_own_kernel(const char *op, int32_t in_dtype, int32_t out_dtype);
 
+/* ---- rewrite.c ---- */
+/* Takes out nodes that others can do in passing, or that undo each other; -ENOMEM. What the graph gives stays the same. */
+int rewrite_graph(struct pith_graph *graph);
+
 /* ---- build.c: node by node ---- */
 int plan_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
 const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint32_t node,
