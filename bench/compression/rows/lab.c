@@ -247,8 +247,8 @@ void outcome_done(struct outcome *outcome)
     *outcome = (struct outcome){0};
 }
 
-void subject_measure(const struct subject *subject, const struct pith_graph *graph,
-                     const struct part *part, struct outcome *out)
+void subject_run(const struct subject *subject, const struct pith_graph *graph, const struct part *part,
+                 part_visitor *visit, void *user)
 {
     const struct pith_engine_ops *engine = subject->lab->native->ops;
     const size_t output_count = pith_graph_output_count(graph);
@@ -260,7 +260,6 @@ void subject_measure(const struct subject *subject, const struct pith_graph *gra
 
     pith_technique_host_init(&host);
     lab_must(pith_dataset_open(&dataset, &part->options, part->split, &err), &err, "samples");
-    lab_must(pith_metric_new(&out->metric, &subject->metric, dataset.labels, &err), &err, "metric");
     for (uint64_t i = 0; i < dataset.count; i++) {
         const struct pith_sample *sample;
 
@@ -277,15 +276,37 @@ void subject_measure(const struct subject *subject, const struct pith_graph *gra
         lab_must(engine->run(session, &input, 1, outputs, output_count, &err), &err, "run");
         for (size_t k = 0; k < output_count; k++)
             unfold(&outputs[k], graph, k, &unfolded[k]);
-        lab_must(pith_metric_begin(out->metric), NULL, "metric");
-        lab_must(pith_metric_see(out->metric, sample, outputs, output_count, &err), &err, "metric");
+        visit(user, i, sample, outputs, output_count);
     }
     engine->close(session);
     pith_dataset_close(&dataset);
-    lab_must(pith_metric_measure(out->metric, &out->value, &err), &err, "metric");
     pith_tensor_free(&input);
     for (size_t k = 0; k < OUTPUTS; k++)
         pith_tensor_free(&unfolded[k]);
+}
+
+static void count_in(void *user, uint64_t index, const struct pith_sample *sample,
+                     const struct pith_tensor *outputs, size_t output_count)
+{
+    struct pith_metric *metric = user;
+    struct pith_error err = {0};
+
+    (void) index;
+    lab_must(pith_metric_begin(metric), NULL, "metric");
+    lab_must(pith_metric_see(metric, sample, outputs, output_count, &err), &err, "metric");
+}
+
+void subject_measure(const struct subject *subject, const struct pith_graph *graph,
+                     const struct part *part, struct outcome *out)
+{
+    struct pith_dataset dataset;
+    struct pith_error err = {0};
+
+    lab_must(pith_dataset_open(&dataset, &part->options, part->split, &err), &err, "samples");
+    lab_must(pith_metric_new(&out->metric, &subject->metric, dataset.labels, &err), &err, "metric");
+    pith_dataset_close(&dataset);
+    subject_run(subject, graph, part, count_in, out->metric);
+    lab_must(pith_metric_measure(out->metric, &out->value, &err), &err, "metric");
 }
 
 /* ---- quantizing ---- */

@@ -60,6 +60,12 @@ struct outcome {
     char digest[65];       /* of the file */
 };
 void outcome_done(struct outcome *outcome);
+/* What `visit` is called with: a sample, and the graph's outputs, in floats. */
+typedef void part_visitor(void *user, uint64_t index, const struct pith_sample *sample,
+                          const struct pith_tensor *outputs, size_t output_count);
+/* Runs the graph over a part. */
+void subject_run(const struct subject *subject, const struct pith_graph *graph, const struct part *part,
+                 part_visitor *visit, void *user);
 /* The graph's metric over a part. One that takes or gives integers gets them by its own grids. */
 void subject_measure(const struct subject *subject, const struct pith_graph *graph,
                      const struct part *part, struct outcome *out);

@@ -9,6 +9,8 @@ typedef void row_function(const struct lab *lab);
 row_function row_kws, row_resnet8, row_vww, row_ad01;
 /* The same with 4-bit weights. */
 row_function row_kws_int4, row_resnet8_int4, row_vww_int4;
+/* Detectors. */
+row_function row_fastestdet, row_rfb;
 /* Time and memory. */
 row_function row_mobilenetv2, row_ranges, row_vgg16;
 /* The part of them that runs in a process of its own. */

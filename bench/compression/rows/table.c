@@ -146,6 +146,27 @@ void table_hold_bytes(const struct subject *subject, const struct outcome *outco
                most_ratio);
 }
 
+struct outcome row_float(struct subject *subject)
+{
+    struct outcome outcome = {.seconds = -1, .bytes = subject->bytes};
+
+    subject_measure(subject, subject->graph, &subject->test, &outcome);
+    table_form(subject, "float32", &outcome, NULL);
+    return outcome;
+}
+
+struct outcome row_form(struct subject *subject, const char *name, const char *options, double budget_points,
+                        const struct outcome *base)
+{
+    struct outcome outcome = {0};
+    struct pith_graph *graph = subject_quantize(subject, options, budget_points, &outcome);
+
+    subject_measure(subject, graph, &subject->test, &outcome);
+    table_form(subject, name, &outcome, base);
+    pith_graph_free(graph);
+    return outcome;
+}
+
 int table_end(void)
 {
     if (quiet) {

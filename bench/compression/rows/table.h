@@ -10,6 +10,10 @@ void table_row(const char *name, const char *title);
 /* A form of the model: value, its interval, difference from `base` with p (NULL: it is the base), bytes, time. */
 void table_form(const struct subject *subject, const char *form, const struct outcome *outcome,
                 const struct outcome *base);
+/* Measures a form on the test samples, and prints it: the float model, or what these options make of it. */
+struct outcome row_float(struct subject *subject);
+struct outcome row_form(struct subject *subject, const char *name, const char *options, double budget_points,
+                        const struct outcome *base);
 /* Any other figure of the row. */
 void table_figure(const char *what, double value, const char *unit);
 void table_note(const char *format, ...) PITH_PRINTF(1, 2);

@@ -93,35 +93,14 @@ static const struct net *open_net(struct subject *subject, const struct lab *lab
     return &nets[at];
 }
 
-static struct outcome measure_float(struct subject *subject)
-{
-    struct outcome outcome = {.seconds = -1, .bytes = subject->bytes};
-
-    subject_measure(subject, subject->graph, &subject->test, &outcome);
-    table_form(subject, "float32", &outcome, NULL);
-    return outcome;
-}
-
-static struct outcome quantize_and_measure(struct subject *subject, const char *name, const char *options,
-                                           const struct outcome *base)
-{
-    struct outcome outcome = {0};
-    struct pith_graph *graph = subject_quantize(subject, options, -1, &outcome);
-
-    subject_measure(subject, graph, &subject->test, &outcome);
-    table_form(subject, name, &outcome, base);
-    pith_graph_free(graph);
-    return outcome;
-}
-
 static void row_int8(const struct lab *lab, const char *name)
 {
     struct subject subject;
     const struct net *net = open_net(&subject, lab, name);
 
     table_row(name, "int8, beside MLPerf's int8 file and the settings of ONNX Runtime's quantizer");
-    struct outcome base = measure_float(&subject);
-    struct outcome ours = quantize_and_measure(&subject, "int8", "{}", &base);
+    struct outcome base = row_float(&subject);
+    struct outcome ours = row_form(&subject, "int8", "{}", -1, &base);
     const char *shipped_path = lab_path(lab->data, "models/mlperf_tiny/%s", net->int8_file);
     struct pith_graph *graph = lab_graph(shipped_path);
     struct outcome shipped = {.seconds = -1, .bytes = lab_packed_bytes(graph)};
@@ -131,7 +110,7 @@ static void row_int8(const struct lab *lab, const char *name)
     table_form(&subject, "MLPerf's int8", &shipped, &base);
     pith_graph_free(graph);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        other[i] = quantize_and_measure(&subject, others[i].name, others[i].options, &base);
+        other[i] = row_form(&subject, others[i].name, others[i].options, -1, &base);
     table_hold_not_below(&subject, &ours, &base, 0.5, "float32");
     table_hold_not_below(&subject, &ours, &shipped, 0, "MLPerf's int8");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
@@ -153,13 +132,13 @@ static void row_int4(const struct lab *lab, const char *name)
 
     (void) snprintf(title, sizeof title, "%s_int4", name);
     table_row(title, "4-bit weights, 8-bit activations");
-    struct outcome base = measure_float(&subject);
-    struct outcome nearest = quantize_and_measure(
+    struct outcome base = row_float(&subject);
+    struct outcome nearest = row_form(
         &subject, "int4, nearest",
-        "{\"weights\":\"int4\",\"rounding\":\"nearest\",\"bias_correction\":\"off\",\"max_error_ratio\":0}", &base);
-    struct outcome ours = quantize_and_measure(&subject, "int4", "{\"weights\":\"int4\"}", &base);
-    struct outcome learned = quantize_and_measure(
-        &subject, "int4, adaround", "{\"weights\":\"int4\",\"rounding\":\"adaround\"}", &base);
+        "{\"weights\":\"int4\",\"rounding\":\"nearest\",\"bias_correction\":\"off\",\"max_error_ratio\":0}", -1, &base);
+    struct outcome ours = row_form(&subject, "int4", "{\"weights\":\"int4\"}", -1, &base);
+    struct outcome learned = row_form(
+        &subject, "int4, adaround", "{\"weights\":\"int4\",\"rounding\":\"adaround\"}", -1, &base);
     double lost = points_below(&subject, &ours, &base), lost_by_nearest = points_below(&subject, &nearest, &base);
 
     table_hold_not_below(&subject, &ours, &base, 1, "float32");
