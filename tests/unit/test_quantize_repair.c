@@ -111,6 +111,46 @@ static void equalization_mends_uneven_channels_with_one_scale(void **unused)
     pith_graph_free(graph);
 }
 
+/* A channel that training has left hardly any weights and a bias: brought to the size of the others by
+ * its weights alone, its bias would be hundreds of times what they are. */
+static void equalization_leaves_constant_channels_where_they_are(void **unused)
+{
+    struct pith_graph *graph = depthwise_net("Relu");
+    struct pith_tensor w, b;
+    struct applied off, on;
+
+    (void) unused;
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph); node++) {
+        if (strcmp(pith_node_op(graph, node), "Conv") != 0 || pith_node_int(graph, node, "group", 1) == 1)
+            continue;
+        uint32_t values[] = {pith_node_input(graph, node, 1), pith_node_input(graph, node, 2)};
+
+        assert_ok(pith_tensor_copy(&w, pith_value_constant(graph, values[0]), &err), &err);
+        assert_ok(pith_tensor_copy(&b, pith_value_constant(graph, values[1]), &err), &err);
+        for (int c = 0; c < 24; c += 5) {
+            for (int k = 0; k < 9; k++)
+                ((float *) w.data)[9 * c + k] *= 1e-6f;
+            ((float *) b.data)[c] = 0.5f;
+        }
+        assert_ok(pith_value_take_constant(graph, values[0], &w), &err);
+        assert_ok(pith_value_take_constant(graph, values[1], &b), &err);
+    }
+    assert_ok(apply_to(graph,
+                       "{\"per_channel\": false, \"max_error_ratio\": 0, \"equalize\": \"off\", "
+                       "\"bias_correction\": \"off\"}",
+                       true, &off),
+              &err);
+    assert_ok(apply_to(graph,
+                       "{\"per_channel\": false, \"max_error_ratio\": 0, \"equalize\": \"on\", "
+                       "\"bias_correction\": \"off\"}",
+                       true, &on),
+              &err);
+    assert_true(error_of(&on) < 0.5 * error_of(&off));
+    done(&off);
+    done(&on);
+    pith_graph_free(graph);
+}
+
 /* Halves round by 2^-11 and nothing else is rounded: what is left would be a change of function. */
 static void equalization_leaves_the_function_as_it_was(void **unused)
 {
@@ -213,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equalization_mends_uneven_channels_with_one_scale),
+        cmocka_unit_test(equalization_leaves_constant_channels_where_they_are),
         cmocka_unit_test(equalization_leaves_the_function_as_it_was),
         cmocka_unit_test(smoothing_mends_outliers_and_leaves_the_function),
         cmocka_unit_test(rounding_and_biases_mend_four_bits),

@@ -2,6 +2,8 @@
  * end: an error leaves the graph as it was. */
 #include "plugins/techniques/quantize/equalize.h"
 
+#include "plugins/techniques/quantize/reach.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -92,38 +94,64 @@ static struct span seers(const struct work *work, const struct chain *chain, int
                          .column_stride = linear->column_stride};
 }
 
-/* Returns the greatest relative change. */
-static double equalize_pair(const struct chain *chain, struct work *works, double *total)
+struct extremes { /* of a pair's channels, and the greatest of each */
+    double first, second, between;
+};
+
+static struct extremes find_extremes(const struct chain *chain, const struct work *works,
+                                     const double *total, const double *reach)
 {
-    struct work *first = &works[chain->first], *second = &works[chain->second];
-    double most = 0;
+    struct extremes most = {0};
 
     for (int64_t i = 0; i < chain->channels; i++) {
-        struct span out = makers(first, i), in = seers(second, chain, i);
-        double r1 = (double) extreme(&out), r2 = (double) extreme(&in);
+        struct span out = makers(&works[chain->first], i), in = seers(&works[chain->second], chain, i);
 
-        if (!(r1 > 0) || !(r2 > 0)) /* a dead channel has no scale to share */
+        most.first = fmax(most.first, (double) extreme(&out));
+        most.second = fmax(most.second, (double) extreme(&in));
+        most.between = fmax(most.between, reach[i] / total[i]);
+    }
+    return most;
+}
+
+/* reach: of what flows between, before anything was changed. Returns the greatest relative change. */
+static double equalize_pair(const struct chain *chain, struct work *works, double *total,
+                            const double *reach)
+{
+    struct work *first = &works[chain->first], *second = &works[chain->second];
+    struct extremes most = find_extremes(chain, works, total, reach);
+    double change = 0;
+
+    if (!(most.first > 0) || !(most.second > 0))
+        return 0;
+    for (int64_t i = 0; i < chain->channels; i++) {
+        struct span out = makers(first, i), in = seers(second, chain, i);
+        double p = (double) extreme(&out) / most.first, q = (double) extreme(&in) / most.second;
+
+        if (most.between > 0)
+            p = fmax(p, reach[i] / total[i] / most.between);
+        if (!(p > 0) || !(q > 0)) /* a dead channel has no scale to share */
             continue;
-        double s = sqrt(r1 / r2);
-        double limited = fmin(fmax(total[i] * s, 1 / SCALE_LIMIT), SCALE_LIMIT) / total[i];
+        double limited =
+            fmin(fmax(total[i] * sqrt(p / q), 1 / SCALE_LIMIT), SCALE_LIMIT) / total[i];
 
         total[i] *= limited;
         multiply(&out, (float) (1 / limited));
         multiply(&in, (float) limited);
         if (first->b.data)
             ((float *) first->b.data)[i] /= (float) limited;
-        most = fmax(most, fabs(limited - 1));
+        change = fmax(change, fabs(limited - 1));
     }
-    return most;
+    return change;
 }
 
-static void sweep_all(const struct chain *chains, size_t count, struct work *works, double **totals)
+static void sweep_all(const struct chain *chains, size_t count, struct work *works, double **totals,
+                      const struct reach *reach)
 {
     for (int sweep = 0; sweep < SWEEPS; sweep++) {
         double most = 0;
 
         for (size_t i = 0; i < count; i++)
-            most = fmax(most, equalize_pair(&chains[i], works, totals[i]));
+            most = fmax(most, equalize_pair(&chains[i], works, totals[i], reach[i].most));
         if (most < SETTLED)
             break;
     }
@@ -163,7 +191,7 @@ static int write_back(struct pith_graph *graph, const struct layer *layers, size
 
 static int equalize_chains(struct pith_graph *graph, const struct layer *layers, size_t layer_count,
                            const struct chain *chains, size_t count, struct work *works,
-                           double **totals, struct pith_error *err)
+                           double **totals, const struct reach *reach, struct pith_error *err)
 {
     int rc = 0;
 
@@ -179,7 +207,7 @@ static int equalize_chains(struct pith_graph *graph, const struct layer *layers,
     }
     if (rc < 0)
         return rc;
-    sweep_all(chains, count, works, totals);
+    sweep_all(chains, count, works, totals, reach);
     for (size_t i = 0; rc == 0 && i < count; i++)
         if (chains[i].clip != PITH_NO_NODE)
             rc = clip_to_relu(graph, chains[i].clip, err);
@@ -189,17 +217,21 @@ static int equalize_chains(struct pith_graph *graph, const struct layer *layers,
 }
 
 int equalize_layers(struct pith_graph *graph, const struct layer *layers, size_t layer_count,
-                    bool clips, struct equalized *out, struct pith_error *err)
+                    bool clips, const struct pith_host *host, uint64_t samples,
+                    struct equalized *out, struct pith_error *err)
 {
     struct work *works = calloc(layer_count + 1, sizeof *works);
     double **totals = calloc(layer_count + 1, sizeof *totals);
     struct chain *chains = NULL;
+    struct reach *reach = NULL;
     size_t count = 0;
     int rc =
         works && totals ? chains_find(graph, layers, layer_count, clips, &chains, &count) : -ENOMEM;
 
+    if (rc == 0)
+        rc = reach_observe(graph, layers, chains, count, host, samples, &reach, err);
     if (rc == 0 && count > 0)
-        rc = equalize_chains(graph, layers, layer_count, chains, count, works, totals, err);
+        rc = equalize_chains(graph, layers, layer_count, chains, count, works, totals, reach, err);
     if (rc == 0 && count > 0)
         rc = pith_graph_prune_dead(graph);
     if (rc == 0 && count > 0)
@@ -215,6 +247,7 @@ int equalize_layers(struct pith_graph *graph, const struct layer *layers, size_t
     }
     free(works);
     free(totals);
+    reach_free(reach, count);
     free(chains);
     return rc;
 }

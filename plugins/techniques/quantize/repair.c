@@ -71,7 +71,8 @@ static int change_graph(const struct repairs *repairs, const struct change *chan
     if (rc < 0)
         return rc;
     if (change->repair == REPAIR_EQUALIZE) {
-        rc = equalize_layers(graph, layers, count, change->clips, &equalized, err);
+        rc = equalize_layers(graph, layers, count, change->clips, repairs->host, samples, &equalized,
+                             err);
         *changed = equalized.pairs;
     } else if (change->repair == REPAIR_ABSORB) {
         rc = absorb_biases(graph, layers, count, repairs->host, samples, &equalized, err);
