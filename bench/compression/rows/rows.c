@@ -11,9 +11,9 @@ static const struct {
     const char *name;
     row_function *run;
 } all[] = {
-    {"kws", row_kws},           {"resnet8", row_resnet8},           {"vww", row_vww},
+    {"kws", row_kws},           {"resnet8", row_resnet8},           {"vww", row_vww}, {"ad01", row_ad01},
     {"kws_int4", row_kws_int4}, {"resnet8_int4", row_resnet8_int4}, {"vww_int4", row_vww_int4},
-    {"fastestdet", row_fastestdet}, {"rfb", row_rfb},
+    {"rescue", row_rescue}, {"same", row_same}, {"fastestdet", row_fastestdet}, {"rfb", row_rfb},
     {"mobilenetv2", row_mobilenetv2}, {"ranges", row_ranges}, {"vgg16", row_vgg16},
 };
 #define ROWS (sizeof all / sizeof *all)
@@ -47,6 +47,22 @@ static void check_names(char **names)
     }
 }
 
+/* Rows start this program again for what wants a process of its own. */
+static bool run_inside(struct lab *lab, const char *what, char **argv, int count)
+{
+    bool is_size = !strcmp(what, "--inside") && count == 5, is_same = !strcmp(what, "--same") && count == 3;
+
+    if (!is_size && !is_same)
+        return false;
+    lab_open(lab);
+    if (is_size)
+        size_inside(lab, argv);
+    else
+        same_inside(lab, argv);
+    lab_close(lab);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct lab lab = {.data = getenv("PITH_DATA"), .made = getenv("PITH_MADE"), .threads = 2};
@@ -58,12 +74,8 @@ int main(int argc, char **argv)
             list(stdout);
             return 0;
         }
-        if (!strcmp(*names, "--inside") && argc == 7) {
-            lab_open(&lab);
-            size_inside(&lab, names + 1);
-            lab_close(&lab);
+        if (run_inside(&lab, *names, names + 1, argc - 2))
             return 0;
-        }
         if (strcmp(*names, "--json"))
             lab_die("%s is not an option: [--json] [--list] [ROW...]", *names);
         as_json = true;

@@ -9,6 +9,11 @@ typedef void row_function(const struct lab *lab);
 row_function row_kws, row_resnet8, row_vww, row_ad01;
 /* The same with 4-bit weights. */
 row_function row_kws_int4, row_resnet8_int4, row_vww_int4;
+/* One of them for another row: "kws", "resnet8", "vww". */
+void open_tiny(struct subject *subject, const struct lab *lab, const char *name);
+row_function row_rescue, row_same;
+/* The part of row_same that runs in a process of its own. */
+void same_inside(const struct lab *lab, char **argv);
 /* Detectors. */
 row_function row_fastestdet, row_rfb;
 /* Time and memory. */
