@@ -185,6 +185,18 @@ static void take_work(const struct pith_graph *graph, struct pith_facts *facts)
     *facts = work;
 }
 
+/* What the engine's session takes for activations. */
+static double arena_of(const struct contestant *one, size_t graph)
+{
+    struct pith_session_description description = {0};
+    const struct pith_engine_ops *engine;
+    struct pith_session *session = pith_chain_session(one->chain, graph, &engine);
+
+    if (!session || !engine->describe || engine->describe(session, &description) < 0)
+        return NAN;
+    return (double) description.arena_bytes;
+}
+
 static void take_facts(struct contestant *one, double cpu_power_mw, struct pith_facts *out)
 {
     const struct model *model = one->model;
@@ -194,8 +206,9 @@ static void take_facts(struct contestant *one, double cpu_power_mw, struct pith_
 
         pith_facts_init(&part);
         pith_facts_of_graph(&part, model->graphs[i], (uint64_t) model->file_bytes[i],
-                            (uint64_t) model->file_bytes[i]);
+                            (uint64_t) model->raw_bytes[i]);
         take_work(model->graphs[i], &part);
+        part.arena_bytes = arena_of(one, i);
         if (i == 0)
             *out = part;
         else

@@ -36,6 +36,7 @@ static const struct {
     {"non-zero", "nonzero", figure_count},
     {"MACs", "macs", figure_count},
     {"peak activations", "peak_activation_bytes", figure_bytes},
+    {"arena", "arena_bytes", figure_bytes},
     {"latency p50", "latency_p50_us", figure_us},
     {"latency p95", "latency_p95_us", figure_us},
     {"CPU time", "cpu_us", figure_us},

@@ -2,7 +2,9 @@
  * runs it too. */
 #include "cli/model.h"
 
+#include "libpith/base/file.h"
 #include "libpith/base/json.h"
+#include "libpith/base/names.h"
 #include "libpith/formats/open.h"
 
 #include <errno.h>
@@ -63,13 +65,29 @@ static int make_manifest(struct model *model, struct pith_error *err)
     return rc;
 }
 
+static int unpacked_bytes(const char *path, int64_t *out, struct pith_error *err)
+{
+    struct pith_mapping file;
+    uint64_t bytes;
+    int rc = pith_mapping_open(&file, path, err);
+
+    if (rc < 0)
+        return rc;
+    if (pith_zstd_content_bytes(file.data, file.bytes, &bytes) && bytes <= GRAPH_MAX_BYTES)
+        *out = (int64_t) bytes;
+    pith_mapping_close(&file);
+    return 0;
+}
+
 static int open_graph(struct model *model, size_t index, const char *path, struct pith_error *err)
 {
     struct stat status;
     int rc = pith_graph_open(&model->graphs[index], path, GRAPH_MAX_BYTES, err);
 
     if (rc == 0 && stat(path, &status) == 0)
-        model->file_bytes[index] = status.st_size;
+        model->file_bytes[index] = model->raw_bytes[index] = status.st_size;
+    if (rc == 0 && pith_name_matches(path, "*.zst"))
+        rc = unpacked_bytes(path, &model->raw_bytes[index], err);
     return rc;
 }
 

@@ -12,7 +12,8 @@ struct model {
     struct folder *folder;            /* own; NULL where single */
     char path[512];                   /* of the single file */
     struct pith_graph *graphs[PITH_MANIFEST_MAX_GRAPHS]; /* own; in the manifest's order */
-    int64_t file_bytes[PITH_MANIFEST_MAX_GRAPHS];
+    int64_t file_bytes[PITH_MANIFEST_MAX_GRAPHS]; /* as they lie */
+    int64_t raw_bytes[PITH_MANIFEST_MAX_GRAPHS];  /* unpacked */
 };
 
 int model_open(struct model **out, const char *path, struct pith_error *err) PITH_CHECKED;

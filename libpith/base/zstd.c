@@ -90,3 +90,13 @@ int pith_zstd_decompress(const void *data, size_t bytes, size_t limit_bytes,
     }
     return rc;
 }
+
+bool pith_zstd_content_bytes(const void *data, size_t bytes, uint64_t *out_bytes)
+{
+    unsigned long long claim = ZSTD_getFrameContentSize(data, bytes);
+
+    if (claim == ZSTD_CONTENTSIZE_UNKNOWN || claim == ZSTD_CONTENTSIZE_ERROR)
+        return false;
+    *out_bytes = claim;
+    return true;
+}

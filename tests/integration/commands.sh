@@ -26,6 +26,20 @@ check() { # WHAT: of the command before, and of the Python on stdin, which finds
     wanted=0
 }
 
+# as_its_schema(FILE, SCHEMA), for the checks: nothing where python3-jsonschema is not installed.
+export PYTHONPATH=$folder
+cat >schemas.py <<'PY'
+import json, os
+def as_its_schema(value, name):
+    try:
+        import jsonschema
+    except ImportError:
+        return
+    schema = json.load(open(os.environ["PITH_SOURCE"] + "/schemas/" + name))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(value)
+PY
+
 # 300 of the recordings, as the float model takes them.
 python3 - "$PITH_DATA/kws_mlperf_features" <<'PY' || exit 1
 import array, sys
@@ -94,6 +108,16 @@ row = json.load(open("out"))[0]
 assert row["accuracy_samples"] == 300
 assert row["accuracy_low_ratio"] < row["accuracy_ratio"] < row["accuracy_high_ratio"]
 assert row["accuracy_ratio"] > 0.83, row["accuracy_ratio"]
+for figure in ("bytes", "raw_bytes", "entropy_bytes", "parameters", "nonzero", "macs", "peak_activation_bytes", "arena_bytes",
+               "latency_p50_us", "latency_p95_us", "cpu_us"):
+    assert row[figure] > 0, (figure, row[figure])
+assert row["latency_p50_us"] <= row["latency_p95_us"] and row["nonzero"] <= row["parameters"]
+hits, n, z = row["right"].count("1"), 300, 1.959964
+middle = (hits + z * z / 2) / (n + z * z)
+wide = z * (hits * (n - hits) / n + z * z / 4) ** 0.5 / (n + z * z)
+assert abs(row["accuracy_low_ratio"] - (middle - wide)) < 1e-6 and abs(row["accuracy_high_ratio"] - (middle + wide)) < 1e-6
+from schemas import as_its_schema
+as_its_schema([row], "evaluation.json")
 PY
 
 printf 'steps:\n  - quantize: {weights: int8, activations: int8}\n' >int8.yaml
@@ -117,14 +141,33 @@ import json
 rows = json.load(open("out"))
 told = [row["fidelity_ratio"] for row in rows if row["fidelity_ratio"] is not None]
 assert len(told) == 1 and told[0] > 0.95, told
+from schemas import as_its_schema
+as_its_schema(rows, "evaluation.json")
 PY
 
-"$pith" compare --json "$model" small.onnx --data x.npy --labels y.npy >out 2>err
+"$pith" convert small.onnx small.onnx.zst >/dev/null 2>&1
+"$pith" compare --json --cpu-power-mw 1000 "$model" small.onnx.zst --data x.npy --labels y.npy >out 2>err
 check "compare: both, side by side" <<'PY'
 import json
-text = open("out").read()
-json.loads(text)
-assert text.count("accuracy_ratio") >= 2, text[:300]
+told = json.load(open("out"))
+a, b = told["models"]
+from schemas import as_its_schema
+as_its_schema(told, "evaluation.json")
+for row in (a, b):
+    # A meter of the machine's own goes before the estimate, where there is one.
+    if row["energy_source"] == "estimated":
+        assert abs(row["energy_uj"] - row["cpu_us"]) < 1e-6 * row["cpu_us"], row
+    else:
+        assert row["energy_source"] == "measured" and row["energy_uj"] >= 0
+assert b["bytes"] < b["raw_bytes"] and b["parameters"] == a["parameters"]
+# McNemar's test, from the samples that only one of them gets right: exact, two-sided.
+import math
+only_a = sum(x == "1" and y == "0" for x, y in zip(a["right"], b["right"]))
+only_b = sum(x == "0" and y == "1" for x, y in zip(a["right"], b["right"]))
+assert (only_a, only_b) == (told["comparison"]["only_a"], told["comparison"]["only_b"])
+n, k = only_a + only_b, min(only_a, only_b)
+p = min(1, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2 ** n)
+assert told["comparison"]["metric"]["test"] == "mcnemar" and abs(told["comparison"]["metric"]["p"] - p) < 1e-9
 PY
 
 wanted=2
@@ -159,15 +202,8 @@ svg = xml.dom.minidom.parse("layers.svg").documentElement
 assert svg.tagName == "svg"
 said = "".join(node.firstChild.data for node in svg.getElementsByTagName("text") if node.firstChild)
 assert all(layer["layer"][-30:] in said for layer in layers)
-try:
-    import jsonschema
-except ImportError:
-    pass
-else:
-    import os
-    schema = json.load(open(os.environ["PITH_SOURCE"] + "/schemas/sensitivity.json"))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(report)
+from schemas import as_its_schema
+as_its_schema(report, "sensitivity.json")
 PY
 
 # The same figure by another way: a recipe that quantizes one layer, and the file that comes of it against the original.
