@@ -39,6 +39,10 @@ install_packages() {
 build_packages="gcc make autoconf automake libtool pkg-config libc6-dev libuv1-dev libyaml-dev libsqlite3-dev libssl-dev
     libjansson-dev libzstd-dev libseccomp-dev libpaho-mqtt-dev"
 
+# What a build for arm64 is linked with: the same libraries, of that architecture.
+arm64_packages="libc6-dev libuv1-dev libyaml-dev libsqlite3-dev libssl-dev libjansson-dev libzstd-dev libseccomp-dev
+    libpaho-mqtt-dev libjpeg-dev libcmocka-dev"
+
 # quietly LOG COMMAND...: runs it, shows the log's end where it fails.
 quietly() {
     local log=$1

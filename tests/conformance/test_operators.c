@@ -122,10 +122,10 @@ static int run_light(const struct pith_engine_ops *engine, const char *folder, c
     return passed;
 }
 
-/* An argument runs only the cases whose name has it in it. */
+/* An argument, or PITH_CASES in the environment, runs only the cases whose name has it in it. */
 int main(int argc, char **argv)
 {
-    const char *data = getenv("PITH_DATA"), *folder, *only = argc > 1 ? argv[1] : NULL;
+    const char *data = getenv("PITH_DATA"), *folder, *only = argc > 1 ? argv[1] : getenv("PITH_CASES");
     const struct pith_engine_ops *engine;
     int light;
 

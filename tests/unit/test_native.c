@@ -284,11 +284,13 @@ static void running_makes_no_system_call(void **state)
         (void) syscall(SYS_exit, rc < 0); /* _exit is exit_group, which strict mode kills for */
     }
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
     engine->close(session);
     pith_graph_free(graph);
     pith_tensor_free(&x);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip(); /* emulators of another CPU have no such mode */
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 #endif
