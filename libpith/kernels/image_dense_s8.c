@@ -37,8 +37,18 @@ static int plan_runs(struct pith_step *step, struct pith_dense_s8 *d)
     return 0;
 }
 
-/* Where weight `place` (0 to 3) of a lane lies in what a vector of channels takes for four bytes of
- * input. */
+/* Bytes of a run that meet their weights at once, and how often a run takes so many. */
+static int64_t step_bytes(const struct pith_dense_s8_form *form)
+{
+    return form->eights ? 8 : 4;
+}
+
+static int64_t steps_of(const struct pith_dense_s8 *d)
+{
+    return (d->run_bytes + step_bytes(d->form) - 1) / step_bytes(d->form);
+}
+
+/* Where weight `place` of a lane lies in what a vector of channels takes for a step. */
 static void put_weight(const struct pith_dense_s8_form *form, uint8_t *to, int lane, int place,
                        int8_t w)
 {
@@ -46,7 +56,7 @@ static void put_weight(const struct pith_dense_s8_form *form, uint8_t *to, int l
 
     switch (form->order) {
     case PITH_DENSE_DOTS:
-        to[lane * 4 + place] = (uint8_t) w;
+        to[lane * step_bytes(form) + place] = (uint8_t) w;
         break;
     case PITH_DENSE_PAIRS_OF_WORDS:
         memcpy(to + ((place % 2 * form->lanes + lane) * 2 + place / 2) * 2, &wide, sizeof wide);
@@ -70,17 +80,17 @@ static void pack_tile(const struct pith_dense_s8 *d, const int8_t *from, int64_t
 {
     const struct pith_conv_s8 *conv = d->conv;
     const int64_t depth = conv->kernel[0] * conv->kernel[1] * conv->in_channels,
-                  run_depth = depth / d->runs,
-                  quad = d->vector_bytes / (d->runs * d->run_bytes / 4);
+                  run_depth = depth / d->runs, each = step_bytes(d->form),
+                  steps = steps_of(d), quad = d->vector_bytes / (d->runs * steps);
 
     for (int64_t channel = 0; channel < count; channel++) {
         const int n = (int) (channel / d->form->lanes), lane = (int) (channel % d->form->lanes);
 
         for (int64_t run = 0; run < d->runs; run++)
             for (int64_t k = 0; k < run_depth; k++) {
-                const int64_t quads = run * (d->run_bytes / 4) + k / 4;
+                const int64_t step = run * steps + k / each;
 
-                put_weight(d->form, to + (quads * vectors + n) * quad, lane, (int) (k % 4),
+                put_weight(d->form, to + (step * vectors + n) * quad, lane, (int) (k % each),
                            from[channel * depth + run * run_depth + k]);
             }
     }
@@ -138,7 +148,7 @@ static void plan_quads(struct pith_dense_s8 *d)
 {
     d->quads = d->run_bytes / 4;
     d->quad_step = 4;
-    if (d->quads != 1 || d->runs < 2)
+    if (d->quads != 1 || d->runs < 2 || d->form->whole_runs)
         return;
     for (int64_t run = 2; run < d->runs; run++)
         if (d->run_at[run] != run * d->run_at[1])
@@ -154,10 +164,12 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
     struct pith_dense_s8 *d;
     const int64_t vectors = (conv->out_channels + form->lanes - 1) / form->lanes,
                   tile_channels = (int64_t) form->tile * form->lanes;
-    const int quad = form->lanes * (form->order == PITH_DENSE_PAIRS_OF_WORDS ? 8 : 4);
+    const int64_t quad = form->lanes * (form->order == PITH_DENSE_PAIRS_OF_WORDS ? 8 : step_bytes(form));
     const int64_t depth = conv->kernel[0] * conv->kernel[1] * conv->in_channels;
     int rc;
 
+    if (form->symmetric && memchr(conv->weights, -128 & 0xFF, (size_t) (conv->y.c * depth)))
+        return 1;
     if (form->wide_lanes &&
         round_up(conv->out_channels, form->lanes) == round_up(conv->out_channels, form->wide_lanes))
         return 1;
@@ -170,7 +182,7 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
     rc = plan_runs(step, d);
     if (rc < 0)
         return rc;
-    d->vector_bytes = d->runs * (d->run_bytes / 4) * quad;
+    d->vector_bytes = d->runs * steps_of(d) * quad;
     d->group_bytes = vectors * d->vector_bytes;
     d->weights = pith_step_alloc(step, conv->groups * d->group_bytes);
     if (!d->weights)

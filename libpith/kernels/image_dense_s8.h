@@ -21,7 +21,7 @@ struct pith_dense_s8_pixels {
 enum pith_dense_s8_store { PITH_DENSE_PLAIN, PITH_DENSE_ADDS, PITH_DENSE_ANY };
 
 /* Taps whose channels follow each other in memory are one run; run_bytes is rounded up to 4, with weights of 0. Packed
- * weights: [group][tile of channels][run][four bytes of it][vector of channels][as the instruction wants them]. */
+ * weights: [group][tile of channels][run][four bytes of it, or eight][vector of channels][as the instruction wants them]. */
 struct pith_dense_s8 {
     const struct pith_conv_s8 *conv;
     const struct pith_dense_s8_form *form;
@@ -58,11 +58,14 @@ struct pith_dense_s8_form {
     enum pith_dense_s8_order order;
     const struct pith_dense_s8_tile (*tiles)[4][PITH_DENSE_S8_TILES + 1]; /* by kind of store, and vectors of channels less one */
     int wide_lanes; /* 0, or of the form that is better but where this one has fewer idle lanes */
+    bool whole_runs; /* tiles walk runs as they are, of run_bytes each, and not by quads */
+    bool eights;     /* eight bytes of a run meet their weights at once, not four (DOTS and whole_runs only) */
+    bool symmetric;  /* only for weights without -128 */
 };
 
 /* One an instruction set. */
 extern const struct pith_dense_s8_form pith_dense_s8_vnni, pith_dense_s8_vnni_narrow, pith_dense_s8_avx512, pith_dense_s8_avx2, pith_dense_s8_sse2,
-    pith_dense_s8_dotprod, pith_dense_s8_neon;
+    pith_dense_s8_i8mm, pith_dense_s8_dotprod, pith_dense_s8_neon, pith_dense_s8_neon_wide;
 
 /* A pith_conv_s8_form's pack; form: a struct pith_dense_s8_form. */
 int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *form);
