@@ -26,5 +26,8 @@ void job_add_move_step(struct job *job, const struct candidate *from, const stru
 bool job_bytes_fit(const struct job *job, const struct candidate *candidate);
 /* While the bytes don't fit, a graph goes coarser, if what the chain decides still allows it. */
 int job_go_coarser(struct job *job, struct candidate *at, int64_t evaluations, struct pith_error *err) PITH_CHECKED;
+/* While a result takes more time or energy than the budget allows, a graph moves to the form that saves most, if decisions
+ * and bytes still allow it. What is measured is recorded under step/ before it is acted on. */
+int job_steer(struct job *job, struct candidate *at, int64_t evaluations, struct pith_error *err) PITH_CHECKED;
 
 #endif

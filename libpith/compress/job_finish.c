@@ -1,6 +1,6 @@
 /* The end of a job: the chosen forms become variant/, are measured beside the original on every
  * engine and in the chain, and result.json says all of it. */
-#include "libpith/compress/job_parts.h"
+#include "libpith/compress/job_turns.h"
 
 #include "libpith/base/clock.h"
 #include "libpith/base/file.h"
@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define GRAPH_LIMIT_MS 500  /* for timing one graph on all engines */
 #define CHAIN_LIMIT_MS 2000 /* for timing the whole chain, where its decisions are known */
 
 struct outcome { /* what is known of one graph in the end */
@@ -117,71 +116,38 @@ static void take_timing(struct pith_facts *facts, const struct pith_timing *timi
     pith_facts_estimate_energy(facts, job->settings.cpu_power_mw);
 }
 
-/* The fastest of every `step`th contender, from `first`. */
-static size_t fastest(const struct pith_contender *contenders, size_t count, size_t first,
-                      size_t step)
-{
-    size_t best = first;
-
-    for (size_t i = first; i < count; i += step)
-        if (contenders[i].timing.supported &&
-            (!contenders[best].timing.supported ||
-             contenders[i].timing.latency_p50_us < contenders[best].timing.latency_p50_us))
-            best = i;
-    return best;
-}
-
 /* Every engine, with the original and the variant in turn. */
 static int measure_engines(struct job *job, size_t index, struct outcome *outcome,
                            struct pith_error *err)
 {
     const struct job_graph *graph = &job->graphs[index];
-    struct pith_contender contenders[2 * JOB_MAX_ENGINES] = {0};
-    struct pith_tensor inputs[PITH_SAMPLES_MAX_INPUTS];
-    struct pith_technique_host host = {0};
-    /* An original that stays is not timed against itself. */
-    size_t sides = is_original(job, index) ? 1 : 2, count = sides * job->engine_count, best[2];
-    int rc;
+    struct job_timing timing;
+    int rc = job_time_graph(job, index, graph->level, &timing, err);
 
-    pith_technique_host_init(&host);
+    if (rc < 0)
+        return rc;
     outcome->engines = json_array();
     outcome->original_engine = outcome->variant_engine = graph->engine;
     if (!is_original(job, index))
         outcome->variant_engine = graph->forms[graph->level].engine;
-    if (graph->samples.count == 0)
-        return 0; /* no stage reaches this graph, so there is nothing to time it with */
-    for (size_t i = 0; i < graph->samples.input_count; i++)
-        pith_samples_get(&graph->samples, 0, i, &inputs[i]);
-    for (size_t i = 0; i < count; i++)
-        contenders[i] = (struct pith_contender){
-            .engine = job->engines[i / sides].ops,
-            .options = job->engines[i / sides].options.values,
-            .graph = i % sides ? job_form_graph(job, index, graph->level) : graph->original,
-        };
-    rc = pith_measure_latency(&host.host, contenders, count, inputs, graph->samples.input_count,
-                              (uint32_t) job->settings.threads,
-                              (uint32_t) job->settings.latency_runs, GRAPH_LIMIT_MS, err);
-    if (rc < 0)
-        return rc;
-    best[0] = fastest(contenders, count, 0, sides);
-    best[1] = fastest(contenders, count, sides - 1, sides);
-    for (size_t i = 0; i < count; i++)
-        (void) json_array_append_new(outcome->engines,
-                                     engine_row(&job->engines[i / sides],
-                                                i % sides ? "variant" : "original",
-                                                &contenders[i].timing, i == best[i % sides]));
-    outcome->original_engine = &job->engines[best[0] / sides];
-    outcome->variant_engine = &job->engines[best[1] / sides];
-    take_timing(&outcome->original, &contenders[best[0]].timing, job);
-    take_timing(&outcome->variant, &contenders[best[1]].timing, job);
+    if (timing.count == 0)
+        return 0;
+    for (size_t i = 0; i < timing.count; i++)
+        (void) json_array_append_new(
+            outcome->engines,
+            engine_row(&job->engines[i / timing.sides], i % timing.sides ? "variant" : "original",
+                       &timing.contenders[i].timing, i == timing.best[i % timing.sides]));
+    outcome->original_engine = &job->engines[timing.best[0] / timing.sides];
+    outcome->variant_engine = &job->engines[timing.best[1] / timing.sides];
+    take_timing(&outcome->original, &timing.contenders[timing.best[0]].timing, job);
+    take_timing(&outcome->variant, &timing.contenders[timing.best[1]].timing, job);
     return 0;
 }
 
 /* ---- the chain, original and variant in turn ---- */
 
 struct both {
-    struct pith_chain *chain[2];
-    struct pith_outcomes outcomes[2];
+    struct job_pair pair;
     struct pith_comparison comparison;
     struct pith_facts total[2];
 };
@@ -200,43 +166,15 @@ static bool decided_alike(const struct job *job, const struct outcome *outcomes)
 static int open_both(struct job *job, const struct outcome *outcomes, struct both *both,
                      struct pith_error *err)
 {
-    const struct job_engine *engines[2][PITH_MANIFEST_MAX_GRAPHS];
-    size_t levels[2][PITH_MANIFEST_MAX_GRAPHS];
-    int rc = 0;
+    struct job_pair_engines engines;
+    size_t levels[PITH_MANIFEST_MAX_GRAPHS];
 
     for (size_t i = 0; i < job->graph_count; i++) {
-        engines[0][i] = outcomes[i].original_engine;
-        engines[1][i] = outcomes[i].variant_engine;
-        levels[0][i] = job->level_count - 1;
-        levels[1][i] = job->graphs[i].level;
+        engines.original[i] = outcomes[i].original_engine;
+        engines.variant[i] = outcomes[i].variant_engine;
+        levels[i] = job->graphs[i].level;
     }
-    for (int side = 0; rc == 0 && side < 2; side++)
-        rc = job_open_chain(job, levels[side], engines[side], false, &both->chain[side], err);
-    return rc;
-}
-
-/* Sample by sample in turn, so that a machine that warms up or is shared treats both alike.
- * limit_ms: no further sample after that; 0: all. */
-static int run_in_turn(struct job *job, struct both *both, uint64_t limit_ms,
-                       struct pith_error *err)
-{
-    struct pith_dataset *data = job_evaluation_data(job);
-    uint64_t start = pith_monotonic_ns();
-    int rc = 0;
-
-    for (uint64_t i = 0; rc == 0 && i < data->count; i++) {
-        if (i > 0 && limit_ms > 0 && pith_monotonic_ns() - start > limit_ms * 1000000)
-            break;
-        rc = job_check_cancelled(job, err);
-        for (uint64_t side = 0; rc == 0 && side < 2; side++)
-            rc = pith_evaluate_sample(both->chain[(i + side) % 2], job->manifest, data, i,
-                                      &both->outcomes[(i + side) % 2], NULL, err);
-        if (job->options->progress)
-            job->options->progress(job->options->user, job->state,
-                                   0.8 + 0.2 * (double) (i + 1) / (double) data->count,
-                                   "measuring original and variant in turn");
-    }
-    return rc;
+    return job_pair_open(job, levels, &engines, &both->pair, err);
 }
 
 /* An original that stays was timed when it ran over the samples. */
@@ -253,16 +191,17 @@ static int run_both(struct job *job, const struct outcome *outcomes, struct both
         return 0;
     rc = open_both(job, outcomes, both, err);
     if (rc == 0)
-        rc = run_in_turn(job, both, alike ? CHAIN_LIMIT_MS : 0, err);
+        rc = job_pair_run(job, &both->pair, alike ? CHAIN_LIMIT_MS : 0,
+                          "measuring original and variant in turn", err);
     if (rc == 0 && !alike)
-        pith_outcomes_compare(&both->outcomes[0], &both->outcomes[1], &both->comparison);
+        pith_outcomes_compare(&both->pair.outcomes[0], &both->pair.outcomes[1], &both->comparison);
     return rc;
 }
 
 /* Those of the run in turn, where there was one. */
 static struct pith_outcomes *timed(struct job *job, struct both *both, int side)
 {
-    return both->outcomes[side].results > 0 ? &both->outcomes[side] : &job->baseline;
+    return both->pair.outcomes[side].results > 0 ? &both->pair.outcomes[side] : &job->baseline;
 }
 
 static void total_facts(struct job *job, const struct outcome *outcomes, struct both *both)
@@ -336,9 +275,11 @@ static json_t *budget_outcome(const struct job *job, const struct both *both)
     if (budget->latency_ms > 0 && variant->latency_p50_us > budget->latency_ms * 1000)
         add_missed(missed, "median latency is %.2f ms; the budget is %.2f ms",
                    variant->latency_p50_us / 1000, budget->latency_ms);
-    if (budget->energy_ratio > 0 && variant->energy_uj > budget->energy_ratio * original->energy_uj)
-        add_missed(missed, "energy is %.2f of the original's; the budget is %.2f",
-                   variant->energy_uj / original->energy_uj, budget->energy_ratio);
+    /* Estimated energy is CPU time by a factor that both share, so its ratio is known without it.
+     */
+    if (budget->energy_ratio > 0 && variant->cpu_us > budget->energy_ratio * original->cpu_us)
+        add_missed(missed, "energy, by CPU time, is %.2f of the original's; the budget is %.2f",
+                   variant->cpu_us / original->cpu_us, budget->energy_ratio);
     return json_pack("{s:b, s:o, s:o}", "kept", json_array_size(missed) == 0, "limits",
                      pith_budget_json(budget), "missed", missed);
 }
@@ -470,6 +411,17 @@ static json_t *evaluation_json(const struct job *job, const struct both *both)
                      "labelled", comparison->labelled, "data", job->data_name, "mcnemar", mcnemar);
 }
 
+/* What was given up, behind what was done. */
+static void append_missed(const json_t *budget, char *text, size_t bytes)
+{
+    const json_t *missed;
+    size_t i, used = strlen(text);
+
+    json_array_foreach(json_object_get(budget, "missed"), i, missed) if (used < bytes) used +=
+        (size_t) snprintf(text + used, bytes - used, "%s%s", i == 0 ? "; not kept: " : "; ",
+                          json_string_value(missed));
+}
+
 static int write_result(const struct job *job, const json_t *result, struct pith_error *err)
 {
     char path[PATH_MAX],
@@ -485,21 +437,22 @@ static int write_result(const struct job *job, const json_t *result, struct pith
 static int tell(struct job *job, struct outcome *outcomes, struct both *both,
                 struct pith_error *err)
 {
-    json_t *graphs = json_array(), *result;
-    char reason[400];
+    json_t *graphs = json_array(), *budget = budget_outcome(job, both), *result;
+    char reason[640];
     int rc;
 
     reason_text(job, both, reason, sizeof reason);
+    append_missed(budget, reason, sizeof reason);
     for (size_t i = 0; i < job->graph_count; i++)
         (void) json_array_append_new(graphs, graph_json(job, i, &outcomes[i]));
-    result = json_pack(
-        "{s:i, s:b, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:{s:o, s:o}, s:O, s:o}", "format", 1,
-        "ok", 1, "outcome", all_original(job) ? "original" : "compressed", "reason", reason,
-        "model", job->manifest->model, "version", job->manifest->version, "variant_name",
-        variant_name(job), "recipe", pith_recipe_json(job->recipe), "budget",
-        budget_outcome(job, both), "graphs", graphs, "total", "original",
-        pith_facts_json(&both->total[0]), "variant", pith_facts_json(&both->total[1]), "steps",
-        job->steps, "evaluation", evaluation_json(job, both));
+    result = json_pack("{s:i, s:b, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:{s:o, s:o}, s:O, s:o}",
+                       "format", 1, "ok", 1, "outcome",
+                       all_original(job) ? "original" : "compressed", "reason", reason, "model",
+                       job->manifest->model, "version", job->manifest->version, "variant_name",
+                       variant_name(job), "recipe", pith_recipe_json(job->recipe), "budget", budget,
+                       "graphs", graphs, "total", "original", pith_facts_json(&both->total[0]),
+                       "variant", pith_facts_json(&both->total[1]), "steps", job->steps,
+                       "evaluation", evaluation_json(job, both));
     rc = write_result(job, result, err);
     json_decref(result);
     return rc;
@@ -531,10 +484,7 @@ int job_finish(struct job *job, struct pith_error *err)
                      &both.total[0], &both.total[1], started_ns);
         rc = tell(job, outcomes, &both, err);
     }
-    for (int side = 0; side < 2; side++) {
-        pith_chain_close(both.chain[side]);
-        pith_outcomes_done(&both.outcomes[side]);
-    }
+    job_pair_done(&both.pair);
     for (size_t i = 0; outcomes && i < job->graph_count; i++)
         json_decref(outcomes[i].engines);
     free(outcomes);

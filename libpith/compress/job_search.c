@@ -171,6 +171,8 @@ static int search(struct job *job, struct candidate *at, struct pith_error *err)
     }
     if (rc == 0 && job_budget_allows(job, &at->comparison))
         rc = job_go_coarser(job, at, evaluations, err);
+    if (rc == 0 && job_budget_allows(job, &at->comparison))
+        rc = job_steer(job, at, evaluations, err);
     return rc;
 }
 

@@ -243,6 +243,86 @@ static void job_goes_coarser_where_bytes_must_fit(void **unused)
     json_decref(result);
 }
 
+static bool is_kept(const json_t *result)
+{
+    return json_is_true(json_object_get(json_object_get(result, "budget"), "kept"));
+}
+
+static void job_tells_a_latency_that_nothing_keeps(void **unused)
+{
+    (void) unused;
+    const char *folder = new_job("hurried", RECIPE("\"latency_ms\": 0.00001"), "");
+
+    write_data(folder, "calibration", false);
+    write_data(folder, "validation", true);
+    json_t *result = run_job(folder);
+
+    /* The best that was verified stays, with a sentence on what was given up. */
+    assert_string_equal(text_of(result, "outcome"), "compressed");
+    assert_false(is_kept(result));
+    assert_non_null(strstr(text_of(result, "reason"), "; not kept: median latency is "));
+    json_decref(result);
+}
+
+/* As if it had been measured so on this machine: what counts is what was recorded. */
+static void record_times(const char *folder, const char *asked_chain)
+{
+    static const char *const graph[][2] = {
+        {"step/time-net-2.json", "5000"}, {"step/time-net-3.json", "300"},
+        {"step/time-net-4.json", "900"},  {"step/time-net-5.json", "4000"}};
+    char text[256];
+
+    assert_ok(pith_mkdirs(in_folder(folder, "step"), 0700, &err), &err);
+    for (size_t i = 0; i < 4; i++) {
+        (void) snprintf(text, sizeof text,
+                        "{\"latency_p50_us\": %s, \"cpu_us\": %s, \"original_latency_p50_us\": "
+                        "4000, \"original_cpu_us\": 4000, \"engine\": \"native\", "
+                        "\"original_engine\": \"native\"}",
+                        graph[i][1], graph[i][1]);
+        write_text(folder, graph[i][0], text);
+    }
+    (void) snprintf(text, sizeof text,
+                    "{\"latency_p50_us\": %s, \"cpu_us\": %s, \"original_latency_p50_us\": 4000, "
+                    "\"original_cpu_us\": 4000}",
+                    asked_chain, asked_chain);
+    write_text(folder, "step/cost-2.json", text);
+    write_text(folder, "step/cost-3.json",
+               "{\"latency_p50_us\": 310, \"cpu_us\": 310, \"original_latency_p50_us\": 4000, "
+               "\"original_cpu_us\": 4000}");
+}
+
+static const char *form_of(const json_t *result)
+{
+    return text_of(json_array_get(json_object_get(result, "graphs"), 0), "form");
+}
+
+/* The net itself takes microseconds: only the records make one form slow. */
+static void job_moves_to_the_form_that_was_measured_to_be_fast(void **unused)
+{
+    static const struct {
+        const char *name, *job, *asked_chain, *form;
+    } cases[] = {
+        {"late", RECIPE("\"latency_ms\": 1"), "5000", "weights-int8"},
+        {"in_time", RECIPE("\"latency_ms\": 1"), "900", "int8"},
+        {"hungry", RECIPE("\"energy_ratio\": 0.5"), "5000", "weights-int8"},
+        {"frugal", RECIPE("\"energy_ratio\": 0.5"), "1900", "int8"},
+    };
+
+    (void) unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *folder = new_job(cases[i].name, cases[i].job, "");
+
+        write_data(folder, "calibration", false);
+        write_data(folder, "validation", true);
+        record_times(folder, cases[i].asked_chain);
+        json_t *result = run_job(folder);
+
+        assert_string_equal(text_of(result, "outcome"), "compressed");
+        assert_string_equal(form_of(result), cases[i].form);
+        json_decref(result);
+    }
+}
+
 static void job_leaves_the_original_where_asked(void **unused)
 {
     json_t *result = run_job(new_job(
@@ -450,6 +530,53 @@ static void job_that_is_killed_goes_on_to_the_same_bytes(void **unused)
     }
 }
 
+/* Measured times differ from run to run; a job that goes on acts on those that it had recorded. */
+static void job_that_is_killed_while_it_steers_acts_on_its_records(void **unused)
+{
+    uint64_t random = (uint64_t) time(NULL);
+
+    (void) unused;
+    print_message("# seed %llu\n", (unsigned long long) random);
+    for (int i = 0; i < 6; i++) {
+        struct pith_buffer before = {0}, after = {0};
+        char name[32], folder[256];
+
+        (void) snprintf(name, sizeof name, "steered%d", i);
+        (void) snprintf(folder, sizeof folder, "%s",
+                        new_job(name, RECIPE("\"latency_ms\": 0.00001"), ""));
+        write_data(folder, "calibration", false);
+        write_data(folder, "validation", true);
+        for (int kills = 0; kills < 3; kills++)
+            if (run_in_child(folder, 20 + (long) (pith_random(&random) % 400), -1))
+                break;
+        bool measured = access(in_folder(folder, "step/cost-2.json"), F_OK) == 0;
+
+        if (measured)
+            assert_ok(pith_file_read(in_folder(folder, "step/cost-2.json"), 1 << 16, &before, &err),
+                      &err);
+        json_decref(run_job(folder));
+        assert_ok(pith_file_read(in_folder(folder, "step/cost-2.json"), 1 << 16, &after, &err),
+                  &err);
+        if (measured) {
+            assert_int_equal(before.bytes, after.bytes);
+            assert_memory_equal(before.data, after.data, after.bytes);
+        }
+        /* Once more from its records alone: the same turns, whatever the machine does meanwhile. */
+        char kept[300];
+
+        (void) snprintf(kept, sizeof kept, "%s.kept", folder);
+        assert_ok(pith_mkdirs(in_folder(kept, "variant"), 0700, &err), &err);
+        assert_int_equal(rename(in_folder(folder, "variant/net.onnx.zst"),
+                                in_folder(kept, "variant/net.onnx.zst")),
+                         0);
+        assert_int_equal(unlink(in_folder(folder, "result.json")), 0);
+        json_decref(run_job(folder));
+        assert_same_variant(kept, folder);
+        pith_buffer_done(&before);
+        pith_buffer_done(&after);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,11 +584,14 @@ int main(void)
         cmocka_unit_test(job_without_samples_rounds_weights_and_says_so),
         cmocka_unit_test(job_keeps_a_budget_that_nothing_meets_with_the_original),
         cmocka_unit_test(job_goes_coarser_where_bytes_must_fit),
+        cmocka_unit_test(job_tells_a_latency_that_nothing_keeps),
+        cmocka_unit_test(job_moves_to_the_form_that_was_measured_to_be_fast),
         cmocka_unit_test(job_leaves_the_original_where_asked),
         cmocka_unit_test(job_refuses_what_is_broken_with_a_sentence),
         cmocka_unit_test(job_without_a_technique_draws_and_searches_nothing),
         cmocka_unit_test(job_rejects_stages_that_its_graphs_do_not_fit),
         cmocka_unit_test(job_that_is_killed_goes_on_to_the_same_bytes),
+        cmocka_unit_test(job_that_is_killed_while_it_steers_acts_on_its_records),
     };
 
     return cmocka_run_group_tests(tests, open_plugins, close_plugins);
