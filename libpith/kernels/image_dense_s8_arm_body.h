@@ -8,7 +8,8 @@
 /* What becomes of the sums of one pixel. */
 TARGET INLINE void FORM(store)(const struct pith_requantize *r, const float32x4_t *f, uint8_t *y, int last, const int N)
 {
-    const int8x16_t q = pith_neon_narrow(f, r->zero, r->low, r->high);
+    const int32x4_t nearest[4] = {vcvtnq_s32_f32(f[0]), vcvtnq_s32_f32(f[1]), vcvtnq_s32_f32(f[2]), vcvtnq_s32_f32(f[3])};
+    const int8x16_t q = pith_neon_narrow(nearest, r->zero, r->low, r->high);
 
     if (N == 4 && last == 4)
         vst1q_s8((int8_t *) y, q);

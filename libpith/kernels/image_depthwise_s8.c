@@ -20,7 +20,8 @@ struct depthwise {
     /* Few channels, pixels that touch and move by one: a row is one run of bytes in which the
      * weights repeat, so that a block covers several pixels. */
     bool folded;
-    int64_t groups, *tap_at; /* of four taps; see image_depthwise_s8.h */
+    int64_t groups, *tap_at; /* see image_depthwise_s8.h */
+    int64_t each;            /* taps of a group */
     int64_t block_count;
     struct block *blocks;
 };
@@ -46,11 +47,11 @@ static int64_t tap_of(const struct pith_conv_s8 *conv, const struct depthwise *d
 
 static int plan_taps(struct pith_step *step, const struct pith_conv_s8 *conv, struct depthwise *d)
 {
-    d->groups = d->columns ? 3 : (conv->kernel[0] * conv->kernel[1] + 3) / 4;
-    d->tap_at = pith_step_alloc(step, 4 * d->groups * (int64_t) sizeof *d->tap_at);
+    d->groups = d->columns ? 3 : (conv->kernel[0] * conv->kernel[1] + d->each - 1) / d->each;
+    d->tap_at = pith_step_alloc(step, d->each * d->groups * (int64_t) sizeof *d->tap_at);
     if (!d->tap_at)
         return -ENOMEM;
-    for (int64_t i = 0; i < 4 * d->groups; i++) {
+    for (int64_t i = 0; i < d->each * d->groups; i++) {
         const int64_t tap = tap_of(conv, d, i);
 
         if (tap >= 0)
@@ -67,33 +68,39 @@ static int64_t byte_of(int i, int64_t lane)
 }
 
 static int pack_block(struct pith_step *step, const struct pith_conv_s8 *conv,
-                      const struct depthwise *d, bool words, struct block *b)
+                      const struct depthwise *d, const struct pith_depthwise_s8_form *form,
+                      struct block *b)
 {
     const int64_t taps = conv->kernel[0] * conv->kernel[1], lanes = b->width->bytes / 4;
-    const int64_t vector = b->width->bytes * (words ? 2 : 1);
-    uint8_t *weights = pith_step_alloc(step, d->groups * 4 * vector);
+    const int64_t vector = b->width->bytes * (form->words ? 2 : 1);
+    uint8_t *weights = pith_step_alloc(step, d->groups * d->each * vector);
     int32_t *bias = pith_step_alloc(step, 4 * lanes * (int64_t) sizeof *bias);
     float *scale = pith_step_alloc(step, 4 * lanes * (int64_t) sizeof *scale);
 
     if (!weights || !bias || !scale)
         return -ENOMEM;
     for (int64_t at = 0; at < 4 * lanes; at++) {
-        const int64_t byte = byte_of((int) (at / lanes), at % lanes);
+        const int64_t byte = form->planes ? at : byte_of((int) (at / lanes), at % lanes);
         const int64_t channel = d->folded ? byte % conv->y.c : b->channel + byte;
 
         if (!d->folded && byte >= b->count)
             continue;
         bias[at] = conv->to.bias[channel];
         scale[at] = conv->to.scale[channel];
-        for (int64_t i = 0; i < 4 * d->groups; i++) {
+        for (int64_t i = 0; i < d->each * d->groups; i++) {
             const int64_t tap = tap_of(conv, d, i), place = i % 4;
-            uint8_t *quad = weights + (i / 4 * 4 + at / lanes) * vector;
+            uint8_t *quad;
             int16_t w;
 
             if (tap < 0)
                 continue;
             w = conv->weights[channel * taps + tap];
-            if (words)
+            if (form->planes) {
+                weights[i * vector + at] = (uint8_t) w;
+                continue;
+            }
+            quad = weights + (i / 4 * 4 + at / lanes) * vector;
+            if (form->words)
                 memcpy(quad + place % 2 * b->width->bytes + (at % lanes * 2 + place / 2) * 2, &w,
                        sizeof w);
             else
@@ -127,10 +134,14 @@ int pith_depthwise_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, co
 
     if (conv->to.adds || conv->to.real)
         return 1;
+    if (form->symmetric &&
+        memchr(conv->weights, -128 & 0xFF, (size_t) (conv->y.c * conv->kernel[0] * conv->kernel[1])))
+        return 1;
     if (!d)
         return -ENOMEM;
     d->folded = can_fold(conv, form->width[0].bytes);
-    d->columns = !d->folded && conv->kernel[0] == 3 && conv->kernel[1] == 3 &&
+    d->each = form->planes ? 2 : 4;
+    d->columns = form->width[0].columns && !d->folded && conv->kernel[0] == 3 && conv->kernel[1] == 3 &&
                  conv->dilation[1] == 1 && conv->stride[1] <= 2;
     rc = plan_taps(step, conv, d);
     d->blocks = pith_step_alloc(step, (conv->y.c + 15) / 16 * (int64_t) sizeof *d->blocks);
@@ -143,7 +154,7 @@ int pith_depthwise_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, co
         b->channel = channel;
         b->count = conv->y.c - channel < b->width->bytes ? conv->y.c - channel : b->width->bytes;
         channel += b->count;
-        rc = pack_block(step, conv, d, form->words, b);
+        rc = pack_block(step, conv, d, form, b);
     }
     if (rc < 0)
         return rc;

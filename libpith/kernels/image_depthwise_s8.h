@@ -14,8 +14,8 @@ struct pith_depthwise_s8_row {
     uint8_t *y;
     int64_t x_step, y_step, count; /* bytes from pixel to pixel, and how many */
     int width, last; /* bytes that are stored of a pixel; of the last one */
-    int64_t groups;  /* of four taps */
-    const int64_t *tap_at; /* four a group, from the first tap; in column order also those of the first column only */
+    int64_t groups;  /* of four taps; of two in forms by planes */
+    const int64_t *tap_at; /* as many a group, from the first tap; in column order also those of the first column only */
     int64_t column;        /* bytes to the next column */
     const uint8_t *weights;
     const int32_t *bias; /* as the lanes lie */
@@ -26,17 +26,19 @@ struct pith_depthwise_s8_row {
 struct pith_depthwise_s8_width {
     int bytes; /* channels of a block; 0 ends a list */
     void (*taps)(const struct pith_depthwise_s8_row *row); /* any kernel */
-    /* Kernels of three columns and three rows, which move by `stride` 1 or 2 pixels: columns are interleaved once. */
+    /* Kernels of three columns and three rows, which move by `stride` 1 or 2 pixels: columns are interleaved once. Or NULL. */
     void (*columns)(const struct pith_depthwise_s8_row *row, int stride);
 };
 
 struct pith_depthwise_s8_form {
     bool words; /* weights: as two vectors of int16, of even and of odd taps; else four bytes a lane */
     struct pith_depthwise_s8_width width[PITH_DEPTHWISE_S8_WIDTHS + 1]; /* the widest first */
+    bool planes;    /* nothing is interleaved: a tap's weights for all channels of a block, then the next one's */
+    bool symmetric; /* only for weights without -128 */
 };
 
 extern const struct pith_depthwise_s8_form pith_depthwise_s8_vnni, pith_depthwise_s8_avx512, pith_depthwise_s8_avx2,
-    pith_depthwise_s8_sse2;
+    pith_depthwise_s8_sse2, pith_depthwise_s8_dotprod, pith_depthwise_s8_neon, pith_depthwise_s8_neon_wide;
 
 /* A pith_conv_s8_form's pack; form: a struct pith_depthwise_s8_form. */
 int pith_depthwise_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *form);

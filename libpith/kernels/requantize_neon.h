@@ -54,16 +54,16 @@ PITH_NEON_INLINE float32x4_t pith_neon_finish(const struct pith_requantize *r, i
     return pith_neon_slant(vdivq_f32(f, vdupq_n_f32(r->y_scale)), r->after_slope);
 }
 
-/* pith_requantize_store of sixteen lanes. Saturating to 16 and 8 bits on the way loses nothing: what is so far off lies past
- * both limits, zero point and all. */
-PITH_NEON_INLINE int8x16_t pith_neon_narrow(const float32x4_t *f, int32_t zero, int32_t low, int32_t high)
+/* pith_requantize_store of sixteen lanes that are rounded already. Saturating to 16 and 8 bits on the way loses nothing: what
+ * is so far off lies past both limits, zero point and all. */
+PITH_NEON_INLINE int8x16_t pith_neon_narrow(const int32x4_t *q, int32_t zero, int32_t low, int32_t high)
 {
     const int16x8_t add = vdupq_n_s16((int16_t) zero);
-    const int16x8_t a = vqmovn_high_s32(vqmovn_s32(vcvtnq_s32_f32(f[0])), vcvtnq_s32_f32(f[1])),
-                    b = vqmovn_high_s32(vqmovn_s32(vcvtnq_s32_f32(f[2])), vcvtnq_s32_f32(f[3]));
-    const int8x16_t q = vqmovn_high_s16(vqmovn_s16(vqaddq_s16(a, add)), vqaddq_s16(b, add));
+    const int16x8_t a = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(q[0]), q[1]), add),
+                    b = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(q[2]), q[3]), add);
+    const int8x16_t bytes = vqmovn_high_s16(vqmovn_s16(a), b);
 
-    return vminq_s8(vmaxq_s8(q, vdupq_n_s8((int8_t) low)), vdupq_n_s8((int8_t) high));
+    return vminq_s8(vmaxq_s8(bytes, vdupq_n_s8((int8_t) low)), vdupq_n_s8((int8_t) high));
 }
 
 /* The first `count` of sixteen bytes. */

@@ -167,6 +167,18 @@ static void conv_weights(struct conv_case *t, const struct pith_shape *shape, in
                                            .zero_point = t->w_zero};
 }
 
+/* The greatest products there are, which sums of fewer bits might not hold; -128 has no counterpart. */
+static void conv_extremes(struct conv_case *t, bool most_negative)
+{
+    const uint8_t zero = (uint8_t) t->x_grid.zero;
+
+    for (int64_t i = 0; i < pith_shape_elements(&t->w.shape); i++)
+        pith_tensor_set(&t->w, i, pick(0, 7) == 0 ? 127 : most_negative ? -128 : -127);
+    for (size_t i = 0; i < t->x.bytes; i++)
+        t->x.block[i] = (uint8_t) (least() + (pick(0, 7) == 0 ? 255 : 0));
+    pith_image_fill_halo(&t->x.image, &t->x.dims, t->x.data, 1, &zero);
+}
+
 static void conv_case_init(struct conv_case *t, int round)
 {
     const struct geometry g = pick_geometry(round);
@@ -196,6 +208,8 @@ static void conv_case_init(struct conv_case *t, int round)
     grid_init(&t->between, 0.4F, pick_zero(round / 3));
     picture_init(&t->x, &shapes[0], halo, round % 3 == 2 ? pick(1, 9) : 0, 1);
     picture_fill(&t->x, t->x_grid.zero);
+    if (round % 9 == 8 && t->w.dtype == PITH_INT8)
+        conv_extremes(t, round % 2);
     picture_init(&t->y, &t->s.output[0].shape, out_halo, round % 4 == 1 ? pick(1, 9) : 0,
                  t->real ? 4 : 1);
     picture_init(&t->added, &t->s.output[0].shape, halo, round % 5 == 1 ? pick(1, 9) : 0, 1);
