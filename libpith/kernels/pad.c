@@ -237,7 +237,85 @@ static int pad_run(struct pith_step *step, struct pith_error *err)
     }
 }
 
+/* ---- channels-last float32 ---- */
+
+static int image_pad_prepare(struct pith_step *step, struct pith_error *err)
+{
+    const uint32_t rank = step->input[0].shape.rank;
+    int rc;
+
+    if (rank < 3 || rank > 4 || step->output[0].shape.rank != rank)
+        return pith_step_fail(step, err, -EINVAL, "a channels-last value of rank %u", rank);
+    rc = pad_prepare(step, err);
+    if (rc < 0)
+        return rc;
+    if (step->opset >= 11 && pith_step_has(step, 2)) {
+        if (!step->input[2].data)
+            return pith_step_fail(step, err, -ENOTSUP, "a constant that is not known");
+        ((struct pad *) step->params)->value[0] = 0.0;
+        memcpy(((struct pad *) step->params)->value, step->input[2].data, sizeof(float));
+    }
+    step->view = -1; /* the halo is another one */
+    step->taken_in = 0xE;
+    step->parts = pith_parts_of(pith_image_dims(&step->output[0].shape).h);
+    return 0;
+}
+
+static void image_pad_pixel(const struct pad *p, const float *x, float *y, int64_t channels)
+{
+    float value;
+
+    memcpy(&value, p->value, sizeof value);
+    for (int64_t c = 0; c < channels; c++)
+        y[c] = x && p->from[1][c] >= 0 ? x[p->from[1][c]] : value;
+}
+
+static void image_pad_part(struct pith_step *step, uint32_t part, uint32_t count)
+{
+    const struct pad *p = step->params;
+    const struct pith_image_dims d = pith_image_dims(&step->output[0].shape);
+    const struct pith_image *in = &step->input_image[0], *out = &step->output_image[0];
+    const uint32_t rank = step->output[0].shape.rank;
+    const int64_t *cols = p->from[rank - 1], *rows = rank == 4 ? p->from[2] : NULL;
+    const bool same_channels = step->input[0].shape.dim[1] == d.c &&
+                               (d.c == 0 || (p->from[1][0] == 0 && p->from[1][d.c - 1] == d.c - 1));
+
+    for (int64_t n = 0; n < d.n; n++)
+        for (int64_t h = pith_part_begin(d.h, part, count); h < pith_part_begin(d.h, part + 1, count); h++) {
+            const int64_t picture = p->from[0][n], row = rows ? rows[h] : 0;
+            const float *line = picture < 0 || row < 0 ? NULL
+                                                       : (const float *) step->input[0].data +
+                                                             picture * in->picture + row * in->row;
+            float *y = (float *) step->output[0].data + n * out->picture + h * out->row;
+
+            for (int64_t w = 0; w < d.w; w++, y += out->pixel) {
+                const float *x = line && cols[w] >= 0 ? line + cols[w] * in->pixel : NULL;
+
+                if (x && same_channels)
+                    memcpy(y, x, (size_t) d.c * sizeof *y);
+                else
+                    image_pad_pixel(p, x, y, d.c);
+            }
+        }
+    if (part == 0)
+        pith_image_zero_halo(step, 0);
+}
+
+static int image_pad_run(struct pith_step *step, struct pith_error *err)
+{
+    (void) err;
+    image_pad_part(step, 0, 1);
+    return 0;
+}
+
 const struct pith_kernel pith_kernels_pad[] = {
+    {.op = "Pad",
+     .name = "image_pad_f32",
+     .types = {PITH_BIT(FLOAT32)},
+     .flags = PITH_KERNEL_CHANNELS_LAST,
+     .prepare = image_pad_prepare,
+     .run = image_pad_run,
+     .run_part = image_pad_part},
     {.op = "Pad", .name = "pad", .types = {NUMBERS_MOVED}, .prepare = pad_prepare, .run = pad_run},
     {0},
 };

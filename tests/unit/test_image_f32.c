@@ -453,6 +453,64 @@ static void single_operands_are_as_planar_ones(void **state)
     }
 }
 
+/* Weights of rows and columns are multiplied before they meet a pixel, where planar passes round in
+ * between: a few roundings of sums of at most 16 terms of magnitude 1, cubic weights up to 1.6. */
+static void resizes_are_as_planar_ones(void **state)
+{
+    static const char *const modes[] = {"nearest", "linear", "cubic"};
+    static const char *const places[] = {"half_pixel", "asymmetric", "align_corners",
+                                         "pytorch_half_pixel"};
+
+    (void) state;
+    for (int round = 0; round < 120; round++) {
+        struct image_step_options o = pick_options(round);
+        const uint32_t rank = round % 5 == 4 ? 3 : 4;
+        const int64_t dims[4] = {pick(1, 2), pick(1, 40), pick(2, 9), pick(2, 9)};
+        const double scales[4] = {1.0, 1.0, (double) pick(2, 12) / 4, (double) pick(2, 12) / 4};
+        struct one_step s;
+
+        o.activation.set = false;
+        o.constants = 14;
+        one_step_init(&s, 13);
+        fill(one_step_input(&s, PITH_FLOAT32, dims, rank, NULL));
+        one_step_left_out(&s);
+        one_step_input(&s, PITH_FLOAT32, DIMS(rank), scales);
+        one_step_node(&s, "Resize", 1);
+        assert_int_equal(pith_node_set_string(s.graph, s.node, "mode", modes[round % 3]), 0);
+        assert_int_equal(pith_node_set_string(s.graph, s.node, "coordinate_transformation_mode",
+                                              places[round % 4]),
+                         0);
+        both_layouts(&s, o, 4e-6);
+    }
+}
+
+static void pads_are_as_planar_ones(void **state)
+{
+    static const char *const modes[] = {"constant", "edge", "reflect"};
+
+    (void) state;
+    for (int round = 0; round < 120; round++) {
+        struct image_step_options o = pick_options(round);
+        const uint32_t rank = round % 5 == 4 ? 3 : 4;
+        const int64_t dims[4] = {pick(3, 4), pick(3, 40), pick(3, 9), pick(3, 9)};
+        double pads[8] = {0};
+        struct one_step s;
+
+        for (uint32_t d = 0; d < rank; d++)
+            for (uint32_t end = 0; end < 2 && (d >= 2 || round % 4 == 1); end++)
+                pads[end * rank + d] = (double) pick(-1, d < 2 ? 1 : 2);
+        o.activation.set = false;
+        o.constants = 6;
+        one_step_init(&s, 13);
+        fill(one_step_input(&s, PITH_FLOAT32, dims, rank, NULL));
+        one_step_input(&s, PITH_INT64, DIMS(2 * rank), pads);
+        one_step_input(&s, PITH_FLOAT32, SCALAR, NUMBERS(-0.625));
+        one_step_node(&s, "Pad", 1);
+        assert_int_equal(pith_node_set_string(s.graph, s.node, "mode", modes[round % 3]), 0);
+        both_layouts(&s, o, 0.0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +522,8 @@ int main(void)
         cmocka_unit_test(max_pool_keeps_nan),
         cmocka_unit_test(pairs_broadcast_as_planar_ones),
         cmocka_unit_test(single_operands_are_as_planar_ones),
+        cmocka_unit_test(resizes_are_as_planar_ones),
+        cmocka_unit_test(pads_are_as_planar_ones),
     };
 
     return cmocka_run_group_tests_name("image_f32", tests, NULL, NULL);
