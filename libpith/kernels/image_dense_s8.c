@@ -242,20 +242,57 @@ static void move(const struct pith_dense_s8 *d, struct pith_dense_s8_pixels *at,
     at->added += pixels * d->added_step;
 }
 
+/* Tiles that follow each other in a row. */
+static void step_by(const struct pith_dense_s8 *d, struct pith_dense_s8_pixels *at, int64_t pixels)
+{
+    at->x_next = pixels * d->x_step;
+    at->y_next = pixels * d->y_step;
+    at->added_next = pixels * d->added_step;
+}
+
+/* Rows of one picture, each of which is one tile. */
+static void run_rows(const struct pith_dense_s8 *d, const struct pith_conv_s8_data *data,
+                     int64_t first, int64_t rows, const struct pith_dense_s8_tile *tile,
+                     const uint8_t *weights, int64_t x_channel, int64_t channel, int last)
+{
+    const struct pith_conv_s8 *conv = d->conv;
+
+    while (rows > 0) {
+        const int64_t in_picture = conv->y.h - first % conv->y.h,
+                      count = in_picture < rows ? in_picture : rows;
+        struct pith_dense_s8_pixels at = begin_of(conv, first);
+
+        at.x_next = conv->stride[0] * conv->in.row;
+        at.y_next = conv->out.row;
+        at.added_next = conv->added.row;
+        tile->run(d, data, &at, weights, x_channel, channel, last, count);
+        first += count;
+        rows -= count;
+    }
+}
+
 /* One tile of channels over all the lines: of the largest tile as many as fit in a row, then one
- * that goes on in the next, where that is wide enough; at the end smaller ones. */
+ * that goes on in the next, where that pays; at the end smaller ones. */
 static void run_lines(const struct pith_dense_s8 *d, const struct pith_conv_s8_data *data,
                       const struct lines *lines, const struct pith_dense_s8_tile *tiles,
                       const uint8_t *weights, int64_t x_channel, int64_t channel, int last)
 {
-    struct pith_dense_s8_pixels at = begin_of(d->conv, lines->first);
+    const bool across = d->goes_across && tiles->across;
+    struct pith_dense_s8_pixels at;
     int64_t row = lines->first, room = lines->width;
 
+    for (const struct pith_dense_s8_tile *tile = tiles; !across && tile->pixels; tile++)
+        if (tile->pixels == lines->width && !d->one_line) {
+            run_rows(d, data, row, lines->pixels / lines->width, tile, weights, x_channel, channel,
+                     last);
+            return;
+        }
+    at = begin_of(d->conv, row);
     for (int64_t left = lines->pixels; left > 0;) {
         const struct pith_dense_s8_tile *tile = tiles;
 
-        if (tile->pixels > room && tile->pixels <= left && tile->pixels <= room + lines->width &&
-            tile->across && d->goes_across) {
+        if (across && tile->pixels > room && tile->pixels <= left &&
+            tile->pixels <= room + lines->width) {
             jump(d, &at, ++row, room);
             tile->across(d, data, &at, weights, x_channel, channel, last, 1);
             left -= tile->pixels;
@@ -267,6 +304,7 @@ static void run_lines(const struct pith_dense_s8 *d, const struct pith_conv_s8_d
                 tile++;
             const int64_t count = room / tile->pixels;
 
+            step_by(d, &at, tile->pixels);
             tile->run(d, data, &at, weights, x_channel, channel, last, count);
             left -= count * tile->pixels;
             room -= count * tile->pixels;

@@ -14,6 +14,7 @@ struct pith_dense_s8_pixels {
     int64_t x, y, added;
     int split;
     int64_t x_jump, y_jump, added_jump;
+    int64_t x_next, y_next, added_next; /* from a tile to the next one */
 };
 
 /* How sums are stored, of which a tile has code for each: as bytes, nothing between; as bytes, after a residual has been added

@@ -14,7 +14,7 @@
  *   PACK(f, r)      NEAREST, zero point, limits of four vectors: an OPERAND of their bytes in turn
  *   PART(to, q, i, count)  stores the first `count` bytes of vector i of such an OPERAND
  *   LEAST(a, b), MOST(a, b)  b < a ? b : a and b > a ? b : a
- *   DIVIDE(a, r)    a / r->y_scale to the last bit
+ *   QUOTIENTS(f, by)  four vectors divided, to what NEAREST makes the same bytes of
  *   WIDE_TILE       16 pixels of one vector of channels fit in registers
  *
  * The inner loop holds P pixels by N vectors of channels of sums in registers; a run of input bytes
@@ -26,13 +26,14 @@
 #define LEAST(a, b) FORM(select)((b) < (a), b, a)
 #define MOST(a, b)  FORM(select)((b) > (a), b, a)
 #endif
+#ifndef QUOTIENTS
+#define QUOTIENTS(f, by)                                                                           \
+    _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++)(f)[j] /= FORM(spread)(by)
+#endif
 #ifdef WIDE_TILE
 #define PIXELS 16
 #else
 #define PIXELS 8
-#endif
-#ifndef DIVIDE
-#define DIVIDE(a, r) ((a) / FORM(spread)((r)->y_scale))
 #endif
 
 typedef int32_t FORM(words) __attribute__((vector_size(4 * LANES)));
@@ -68,7 +69,7 @@ INLINE FORM(vector) FORM(slant)(FORM(vector) f, float slope)
     return FORM(select)(f < FORM(spread)(0.0F), f * FORM(spread)(slope), f);
 }
 
-/* pith_requantize_add, a vector at a time. */
+/* pith_requantize_add, a vector at a time; PITH_DENSE_ADDS leaves the division to its caller. */
 INLINE FORM(vector) FORM(add_residual)(const struct pith_requantize *r, FORM(vector) f,
                                        const uint8_t *added, const enum pith_dense_s8_store store)
 {
@@ -79,8 +80,10 @@ INLINE FORM(vector) FORM(add_residual)(const struct pith_requantize *r, FORM(vec
     f = FORM(limit)(f, r->between_low, r->between_high);
     f = f * FORM(spread)(r->between_scale) +
         __builtin_convertvector(residual, FORM(vector)) * FORM(spread)(r->residual_scale);
-    f = store == PITH_DENSE_ADDS ? DIVIDE(f, r) : f / FORM(spread)(r->y_scale);
-    if (store == PITH_DENSE_ANY && r->after_slope != 1.0F)
+    if (store == PITH_DENSE_ADDS)
+        return f;
+    f /= FORM(spread)(r->y_scale);
+    if (r->after_slope != 1.0F)
         f = FORM(slant)(f, r->after_slope);
     return f;
 }
@@ -150,6 +153,8 @@ INLINE void FORM(store)(const struct pith_dense_s8 *d, const struct pith_requant
                                 added ? added + PLACE(at, d, added, p, across) + n * LANES : NULL,
                                 store);
         }
+        if (store == PITH_DENSE_ADDS)
+            QUOTIENTS(f, r->y_scale);
         const OPERAND q = PACK(f, r);
 
         if (N == 4 && last == LANES) {
@@ -165,11 +170,17 @@ INLINE void FORM(store)(const struct pith_dense_s8 *d, const struct pith_requant
         }
     }
 #else
-    UNROLL for (int p = 0; p < P; p++) UNROLL for (int n = 0; n < N; n++) FORM(store_bytes)(
-        r,
-        FORM(finish)(r, acc[p][n], channel + n * LANES,
-                     added ? added + PLACE(at, d, added, p, across) + n * LANES : NULL, store),
-        y + PLACE(at, d, y, p, across) + n * LANES, n == N - 1 ? last : LANES);
+    UNROLL for (int p = 0; p < P; p++) UNROLL for (int n = 0; n < N; n++)
+    {
+        FORM(vector)
+        f = FORM(finish)(r, acc[p][n], channel + n * LANES,
+                         added ? added + PLACE(at, d, added, p, across) + n * LANES : NULL, store);
+
+        if (store == PITH_DENSE_ADDS)
+            f /= FORM(spread)(r->y_scale);
+        FORM(store_bytes)
+        (r, f, y + PLACE(at, d, y, p, across) + n * LANES, n == N - 1 ? last : LANES);
+    }
 #endif
 }
 
@@ -262,9 +273,9 @@ INLINE void FORM(tile)(const struct pith_dense_s8 *d, const struct pith_conv_s8_
             FORM(store)
             (d, &r, at, acc, added, (uint8_t *) data->y + to, channel, last, P, N, store, across);
         }
-        from += P * d->x_step;
-        to += P * d->y_step;
-        added = added ? added + P * d->added_step : NULL;
+        from += at->x_next;
+        to += at->y_next;
+        added = added ? added + at->added_next : NULL;
     }
 }
 
@@ -370,4 +381,4 @@ static const struct pith_dense_s8_tile FORM(tiles)[3][4][PITH_DENSE_S8_TILES + 1
 #undef ANY_TILES
 #undef LEAST
 #undef MOST
-#undef DIVIDE
+#undef QUOTIENTS

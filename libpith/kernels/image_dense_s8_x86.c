@@ -110,16 +110,32 @@ TARGET static inline __attribute__((always_inline)) void part_256(uint8_t *to, _
         put_some(to, (uint64_t) bytes, count);
 }
 
-/* a / y_scale as a division would round it. The reciprocal is rounded correctly, so that the first
- * quotient is two units in the last place off at most; what is left of a is exact each time, and
- * the second correction rounds as the true quotient does (Markstein 1990). */
-TARGET static inline __attribute__((always_inline)) __m256 divide_256(__m256 a, float by)
-{
-    const __m256 b = _mm256_set1_ps(by), reciprocal = _mm256_set1_ps(1.0F / by);
-    __m256 q = _mm256_mul_ps(a, reciprocal);
+/* By multiplying with a reciprocal, which is off by two units in the last place at most. That
+ * changes the nearest integer only close to the middle between two; divides where a quotient is
+ * there. Quotients past 512, where a unit is more than the distance, end at the limits of bytes. */
+#define FROM_MIDDLE 0x1p-13F
+#define UNROLL_4    _Pragma("GCC unroll 4")
 
-    q = _mm256_fmadd_ps(_mm256_fnmadd_ps(q, b, a), reciprocal, q);
-    return _mm256_fmadd_ps(_mm256_fnmadd_ps(q, b, a), reciprocal, q);
+TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f, float by)
+{
+    const __m256 reciprocal = _mm256_set1_ps(1.0F / by), most = _mm256_set1_ps(0.5F - FROM_MIDDLE),
+                 sign = _mm256_set1_ps(-0.0F);
+    __m256 close = _mm256_setzero_ps();
+    __m256 q[4];
+
+    UNROLL_4 for (int i = 0; i < 4; i++)
+    {
+        q[i] = _mm256_mul_ps(f[i], reciprocal);
+        const __m256 off = _mm256_sub_ps(
+            q[i], _mm256_round_ps(q[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+
+        close = _mm256_or_ps(close, _mm256_cmp_ps(_mm256_andnot_ps(sign, off), most, _CMP_NLE_UQ));
+    }
+    if (__builtin_expect(_mm256_movemask_ps(close) != 0, 0)) {
+        UNROLL_4 for (int i = 0; i < 4; i++) q[i] = _mm256_div_ps(f[i], _mm256_set1_ps(by));
+        __asm__ volatile(""); /* or both would be computed each time */
+    }
+    UNROLL_4 for (int i = 0; i < 4; i++) f[i] = q[i];
 }
 
 #define FORM(name) name##_avx2
@@ -127,14 +143,14 @@ TARGET static inline __attribute__((always_inline)) __m256 divide_256(__m256 a, 
 #define SPLIT(four, h)                                                                             \
     ((h) == 0 ? _mm256_and_si256((__m256i) (four), _mm256_set1_epi16(0xFF))                        \
               : _mm256_srli_epi16((__m256i) (four), 8))
-#define DOT(sum, x, w) ((sum) + (words_avx2) _mm256_madd_epi16(x, w))
-#define NEAREST(f)     ((words_avx2) _mm256_cvtps_epi32((__m256) (f)))
-#define WIDEN(p)       ((words_avx2) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
-#define LEAST(a, b)    ((vector_avx2) _mm256_min_ps((__m256) (b), (__m256) (a)))
-#define MOST(a, b)     ((vector_avx2) _mm256_max_ps((__m256) (b), (__m256) (a)))
-#define DIVIDE(a, r)   ((vector_avx2) divide_256((__m256) (a), (r)->y_scale))
-#define PACK(f, r)     pack_256((const __m256 *) (f), r)
-#define PART           part_256
+#define DOT(sum, x, w)   ((sum) + (words_avx2) _mm256_madd_epi16(x, w))
+#define NEAREST(f)       ((words_avx2) _mm256_cvtps_epi32((__m256) (f)))
+#define WIDEN(p)         ((words_avx2) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
+#define LEAST(a, b)      ((vector_avx2) _mm256_min_ps((__m256) (b), (__m256) (a)))
+#define MOST(a, b)       ((vector_avx2) _mm256_max_ps((__m256) (b), (__m256) (a)))
+#define QUOTIENTS(f, by) quotients_256((__m256 *) (f), by)
+#define PACK(f, r)       pack_256((const __m256 *) (f), r)
+#define PART             part_256
 #include "libpith/kernels/image_dense_s8_body.h"
 #undef FORM
 #undef TARGET
@@ -148,16 +164,16 @@ TARGET static inline __attribute__((always_inline)) __m256 divide_256(__m256 a, 
 /* Half as wide as it could be, for as few channels as would leave lanes idle. */
 #define FORM(name) name##_vnni256
 #define WIDE_TILE
-#define TARGET         __attribute__((target(AVX512 ",avx512vnni")))
-#define TILE           4
-#define HALVES         1
-#define SPLIT(four, h) ((__m256i) (four))
-#define DOT(sum, x, w) ((words_vnni256) _mm256_dpbusd_epi32((__m256i) (sum), x, w))
-#define NEAREST(f)     ((words_vnni256) _mm256_cvtps_epi32((__m256) (f)))
-#define WIDEN(p)       ((words_vnni256) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
-#define LEAST(a, b)    ((vector_vnni256) _mm256_min_ps((__m256) (b), (__m256) (a)))
-#define MOST(a, b)     ((vector_vnni256) _mm256_max_ps((__m256) (b), (__m256) (a)))
-#define DIVIDE(a, r)   ((vector_vnni256) divide_256((__m256) (a), (r)->y_scale))
+#define TARGET           __attribute__((target(AVX512 ",avx512vnni")))
+#define TILE             4
+#define HALVES           1
+#define SPLIT(four, h)   ((__m256i) (four))
+#define DOT(sum, x, w)   ((words_vnni256) _mm256_dpbusd_epi32((__m256i) (sum), x, w))
+#define NEAREST(f)       ((words_vnni256) _mm256_cvtps_epi32((__m256) (f)))
+#define WIDEN(p)         ((words_vnni256) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
+#define LEAST(a, b)      ((vector_vnni256) _mm256_min_ps((__m256) (b), (__m256) (a)))
+#define MOST(a, b)       ((vector_vnni256) _mm256_max_ps((__m256) (b), (__m256) (a)))
+#define QUOTIENTS(f, by) quotients_256((__m256 *) (f), by)
 #include "libpith/kernels/image_dense_s8_body.h"
 #undef FORM
 #undef TARGET
@@ -206,13 +222,24 @@ TARGET static inline __attribute__((always_inline)) void part_512(uint8_t *to, _
     _mm_mask_storeu_epi8(to, (__mmask16) (0xFFFFU >> (16 - count)), bytes);
 }
 
-TARGET static inline __attribute__((always_inline)) __m512 divide_512(__m512 a, float by)
+TARGET static inline __attribute__((always_inline)) void quotients_512(__m512 *f, float by)
 {
-    const __m512 b = _mm512_set1_ps(by), reciprocal = _mm512_set1_ps(1.0F / by);
-    __m512 q = _mm512_mul_ps(a, reciprocal);
+    const __m512 reciprocal = _mm512_set1_ps(1.0F / by), most = _mm512_set1_ps(0.5F - FROM_MIDDLE);
+    __mmask16 close = 0;
+    __m512 q[4];
 
-    q = _mm512_fmadd_ps(_mm512_fnmadd_ps(q, b, a), reciprocal, q);
-    return _mm512_fmadd_ps(_mm512_fnmadd_ps(q, b, a), reciprocal, q);
+    UNROLL_4 for (int i = 0; i < 4; i++)
+    {
+        q[i] = _mm512_mul_ps(f[i], reciprocal);
+        close |= _mm512_cmp_ps_mask(
+            _mm512_abs_ps(_mm512_reduce_ps(q[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)),
+            most, _CMP_NLE_UQ);
+    }
+    if (__builtin_expect(close != 0, 0)) {
+        UNROLL_4 for (int i = 0; i < 4; i++) q[i] = _mm512_div_ps(f[i], _mm512_set1_ps(by));
+        __asm__ volatile("");
+    }
+    UNROLL_4 for (int i = 0; i < 4; i++) f[i] = q[i];
 }
 #define PACK(f, r) pack_512((const __m512 *) (f), r)
 #define PART       part_512
@@ -222,12 +249,12 @@ TARGET static inline __attribute__((always_inline)) __m512 divide_512(__m512 a, 
 #define SPLIT(four, h)                                                                             \
     ((h) == 0 ? _mm512_and_si512((__m512i) (four), _mm512_set1_epi16(0xFF))                        \
               : _mm512_srli_epi16((__m512i) (four), 8))
-#define DOT(sum, x, w) ((sum) + (words_avx512) _mm512_madd_epi16(x, w))
-#define NEAREST(f)     ((words_avx512) _mm512_cvtps_epi32((__m512) (f)))
-#define WIDEN(p)       ((words_avx512) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
-#define LEAST(a, b)    ((vector_avx512) _mm512_min_ps((__m512) (b), (__m512) (a)))
-#define MOST(a, b)     ((vector_avx512) _mm512_max_ps((__m512) (b), (__m512) (a)))
-#define DIVIDE(a, r)   ((vector_avx512) divide_512((__m512) (a), (r)->y_scale))
+#define DOT(sum, x, w)   ((sum) + (words_avx512) _mm512_madd_epi16(x, w))
+#define NEAREST(f)       ((words_avx512) _mm512_cvtps_epi32((__m512) (f)))
+#define WIDEN(p)         ((words_avx512) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
+#define LEAST(a, b)      ((vector_avx512) _mm512_min_ps((__m512) (b), (__m512) (a)))
+#define MOST(a, b)       ((vector_avx512) _mm512_max_ps((__m512) (b), (__m512) (a)))
+#define QUOTIENTS(f, by) quotients_512((__m512 *) (f), by)
 #include "libpith/kernels/image_dense_s8_body.h"
 #undef FORM
 #undef TARGET
@@ -237,16 +264,17 @@ TARGET static inline __attribute__((always_inline)) __m512 divide_512(__m512 a, 
 #undef NEAREST
 #undef WIDEN
 
-#define FORM(name)     name##_vnni
-#define TARGET         __attribute__((target(AVX512 ",avx512vnni")))
-#define HALVES         1
-#define SPLIT(four, h) ((__m512i) (four))
-#define DOT(sum, x, w) ((words_vnni) _mm512_dpbusd_epi32((__m512i) (sum), x, w))
-#define NEAREST(f)     ((words_vnni) _mm512_cvtps_epi32((__m512) (f)))
-#define WIDEN(p)       ((words_vnni) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
-#define LEAST(a, b)    ((vector_vnni) _mm512_min_ps((__m512) (b), (__m512) (a)))
-#define MOST(a, b)     ((vector_vnni) _mm512_max_ps((__m512) (b), (__m512) (a)))
-#define DIVIDE(a, r)   ((vector_vnni) divide_512((__m512) (a), (r)->y_scale))
+#define FORM(name) name##_vnni
+#define WIDE_TILE
+#define TARGET           __attribute__((target(AVX512 ",avx512vnni")))
+#define HALVES           1
+#define SPLIT(four, h)   ((__m512i) (four))
+#define DOT(sum, x, w)   ((words_vnni) _mm512_dpbusd_epi32((__m512i) (sum), x, w))
+#define NEAREST(f)       ((words_vnni) _mm512_cvtps_epi32((__m512) (f)))
+#define WIDEN(p)         ((words_vnni) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
+#define LEAST(a, b)      ((vector_vnni) _mm512_min_ps((__m512) (b), (__m512) (a)))
+#define MOST(a, b)       ((vector_vnni) _mm512_max_ps((__m512) (b), (__m512) (a)))
+#define QUOTIENTS(f, by) quotients_512((__m512 *) (f), by)
 #include "libpith/kernels/image_dense_s8_body.h"
 
 const struct pith_dense_s8_form pith_dense_s8_vnni = {16, 4, PITH_DENSE_DOTS, tiles_vnni, 0};
