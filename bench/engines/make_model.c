@@ -3,7 +3,8 @@
  * engine has kernels for: uint8 for all activations, over what random samples show; int8 weights
  * with a scale for each output channel; int32 biases.
  *
- *     make_model mobilenetv2|resnet18|vgg16 float32|int8 FILE */
+ *     make_model mobilenetv2|resnet18|vgg16 float32|int8 FILE
+ *     make_model add1|neg10|neg50 float32 FILE */
 #include "libpith/compress/host.h"
 #include "libpith/formats/onnx.h"
 #include "libpith/plugin/plugins.h"
@@ -207,7 +208,8 @@ static uint32_t max_pool(struct net *net, uint32_t x, int64_t kernel, int64_t pa
     const uint32_t y = add_node(net, "MaxPool", &x, 1, &node);
 
     if (net->rc == 0)
-        net->rc = pith_node_set_ints(net->graph, node, "kernel_shape", (int64_t[]){kernel, kernel}, 2);
+        net->rc =
+            pith_node_set_ints(net->graph, node, "kernel_shape", (int64_t[]){kernel, kernel}, 2);
     if (net->rc == 0)
         net->rc = pith_node_set_ints(net->graph, node, "strides", (int64_t[]){2, 2}, 2);
     if (net->rc == 0)
@@ -234,7 +236,8 @@ static uint32_t make_resnet18(struct net *net) /* He et al. 2016, arXiv:1512.033
     return classify(net, x, channels, 1000);
 }
 
-static uint32_t make_vgg16(struct net *net) /* Simonyan, Zisserman 2015, arXiv:1409.1556, table 1, D */
+static uint32_t
+make_vgg16(struct net *net) /* Simonyan, Zisserman 2015, arXiv:1409.1556, table 1, D */
 {
     static const int64_t stages[5][2] = {{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}};
     uint32_t x = input(net, 4, (int64_t[]){1, 3, 224, 224});
@@ -253,11 +256,39 @@ static uint32_t make_vgg16(struct net *net) /* Simonyan, Zisserman 2015, arXiv:1
     return dense(net, x, 4096, 1000);
 }
 
+/* What a run and a step cost that have next to nothing to compute. */
+static uint32_t make_add1(struct net *net)
+{
+    const uint32_t x = input(net, 2, (int64_t[]){1, 16});
+
+    return add(net, x, constant(net, 2, (int64_t[]){1, 16}, 1));
+}
+
+static uint32_t make_negs(struct net *net, int count)
+{
+    uint32_t x = input(net, 2, (int64_t[]){1, 16});
+
+    for (int i = 0; i < count; i++)
+        x = add_node(net, "Neg", &x, 1, NULL);
+    return x;
+}
+
+static uint32_t make_neg10(struct net *net)
+{
+    return make_negs(net, 10);
+}
+
+static uint32_t make_neg50(struct net *net)
+{
+    return make_negs(net, 50);
+}
+
 static const struct {
     const char *name;
     uint32_t (*make)(struct net *net);
-} networks[] = {
-    {"mobilenetv2", make_mobilenetv2}, {"resnet18", make_resnet18}, {"vgg16", make_vgg16}};
+} networks[] = {{"add1", make_add1},         {"neg10", make_neg10},
+                {"neg50", make_neg50},       {"mobilenetv2", make_mobilenetv2},
+                {"resnet18", make_resnet18}, {"vgg16", make_vgg16}};
 
 static int make_float(const char *name, struct pith_graph **out, struct pith_error *err)
 {

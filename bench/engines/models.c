@@ -23,6 +23,9 @@ const struct bench_model bench_models[] = {
     {"silero_vad", "float32", "models/silero_vad/silero_vad.onnx", "1x576 2x1x128 -", 16000},
     {"fastestdet", "float32", "models/object_detection/FastestDet.onnx", "", 0},
     {"rfb320", "float32", "models/face/version-RFB-320.onnx", "", 0},
+    {"add1", "float32", NULL, "", 0},
+    {"neg10", "float32", NULL, "", 0},
+    {"neg50", "float32", NULL, "", 0},
 };
 const size_t bench_model_count = sizeof bench_models / sizeof bench_models[0];
 
