@@ -19,6 +19,7 @@ extern const struct pith_kernel pith_kernels_softmax[];
 extern const struct pith_kernel pith_kernels_normalize[];
 extern const struct pith_kernel pith_kernels_integer_conv[];
 extern const struct pith_kernel pith_kernels_integer_matmul[];
+extern const struct pith_kernel pith_kernels_narrow_matmul[];
 extern const struct pith_kernel pith_kernels_integer_elementwise[];
 /* channels-last, float32 */
 extern const struct pith_kernel pith_kernels_image_conv_f32[];

@@ -31,6 +31,7 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_recurrent,
     pith_kernels_integer_conv,
     pith_kernels_integer_matmul,
+    pith_kernels_narrow_matmul,
     pith_kernels_integer_elementwise,
     pith_kernels_normalize,
     pith_kernels_softmax,

@@ -2,6 +2,7 @@
  * float32. A constant B is packed once, in prepare; another one is packed in each run. */
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/gemm.h"
+#include "libpith/kernels/narrow.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,10 +14,11 @@ struct matmul {
     int64_t batches;
     struct pith_shape batch; /* of the output */
     int64_t a_step[PITH_MAX_RANK],
-        b_step[PITH_MAX_RANK]; /* elements to move on along each batch dimension; 0: broadcast */
-    int64_t packed;            /* elements of one packed matrix */
-    const float *b;            /* packed; NULL: in each run, into scratch */
-    bool b_batched;            /* b has a matrix for each batch, all packed */
+        b_step[PITH_MAX_RANK];  /* elements to move on along each batch dimension; 0: broadcast */
+    int64_t packed;             /* elements of one packed matrix */
+    const float *b;             /* packed; NULL: in each run, into scratch */
+    bool b_batched;             /* b has a matrix for each batch, all packed */
+    struct pith_narrow *narrow; /* b, where it is kept narrower; NULL: it is not */
     /* Gemm */
     float alpha, beta;
     const float *col_bias; /* beta * C where it is constant and the same for each row */
@@ -79,11 +81,30 @@ static void batch_offsets(const struct matmul *m, int64_t batch, int64_t *out_a,
     }
 }
 
+/* A constant B whose elements fit 16 bits is kept so, where few rows read it. 1: it is not. */
+static int plan_narrow(struct pith_step *step, struct matmul *m)
+{
+    int rc;
+
+    if (m->rows > PITH_NARROW_ROWS || m->a_depth != 1 || m->a_row != m->depth || m->batches != 1 ||
+        m->b_batched || m->alpha != 1.0F)
+        return 1;
+    rc = pith_narrow_plan(step, m->depth, m->cols, m->b_depth, m->b_col, -1, &m->narrow);
+    if (rc == 0)
+        step->taken_in = UINT32_C(1) << 1;
+    return rc;
+}
+
 /* Packs B where it is known, and asks for scratch where not. */
 static int plan_packing(struct pith_step *step, struct matmul *m)
 {
     const int64_t matrices = m->b_batched || m->batches == 0 ? m->batches : 1;
     int64_t bytes;
+    int rc = plan_narrow(step, m);
+
+    step->macs = (uint64_t) (m->batches * m->rows * m->cols * m->depth);
+    if (rc <= 0)
+        return rc;
 
     m->packed = pith_gemm_packed(m->form, m->depth, m->cols);
     if (__builtin_mul_overflow(m->packed, (int64_t) sizeof(float), &bytes) ||
@@ -107,7 +128,6 @@ static int plan_packing(struct pith_step *step, struct matmul *m)
         step->taken_in = UINT32_C(1) << 1;
         step->scratch_bytes = 0;
     }
-    step->macs = (uint64_t) (m->batches * m->rows * m->cols * m->depth);
     return 0;
 }
 
@@ -232,12 +252,38 @@ static void add_c(const struct pith_step *step, const struct matmul *m)
         }
 }
 
+/* C, where it is added within the product. */
+static const float *bias_of(const struct pith_step *step, const struct matmul *m)
+{
+    if (!m->col_bias && m->beta == 1.0F && pith_step_has(step, 2) && !m->add_c)
+        return step->input[2].data;
+    return m->col_bias;
+}
+
+static void run_narrow(const struct pith_step *step, const struct matmul *m)
+{
+    pith_narrow_run(m->narrow, &(struct pith_narrow_call){
+                                   .rows = m->rows,
+                                   .col_end = m->cols,
+                                   .a = step->input[0].data,
+                                   .c = step->output[0].data,
+                                   .col_bias = bias_of(step, m),
+                                   .activation = m->add_c ? PITH_ACTIVATION_NONE : step->activation,
+                               });
+    if (m->add_c)
+        add_c(step, m);
+}
+
 static int matmul_run(struct pith_step *step, struct pith_error *err)
 {
     const struct matmul *m = step->params;
     const bool alpha_late = m->alpha != 1.0F && !m->b;
 
     (void) err;
+    if (m->narrow) {
+        run_narrow(step, m);
+        return 0;
+    }
     for (int64_t batch = 0; batch < m->batches; batch++) {
         const float *packed = m->b ? m->b + (m->b_batched ? batch * m->packed : 0) : step->scratch;
         struct pith_gemm_f32 g = {.rows = m->rows, .cols = m->cols, .depth = m->depth};
@@ -258,9 +304,7 @@ static int matmul_run(struct pith_step *step, struct pith_error *err)
         g.b = packed;
         g.c = (float *) step->output[0].data + batch * m->rows * m->cols;
         g.c_row = m->cols;
-        g.col_bias = m->col_bias;
-        if (!g.col_bias && m->beta == 1.0F && pith_step_has(step, 2) && !m->add_c)
-            g.col_bias = step->input[2].data;
+        g.col_bias = bias_of(step, m);
         g.activation = m->add_c ? PITH_ACTIVATION_NONE : step->activation;
         m->form->f32(&g);
     }

@@ -193,7 +193,28 @@ static int fold(struct plan *plan, uint32_t node, const struct pith_kernel *kern
 
 /* ---- float kernels ---- */
 
-static int gather_inputs(struct plan *plan, uint32_t node, uint32_t *in, size_t count,
+/* The kernel that takes the node's second input, constant weights, as they are stored, while all
+ * else is floats; or NULL. */
+static const struct pith_kernel *find_narrow(struct plan *plan, uint32_t node)
+{
+    const struct pith_quantization *q;
+    const uint32_t x = pith_node_input(plan->graph, node, 0),
+                   w = pith_node_input(plan->graph, node, 1);
+    const char *op = pith_node_op(plan->graph, node);
+    int32_t types[2] = {PITH_FLOAT32};
+
+    if (plan->options.plain || (strcmp(op, "MatMul") != 0 && strcmp(op, "Gemm") != 0) ||
+        w == PITH_NO_VALUE || x == PITH_NO_VALUE || plan->slot_of_value[x] == PLAN_NO_SLOT ||
+        !plan->slots[plan->slot_of_value[x]].known || !pith_value_constant(plan->graph, w))
+        return NULL;
+    q = pith_value_quantization(plan->graph, w);
+    types[1] = q ? q->dtype : PITH_FLOAT32;
+    return q ? pith_kernel_find("", op, pith_graph_opset(plan->graph, ""), types, 2, PITH_FLOAT32,
+                                PITH_KERNEL_QUANTIZED, NULL)
+             : NULL;
+}
+
+static int gather_inputs(struct plan *plan, uint32_t node, bool narrow, uint32_t *in, size_t count,
                          struct pith_error *err)
 {
     for (size_t i = 0; i < count; i++) {
@@ -201,7 +222,9 @@ static int gather_inputs(struct plan *plan, uint32_t node, uint32_t *in, size_t 
         int rc;
 
         in[i] = PLAN_NO_SLOT;
-        rc = value == PITH_NO_VALUE ? 0 : plan_plain_slot(plan, value, &in[i], err);
+        rc = value == PITH_NO_VALUE ? 0
+             : narrow && i == 1     ? plan_slot(plan, value, &in[i])
+                                    : plan_plain_slot(plan, value, &in[i], err);
         if (rc < 0)
             return rc;
     }
@@ -267,7 +290,9 @@ static int build_plain(struct plan *plan, uint32_t node, const struct pith_kerne
                              .out_count = out_count,
                              .activation = PITH_ACTIVATION_NONE};
     bool folded = false;
-    int rc = in && out && values ? gather_inputs(plan, node, in, in_count, err) : -ENOMEM;
+    const struct pith_kernel *narrow = find_narrow(plan, node);
+    int rc = in && out && values ? gather_inputs(plan, node, narrow != NULL, in, in_count, err)
+                                 : -ENOMEM;
 
     for (size_t i = 0; i < out_count && rc == 0; i++)
         values[i] = pith_node_output(plan->graph, node, i);
@@ -281,7 +306,15 @@ static int build_plain(struct plan *plan, uint32_t node, const struct pith_kerne
         fuse_activation(plan, &values[0], &call.activation);
     for (size_t i = 0; i < out_count && rc == 0; i++)
         rc = plain_output(plan, node, values[i], &out[i]);
-    if (rc == 0)
+    if (rc == 0 && narrow) {
+        call.kernel = narrow;
+        rc = plan_add_step(plan, &call, err);
+        call.kernel = kernel;
+        narrow = rc == -ENOTSUP ? NULL : narrow;
+        if (rc == -ENOTSUP)
+            rc = gather_inputs(plan, node, false, in, in_count, err);
+    }
+    if (rc == 0 && !narrow)
         rc = plan_add_step(plan, &call, err);
     for (size_t i = 0; i < out_count && rc == 0; i++)
         rc = finish_output(plan, node, values[i], out[i], err);
