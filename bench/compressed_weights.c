@@ -113,7 +113,12 @@ enum change {
     BLOCKS_16X1,
     BLOCKS_16X4,
     SINGLE,
-    TWO_OF_FOUR
+    TWO_OF_FOUR,
+    REAL, /* from here on all other values are floats */
+    REAL_FLOAT16,
+    REAL_BFLOAT16,
+    REAL_EIGHT_BITS,
+    REAL_FOUR_BITS,
 };
 
 static const struct {
@@ -126,7 +131,12 @@ static const struct {
                 {"80 % zeros, 16x1", BLOCKS_16X1},
                 {"80 % zeros, 16x4", BLOCKS_16X4},
                 {"80 % zeros, single", SINGLE},
-                {"2:4", TWO_OF_FOUR}};
+                {"2:4", TWO_OF_FOUR},
+                {"float32", REAL},
+                {"float16, float", REAL_FLOAT16},
+                {"bfloat16, float", REAL_BFLOAT16},
+                {"int8, float", REAL_EIGHT_BITS},
+                {"int4, float", REAL_FOUR_BITS}};
 #define VARIANTS (sizeof variants / sizeof *variants)
 
 static int change_weights(const struct layer_weights *l, enum change change)
@@ -174,21 +184,24 @@ static bool is_changed(const struct pith_graph *graph, uint32_t node, bool point
     return !pointwise || (conv && l->taps == 1);
 }
 
-/* The same grid with steps 16 times as wide, and int4 in place of int8. */
-static int use_four_bits(struct pith_graph *graph, uint32_t value, const struct pith_tensor *from)
+/* Integers of another type, with steps `coarser` times as wide. */
+static int use_bits(struct pith_graph *graph, uint32_t value, const struct pith_tensor *from,
+                    int32_t dtype, float coarser)
 {
     const struct pith_quantization *q = pith_value_quantization(graph, value);
     struct pith_quantization grid = *q;
     float *scale = calloc(q->count, sizeof *scale);
     int32_t *zero = calloc(q->count, sizeof *zero);
     struct pith_tensor to = {0};
-    int rc = scale && zero ? pith_tensor_alloc(&to, PITH_INT4, &from->shape, NULL) : -ENOMEM;
+    int rc = scale && zero ? pith_tensor_alloc(&to, dtype, &from->shape, NULL) : -ENOMEM;
 
     for (size_t i = 0; rc == 0 && i < q->count; i++)
-        scale[i] = q->scale[i] * 16;
+        scale[i] = q->scale[i] * coarser;
     for (int64_t i = 0; rc == 0 && i < pith_shape_elements(&from->shape); i++)
-        pith_tensor_set(&to, i, fmin(rint(pith_tensor_get(from, i) / 16), 7));
-    grid.dtype = PITH_INT4;
+        pith_tensor_set(
+            &to, i,
+            fmin(rint(pith_tensor_get(from, i) / (double) coarser), dtype == PITH_INT4 ? 7 : 127));
+    grid.dtype = dtype;
     grid.scale = scale;
     grid.zero_point = zero;
     if (rc == 0)
@@ -201,6 +214,63 @@ static int use_four_bits(struct pith_graph *graph, uint32_t value, const struct 
     return rc;
 }
 
+/* Floats, each one that a narrower type holds. */
+static int use_floats(struct pith_graph *graph, uint32_t node, const struct pith_tensor *from,
+                      int32_t dtype)
+{
+    struct pith_tensor narrow = {0}, to = {0};
+    uint32_t value;
+    int rc = pith_tensor_alloc(&narrow, dtype, &from->shape, NULL);
+
+    if (rc == 0)
+        rc = pith_tensor_alloc(&to, PITH_FLOAT32, &from->shape, NULL);
+    for (int64_t i = 0; rc == 0 && i < pith_shape_elements(&from->shape); i++) {
+        pith_tensor_set(&narrow, i, pith_tensor_get(from, i) * 0.00123);
+        pith_tensor_set(&to, i, pith_tensor_get(&narrow, i));
+    }
+    if (rc == 0)
+        rc = pith_graph_add_constant(graph, NULL, &to, &value, NULL);
+    if (rc == 0)
+        rc = pith_node_set_input(graph, node, 1, value);
+    pith_tensor_free(&narrow);
+    pith_tensor_free(&to);
+    return rc;
+}
+
+static int use_real_values(struct pith_graph *graph)
+{
+    int rc = 0;
+
+    for (uint32_t v = 0; rc == 0 && v < pith_graph_value_limit(graph); v++)
+        if (pith_value_quantization(graph, v) && !pith_value_constant(graph, v))
+            rc = pith_value_set_quantization(graph, v, NULL);
+    return rc;
+}
+
+static int change_layer(struct pith_graph *graph, uint32_t node, enum change change,
+                        const struct layer_weights *l)
+{
+    const uint32_t value = pith_node_input(graph, node, 1);
+    int rc;
+
+    switch (change) {
+    case FOUR_BITS:
+    case REAL_FOUR_BITS:
+        return use_bits(graph, value, l->w, PITH_INT4, 16.0F);
+    case REAL_EIGHT_BITS:
+        return use_bits(graph, value, l->w, PITH_INT8, 1.0F);
+    case REAL:
+        return use_floats(graph, node, l->w, PITH_FLOAT32);
+    case REAL_FLOAT16:
+        return use_floats(graph, node, l->w, PITH_FLOAT16);
+    case REAL_BFLOAT16:
+        return use_floats(graph, node, l->w, PITH_BFLOAT16);
+    default:
+        rc = change_weights(l, change);
+        return rc < 0 ? rc : pith_value_set_constant(graph, value, l->w);
+    }
+}
+
 static int make_variant(const struct pith_graph *graph, enum change change, bool pointwise,
                         struct pith_graph **out, struct pith_error *err)
 {
@@ -210,21 +280,17 @@ static int make_variant(const struct pith_graph *graph, enum change change, bool
     for (uint32_t node = 0; rc == 0 && change != AS_IT_IS && node < pith_graph_node_limit(graph);
          node++) {
         struct pith_tensor w = {0};
-        uint32_t value;
 
         if (!pith_node_exists(*out, node) || !is_changed(*out, node, pointwise, &l))
             continue;
-        value = pith_node_input(*out, node, 1);
-        rc = pith_tensor_copy(&w, pith_value_constant(*out, value), err);
+        rc = pith_tensor_copy(&w, pith_value_constant(*out, pith_node_input(*out, node, 1)), err);
         l.w = &w;
-        if (rc == 0 && change == FOUR_BITS)
-            rc = use_four_bits(*out, value, &w);
-        else if (rc == 0)
-            rc = change_weights(&l, change);
-        if (rc == 0 && change != FOUR_BITS)
-            rc = pith_value_set_constant(*out, value, &w);
+        if (rc == 0)
+            rc = change_layer(*out, node, change, &l);
         pith_tensor_free(&w);
     }
+    if (rc == 0 && change >= REAL)
+        rc = use_real_values(*out);
     return rc;
 }
 
@@ -368,8 +434,10 @@ static void print(struct contender *all)
         const double run_us = (double) pith_quantile(all[v].run_ns, ROUNDS, 0.1) / 1e3,
                      layers_us = (double) pith_quantile(all[v].layers_ns, ROUNDS, 0.1) / 1e3;
 
-        first_run = v == 0 ? run_us : first_run;
-        first_layers = v == 0 ? layers_us : first_layers;
+        if (variants[v].change == AS_IT_IS || variants[v].change == REAL) {
+            first_run = run_us; /* what those below it are told against */
+            first_layers = layers_us;
+        }
         printf("%-20s %12llu %10.2f %7.2f %10.2f %7.2f\n", variants[v].name,
                (unsigned long long) all[v].weight_bytes, run_us, run_us / first_run, layers_us,
                layers_us / first_layers);
