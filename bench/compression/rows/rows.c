@@ -13,7 +13,7 @@ static const struct {
 } all[] = {
     {"kws", row_kws},           {"resnet8", row_resnet8},           {"vww", row_vww}, {"ad01", row_ad01},
     {"kws_int4", row_kws_int4}, {"resnet8_int4", row_resnet8_int4}, {"vww_int4", row_vww_int4},
-    {"rescue", row_rescue}, {"same", row_same}, {"fastestdet", row_fastestdet}, {"rfb", row_rfb},
+    {"rescue", row_rescue}, {"same", row_same}, {"wakeword", row_wakeword}, {"silero_vad", row_silero}, {"fastestdet", row_fastestdet}, {"rfb", row_rfb},
     {"mobilenetv2", row_mobilenetv2}, {"ranges", row_ranges}, {"vgg16", row_vgg16},
 };
 #define ROWS (sizeof all / sizeof *all)

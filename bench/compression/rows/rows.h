@@ -14,6 +14,8 @@ void open_tiny(struct subject *subject, const struct lab *lab, const char *name)
 row_function row_rescue, row_same;
 /* The part of row_same that runs in a process of its own. */
 void same_inside(const struct lab *lab, char **argv);
+/* A net with a state, and a chain that the command's front compresses. */
+row_function row_silero, row_wakeword;
 /* Detectors. */
 row_function row_fastestdet, row_rfb;
 /* Time and memory. */
