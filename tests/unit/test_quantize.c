@@ -296,6 +296,36 @@ static void quantize_goes_on_from_weights_that_are_integers(void **unused)
     pith_graph_free(graph);
 }
 
+/* As recurrent nets come from PyTorch: what the product takes is cut, joined and turned first. */
+static void quantize_stores_weights_that_are_moved_first(void **unused)
+{
+    uint32_t x, node;
+    struct pith_graph *graph = begin((int64_t[]){1, 64}, 2, &x);
+    uint32_t w = CONSTANT(graph, 0.5f, 48, 64), turned = NODE(graph, "Transpose", "turn", &node, w);
+    uint32_t y = NODE(graph, "MatMul", "product", NULL, NODE(graph, "Tanh", "own", NULL, x), turned);
+    struct applied applied, kept, floats;
+
+    (void) unused;
+    finish(graph, y);
+    assert_ok(apply_to(graph, "{\"activations\": \"float32\"}", true, &applied), &err);
+    assert_int_equal(json_integer_value(json_object_get(applied.report, "far_weights")), 1);
+    uint32_t stored = pith_node_input(applied.graph, find_node(applied.graph, "turn"), 0);
+
+    assert_int_equal(pith_value_constant(applied.graph, stored)->dtype, PITH_INT8);
+    assert_int_equal(pith_value_quantization(applied.graph, stored)->count, 48);
+    assert_true(error_of(&applied) > 0 && error_of(&applied) < 0.02);
+    /* Where outputs may not err so far, they stay; and where the options keep them. */
+    assert_ok(apply_to(graph, "{\"activations\": \"float32\", \"max_error_ratio\": 0.0001}", true, &floats),
+              &err);
+    assert_int_equal(json_integer_value(json_object_get(floats.report, "far_weights")), 0);
+    assert_ok(apply_to(graph, "{\"weights\": \"float16\"}", true, &kept), &err);
+    assert_int_equal(json_integer_value(json_object_get(kept.report, "far_weights")), 0);
+    done(&applied);
+    done(&floats);
+    done(&kept);
+    pith_graph_free(graph);
+}
+
 static void quantize_keeps_layers_that_hurt_finer(void **unused)
 {
     struct pith_graph *graph = touchy_net();
@@ -404,6 +434,7 @@ int main(void)
         cmocka_unit_test(quantize_gives_single_layers_their_own_form),
         cmocka_unit_test(quantize_leaves_room_for_pairs_of_products),
         cmocka_unit_test(quantize_goes_on_from_weights_that_are_integers),
+        cmocka_unit_test(quantize_stores_weights_that_are_moved_first),
         cmocka_unit_test(quantize_keeps_layers_that_hurt_finer),
         cmocka_unit_test(quantize_leaves_broken_weights_float),
         cmocka_unit_test(quantize_gives_the_same_report_twice),

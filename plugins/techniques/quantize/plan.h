@@ -27,6 +27,8 @@ struct plan {
     uint8_t *bits; /* a value: 8 or 16 where it is quantized, given the layers' forms; else 0 */
     struct group *groups;
     size_t group_count;
+    bool far_stay;    /* weights that no layer here holds (see far.h) stay as they are */
+    size_t far_count; /* filled when written: how many of them became integers */
     uint32_t *observed; /* values that calibration looks at */
     size_t observed_count;
 };

@@ -240,12 +240,40 @@ static const struct {
     {FORM_W8, FORM_FLOAT16, "8-bit weights here move the graph's outputs too far"},
 };
 
+/* Weights far from layers go back to floats where it is they that err. */
+static int try_far_floats(struct sensitivity *sensitivity, struct plan *plan,
+                              struct pith_graph **graph, struct pith_error *err)
+{
+    struct pith_graph *tried = NULL;
+    size_t count = plan->far_count;
+    double error;
+
+    plan->far_stay = true;
+    int rc = attempt(sensitivity, plan, UINT64_MAX, &tried, &error, err);
+
+    if (rc < 0)
+        return rc;
+    if (error < 0.9 * sensitivity->error_ratio) { /* else they aren't what errs */
+        pith_graph_free(*graph);
+        *graph = tried;
+        sensitivity->error_ratio = error;
+        return 0;
+    }
+    plan->far_stay = false;
+    plan->far_count = count;
+    pith_graph_free(tried);
+    return 0;
+}
+
 int sensitivity_settle(struct sensitivity *sensitivity, struct plan *plan, struct pith_graph **out,
                        struct pith_error *err)
 {
     struct pith_graph *graph = NULL;
     int rc = attempt(sensitivity, plan, UINT64_MAX, &graph, &sensitivity->error_ratio, err);
 
+    if (rc == 0 && plan->far_count > 0 &&
+        sensitivity->error_ratio > sensitivity->max_error_ratio)
+        rc = try_far_floats(sensitivity, plan, &graph, err);
     for (size_t i = 0; i < sizeof rungs / sizeof *rungs && rc == 0; i++)
         if (sensitivity->error_ratio > sensitivity->max_error_ratio)
             rc = move_layers(sensitivity, plan, rungs[i].from, rungs[i].to, rungs[i].why, &graph,

@@ -2,6 +2,7 @@
  * the layers' order. */
 #include "plugins/techniques/quantize/write.h"
 
+#include "plugins/techniques/quantize/far.h"
 #include "plugins/techniques/quantize/weights.h"
 
 #include <errno.h>
@@ -255,6 +256,9 @@ int write_graph(struct plan *plan, struct pith_graph **out, struct pith_error *e
     for (uint32_t value = 0; value < limit; value++)
         writer.written[value].value = PITH_NO_VALUE;
     rc = write_layers(&writer, err);
+    plan->far_count = 0;
+    if (rc == 0 && !plan->far_stay)
+        rc = write_far_weights(plan, writer.graph, err);
     if (rc == 0)
         rc = write_activations(&writer);
     if (rc == 0)
