@@ -3,7 +3,7 @@
  *   FORM(begin)(acc, bias, P, N)                sets them
  *   FORM(run)(acc, x, bytes, weights, P, N)     adds one run of input bytes for each of P pixels; the weights after it
  *   FORM(sum)(acc, p, n, N)                     four channels' sums of one pixel
- * all three inline functions. See image_dense_s8.h. */
+ * all three inline functions; and may define RARE: few tiles, for what is seldom there. See image_dense_s8.h. */
 
 /* What becomes of the sums of one pixel. */
 TARGET INLINE void FORM(store)(const struct pith_requantize *r, const float32x4_t *f, uint8_t *y, int last, const int N)
@@ -83,36 +83,46 @@ TARGET INLINE void FORM(tile)(const struct pith_dense_s8 *d, const struct pith_c
     {                                                                                                                  \
         FORM(tile)(d, data, at, weights, x_channel, channel, last, count, P, N, any);                                  \
     }
-#define TILE_OF(P, N)                                                                                                  \
-    TILE_AS(P, N, plain, false)                                                                                        \
-    TILE_AS(P, N, any, true)
-TILE_OF(1, 1)
-TILE_OF(2, 1)
-TILE_OF(4, 1)
-TILE_OF(8, 1)
-TILE_OF(1, 2)
-TILE_OF(2, 2)
-TILE_OF(4, 2)
-TILE_OF(8, 2)
-TILE_OF(1, 3)
-TILE_OF(2, 3)
-TILE_OF(4, 3)
-TILE_OF(1, 4)
-TILE_OF(2, 4)
-TILE_OF(4, 4)
+#define ANY_OF(N)                                                                                                      \
+    TILE_AS(4, N, any, true)                                                                                           \
+    TILE_AS(1, N, any, true)
+ANY_OF(1)
+ANY_OF(2)
+ANY_OF(3)
+ANY_OF(4)
+#ifndef RARE
+#define UP_TO_4_OF(N)                                                                                                  \
+    TILE_AS(4, N, plain, false)                                                                                        \
+    TILE_AS(2, N, plain, false)                                                                                        \
+    TILE_AS(1, N, plain, false)
+TILE_AS(8, 1, plain, false)
+TILE_AS(8, 2, plain, false)
+UP_TO_4_OF(1)
+UP_TO_4_OF(2)
+UP_TO_4_OF(3)
+UP_TO_4_OF(4)
+#undef UP_TO_4_OF
+#endif
 
 /* The most pixels first, ended by 0; any of them may go on in another row. */
 #define ONE_OF(name, P, N) {P, FORM(name##_##P##_##N), FORM(name##_##P##_##N)}
-#define UP_TO_4(name, N)   ONE_OF(name, 4, N), ONE_OF(name, 2, N), ONE_OF(name, 1, N)
-#define TILES(name)                                                                                                    \
-    {{ONE_OF(name, 8, 1), UP_TO_4(name, 1)}, {ONE_OF(name, 8, 2), UP_TO_4(name, 2)}, {UP_TO_4(name, 3)}, {UP_TO_4(name, 4)}}
+#define UP_TO_4(N)         ONE_OF(plain, 4, N), ONE_OF(plain, 2, N), ONE_OF(plain, 1, N)
+#define ANY(N)             {ONE_OF(any, 4, N), ONE_OF(any, 1, N)}
+#define ANY_TILES          {ANY(1), ANY(2), ANY(3), ANY(4)}
+#ifdef RARE
+#define PLAIN_TILES ANY_TILES
+#else
+#define PLAIN_TILES {{ONE_OF(plain, 8, 1), UP_TO_4(1)}, {ONE_OF(plain, 8, 2), UP_TO_4(2)}, {UP_TO_4(3)}, {UP_TO_4(4)}}
+#endif
 
 /* By kind of store, and vectors of channels less one. */
-static const struct pith_dense_s8_tile FORM(tiles)[3][4][PITH_DENSE_S8_TILES + 1] = {TILES(plain), TILES(any), TILES(any)};
+static const struct pith_dense_s8_tile FORM(tiles)[3][4][PITH_DENSE_S8_TILES + 1] = {PLAIN_TILES, ANY_TILES, ANY_TILES};
 
 #undef PLACE
 #undef TILE_AS
-#undef TILE_OF
+#undef ANY_OF
 #undef ONE_OF
 #undef UP_TO_4
-#undef TILES
+#undef ANY
+#undef ANY_TILES
+#undef PLAIN_TILES
