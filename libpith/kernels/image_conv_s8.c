@@ -182,11 +182,15 @@ static const struct pith_conv_s8_form forms[] = {
      pith_sparse_s8_pays},
     {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack, NULL},
 #elif defined __aarch64__
+#if PITH_ARM_DOTS
     {"depthwise dotprod", PITH_ISA_NEON_DOTPROD, true, &pith_depthwise_s8_dotprod, pith_depthwise_s8_pack, NULL},
+#endif
     {"depthwise neon", PITH_ISA_NEON, true, &pith_depthwise_s8_neon, pith_depthwise_s8_pack, NULL},
     {"depthwise neon wide", PITH_ISA_NEON, true, &pith_depthwise_s8_neon_wide, pith_depthwise_s8_pack, NULL},
+#if PITH_ARM_DOTS
     {"dense i8mm", PITH_ISA_NEON_I8MM, false, &pith_dense_s8_i8mm, pith_dense_s8_pack, NULL},
     {"dense dotprod", PITH_ISA_NEON_DOTPROD, false, &pith_dense_s8_dotprod, pith_dense_s8_pack, NULL},
+#endif
     {"dense neon", PITH_ISA_NEON, false, &pith_dense_s8_neon, pith_dense_s8_pack, NULL},
     {"dense neon wide", PITH_ISA_NEON, false, &pith_dense_s8_neon_wide, pith_dense_s8_pack, NULL},
 #endif

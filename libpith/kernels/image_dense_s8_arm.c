@@ -27,11 +27,6 @@ INLINE int8x8_t eight_at(const uint8_t *p)
     return vld1_s8((const int8_t *) p);
 }
 
-INLINE int8x16_t sixteen_at(const uint8_t *p)
-{
-    return vld1q_s8((const int8_t *) p);
-}
-
 /* Sums as pixel by vector. */
 INLINE void begin_rows(int32x4_t *acc, const int32_t *bias, const int P, const int N)
 {
@@ -116,6 +111,17 @@ INLINE const uint8_t *run_pairs(int32x4_t *acc, const uint8_t *const *x, int64_t
 #undef FORM
 #undef RARE
 #undef TARGET
+
+const struct pith_dense_s8_form pith_dense_s8_neon = {
+    .lanes = 4, .tile = 4, .order = PITH_DENSE_PAIRS_OF_BYTES, .tiles = tiles_neon, .whole_runs = true, .symmetric = true};
+const struct pith_dense_s8_form pith_dense_s8_neon_wide = {
+    .lanes = 4, .tile = 4, .order = PITH_DENSE_PAIRS_OF_BYTES, .tiles = tiles_neon_wide, .whole_runs = true};
+
+#if PITH_ARM_DOTS
+INLINE int8x16_t sixteen_at(const uint8_t *p)
+{
+    return vld1q_s8((const int8_t *) p);
+}
 
 /* ---- dot product ---- */
 
@@ -236,8 +242,5 @@ const struct pith_dense_s8_form pith_dense_s8_i8mm = {
     .lanes = 4, .tile = 4, .order = PITH_DENSE_DOTS, .tiles = tiles_i8mm, .whole_runs = true, .eights = true};
 const struct pith_dense_s8_form pith_dense_s8_dotprod = {
     .lanes = 4, .tile = 4, .order = PITH_DENSE_DOTS, .tiles = tiles_dotprod, .whole_runs = true};
-const struct pith_dense_s8_form pith_dense_s8_neon = {
-    .lanes = 4, .tile = 4, .order = PITH_DENSE_PAIRS_OF_BYTES, .tiles = tiles_neon, .whole_runs = true, .symmetric = true};
-const struct pith_dense_s8_form pith_dense_s8_neon_wide = {
-    .lanes = 4, .tile = 4, .order = PITH_DENSE_PAIRS_OF_BYTES, .tiles = tiles_neon_wide, .whole_runs = true};
+#endif
 #endif

@@ -10,13 +10,14 @@ TARGET INLINE void FORM(store)(const struct pith_requantize *r, const float32x4_
 {
     const int32x4_t nearest[4] = {vcvtnq_s32_f32(f[0]), vcvtnq_s32_f32(f[1]), vcvtnq_s32_f32(f[2]), vcvtnq_s32_f32(f[3])};
     const int8x16_t q = pith_neon_narrow(nearest, r->zero, r->low, r->high);
+    const int32x4_t fours = vreinterpretq_s32_s8(q);
 
     if (N == 4 && last == 4)
         vst1q_s8((int8_t *) y, q);
     else
         UNROLL for (int n = 0; n < N; n++)
         {
-            const int32_t four = vgetq_lane_s32(vreinterpretq_s32_s8(q), n);
+            const int32_t four = fours[n];
 
             memcpy(y + 4 * n, &four, n < N - 1 || last == 4 ? 4 : (size_t) last);
         }

@@ -66,10 +66,16 @@ static void taps_neon_wide(const struct pith_depthwise_s8_row *row)
     pairs_of_taps(row, true);
 }
 
+const struct pith_depthwise_s8_form pith_depthwise_s8_neon = {
+    .width = {{16, taps_neon, NULL}}, .planes = true, .symmetric = true};
+const struct pith_depthwise_s8_form pith_depthwise_s8_neon_wide = {.width = {{16, taps_neon_wide, NULL}}, .planes = true};
+
 #undef INLINE
 #undef UNROLL
 
 /* ---- dot products ---- */
+
+#if PITH_ARM_DOTS
 
 #define FORM(name)         name##_dotprod
 #define TARGET             __attribute__((target("arch=armv8.2-a+dotprod")))
@@ -89,7 +95,5 @@ static void taps_neon_wide(const struct pith_depthwise_s8_row *row)
 #include "libpith/kernels/image_depthwise_s8_body.h"
 
 const struct pith_depthwise_s8_form pith_depthwise_s8_dotprod = {.width = {{16, taps_dotprod, columns_dotprod}}};
-const struct pith_depthwise_s8_form pith_depthwise_s8_neon = {
-    .width = {{16, taps_neon, NULL}}, .planes = true, .symmetric = true};
-const struct pith_depthwise_s8_form pith_depthwise_s8_neon_wide = {.width = {{16, taps_neon_wide, NULL}}, .planes = true};
+#endif
 #endif

@@ -6,6 +6,14 @@
 
 #include <stdbool.h>
 
+/* Whether this compiler builds forms with dot products and matrix products for aarch64 beside those without: clang has their
+ * intrinsics only where all of a file may use them, before version 16. */
+#if defined __aarch64__ && (!defined __clang__ || __clang_major__ >= 16)
+#define PITH_ARM_DOTS 1
+#else
+#define PITH_ARM_DOTS 0
+#endif
+
 enum pith_isa {
     PITH_ISA_PLAIN,  /* plain C, on every CPU: what defines the answer */
     PITH_ISA_SSE2,   /* every x86-64 */
