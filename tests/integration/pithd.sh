@@ -1,5 +1,5 @@
 # Sourced after broker.sh: a pithd with a config of the test's own.
-pithd=$PITH_BUILD/pithd
+pithd=${PITHD_COMMAND:-$PITH_BUILD/pithd}
 mkdir -p "$folder/recipes"
 printf 'steps: []\n' >"$folder/recipes/balanced.yaml"
 openssl genpkey -algorithm ed25519 -out "$folder/release.key" 2>/dev/null
