@@ -1,0 +1,237 @@
+/* The engine native: values on grids wider than 8 bits, and what it rewrites in a graph before it
+ * builds it, against the literal execution. */
+#include "tests/unit/native_engine.h"
+
+#include <errno.h>
+#include <math.h>
+
+/* No integer kernel takes 16-bit activations: they are floats on their grids, in either layout. */
+static void wider_grids_are_kept_by_rounding_floats(void **state)
+{
+    int64_t total = 0, different = 0;
+
+    (void) state;
+    for (int round = 0; round < 60; round++) {
+        const enum way way = round % 4 < 2 ? CHANNELS_LAST : PLANAR;
+        const struct net net = {1 + round % 9, 4 + round % 11, 1 + round % 7, true, false, true};
+        const double step = 0.02 / 64.0; /* of the output's grid */
+        struct pith_graph *graph = build(&net);
+        struct pith_session *session = compile(graph, way), *plain = compile(graph, LITERALLY);
+        struct pith_tensor x = random_input(&net), got, want;
+        struct pith_error err = {0};
+
+        assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+        assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+        assert_true(has_step(session, way == PLANAR ? "conv_f32" : "image_conv_f32"));
+        assert_true(has_step(session, "round_to_grid") && !has_step(session, "quantize"));
+        for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) {
+            const double q = pith_tensor_get(&got, i) / step;
+            const double steps = fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) / step;
+
+            assert_true(fabs(q - nearbyint(q)) < 1e-2); /* it is on the grid */
+            assert_true(steps < 2.01); /* a step at the output, or a few in the middle, averaged */
+            different += steps > 0.5;
+            total++;
+        }
+        engine->close(session);
+        engine->close(plain);
+        pith_graph_free(graph);
+        pith_tensor_free(&x);
+    }
+    assert_true(different * 4 <= total);
+}
+
+/* The last layer of a net often has no grid behind it: it need not leave the layout for that. */
+static void a_convolution_from_integers_to_floats_stays_channels_last(void **state)
+{
+    const struct pith_shape shape = {4, {1, 8, 5, 5}};
+    struct pith_session *session, *plain;
+    struct pith_tensor x, got, want;
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t in[2], node, y;
+
+    (void) state;
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
+    set_grid(graph, in[0], PITH_UINT8, 0.01F, 117, 0, 0);
+    in[1] = add_constant(graph, PITH_INT8, 4, (const int64_t[]){6, 8, 3, 3});
+    set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, 6);
+    y = add_node(graph, "Conv", in, 2, &node);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    session = compile(graph, CHANNELS_LAST);
+    plain = compile(graph, LITERALLY);
+    assert_true(has_step(session, "image_conv_f32") && !has_step(session, "conv_f32"));
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) x.data)[i] = random_float();
+    assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+    assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) /* 72 products, each below 0.7 */
+        assert_true(fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) < 72 * 0.7 * 72e-7);
+    engine->close(session);
+    engine->close(plain);
+    pith_graph_free(graph);
+    pith_tensor_free(&x);
+}
+
+static void add_pad(struct pith_graph *graph, uint32_t x, const int64_t *pads, double value,
+                    uint32_t *out)
+{
+    uint32_t in[3] = {x};
+
+    in[1] = add_constant(graph, PITH_INT64, 1, (const int64_t[]){8});
+    in[2] = add_constant(graph, PITH_FLOAT32, 0, NULL);
+    for (int i = 0; i < 8; i++)
+        ((int64_t *) pith_value_constant(graph, in[1])->data)[i] = pads[i];
+    *(float *) pith_value_constant(graph, in[2])->data = (float) value;
+    *out = add_node(graph, "Pad", in, 3, NULL);
+}
+
+/* pads: of the Pad; value: that it writes. A strided convolution follows, and where `shared`
+ * something else too. */
+static struct pith_graph *padded_net(bool quantized, const int64_t *pads, double value, bool shared)
+{
+    const struct pith_shape shape = {4, {1, 5, 9, 8}};
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t in[2], node, y, padded;
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &y, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, y), 0);
+    if (quantized)
+        set_grid(graph, y, PITH_UINT8, 0.01F, 117, 0, 0);
+    add_pad(graph, y, pads, value, &padded);
+    if (quantized)
+        set_grid(graph, padded, PITH_UINT8, 0.01F, 117, 0, 0);
+    in[0] = padded;
+    in[1] =
+        add_constant(graph, quantized ? PITH_INT8 : PITH_FLOAT32, 4, (const int64_t[]){6, 5, 3, 3});
+    if (quantized)
+        set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, 6);
+    y = add_node(graph, "Conv", in, 2, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "strides", (const int64_t[]){2, 2}, 2), 0);
+    assert_int_equal(pith_node_set_ints(graph, node, "pads", (const int64_t[]){0, 1, 0, 0}, 4), 0);
+    if (quantized)
+        set_grid(graph, y, PITH_UINT8, 0.02F, 100, 0, 0);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    if (shared)
+        assert_int_equal(pith_graph_add_output(graph, add_node(graph, "Abs", &padded, 1, NULL)), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static void check_padded(struct pith_graph *graph, enum way way, bool taken_out)
+{
+    const struct pith_shape shape = {4, {1, 5, 9, 8}};
+    const size_t outputs = pith_graph_output_count(graph);
+    struct pith_session *session = compile(graph, way), *plain = compile(graph, LITERALLY);
+    struct pith_tensor x, got[2], want[2];
+    struct pith_error err = {0};
+
+    assert_int_equal(has_step(session, "pad"), !taken_out);
+    assert_true(has_step(plain, "pad"));
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) x.data)[i] = random_float();
+    assert_ok(engine->run(session, &x, 1, got, outputs, &err), &err);
+    assert_ok(engine->run(plain, &x, 1, want, outputs, &err), &err);
+    for (size_t k = 0; k < outputs; k++) {
+        assert_true(pith_shape_equal(&got[k].shape, &want[k].shape));
+        for (int64_t i = 0; i < pith_shape_elements(&want[k].shape);
+             i++) /* a step of the grid, or 45 roundings */
+            assert_true(fabs(pith_tensor_get(&got[k], i) - pith_tensor_get(&want[k], i)) < 0.0201);
+    }
+    engine->close(session);
+    engine->close(plain);
+    pith_graph_free(graph);
+    pith_tensor_free(&x);
+}
+
+static void a_pad_with_zeros_becomes_the_convolutions_own(void **state)
+{
+    static const int64_t spatial[] = {0, 0, 0, 1, 0, 0, 1, 2},
+                         channels[] = {0, 1, 0, 0, 0, -1, 0, 0}, cut[] = {0, 0, -1, 1, 0, 0, 1, 1};
+
+    (void) state;
+    for (int round = 0; round < 4; round++) {
+        const enum way way = round % 2 ? PLANAR : CHANNELS_LAST;
+        const bool quantized = round / 2;
+
+        check_padded(padded_net(quantized, spatial, 0.0, false), way, true);
+        check_padded(padded_net(quantized, spatial, 0.25, false), way, false);
+        check_padded(padded_net(quantized, spatial, 0.0, true), way, false);
+        check_padded(padded_net(quantized, channels, 0.0, false), way, false);
+        check_padded(padded_net(quantized, cut, 0.0, false), way, false);
+    }
+}
+
+/* x there and back, in the middle of a net; perm: of the way back. */
+static struct pith_graph *turned_net(const int64_t *perm)
+{
+    const struct pith_shape shape = {4, {1, 6, 6, 6}};
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t y, node;
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &y, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, y), 0);
+    y = add_node(graph, "Transpose", &y, 1, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "perm", (const int64_t[]){0, 2, 3, 1}, 4), 0);
+    y = add_node(graph, "Transpose", &y, 1, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "perm", perm, 4), 0);
+    assert_int_equal(pith_graph_add_output(graph, add_node(graph, "Abs", &y, 1, NULL)), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static void transposing_there_and_back_is_nothing(void **state)
+{
+    static const int64_t back[] = {0, 3, 1, 2}, again[] = {0, 2, 3, 1};
+
+    (void) state;
+    for (int round = 0; round < 4; round++) {
+        const enum way way = round % 2 ? PLANAR : CHANNELS_LAST;
+        struct pith_graph *graph = turned_net(round / 2 ? again : back);
+        struct pith_session *session = compile(graph, way), *plain = compile(graph, LITERALLY);
+        struct pith_tensor x, got, want;
+        struct pith_error err = {0};
+
+        assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &(struct pith_shape){4, {1, 6, 6, 6}}, &err),
+                  &err);
+        for (int64_t i = 0; i < 216; i++)
+            ((float *) x.data)[i] = random_float();
+        assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+        assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+        assert_true(pith_shape_equal(&got.shape, &want.shape));
+        assert_memory_equal(got.data, want.data, want.bytes);
+        if (round < 2)
+            assert_int_equal(count_steps(session), 1);
+        engine->close(session);
+        engine->close(plain);
+        pith_graph_free(graph);
+        pith_tensor_free(&x);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wider_grids_are_kept_by_rounding_floats),
+        cmocka_unit_test(a_convolution_from_integers_to_floats_stays_channels_last),
+        cmocka_unit_test(a_pad_with_zeros_becomes_the_convolutions_own),
+        cmocka_unit_test(transposing_there_and_back_is_nothing),
+    };
+
+    return cmocka_run_group_tests_name("native", tests, open_engine, close_engine);
+}
