@@ -354,7 +354,7 @@ void pith_manifest_free(struct pith_manifest *manifest)
     if (!manifest)
         return;
     for (size_t i = 0; i < PITH_MANIFEST_MAX_STAGES; i++)
-        free(manifest->stages[i].expression);
+        manifest_stage_done(&manifest->stages[i]);
     for (size_t i = 0; i < manifest->label_count; i++)
         free(manifest->labels[i]);
     free(manifest->labels);

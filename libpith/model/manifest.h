@@ -28,15 +28,25 @@ struct pith_model_graph {
 
 enum pith_stage_kind { PITH_STAGE_WINDOW, PITH_STAGE_MAP, PITH_STAGE_GRAPH, PITH_STAGE_HEADS, PITH_STAGE_DECIDE };
 
+struct pith_stage_input { /* of a graph, beside the one that data flow into */
+    char *name;           /* own; the graph's */
+    char *output;         /* own; the graph's output that it gets from the run before, zeros at first; NULL: it is fixed */
+    double *values;       /* own; what a fixed one gets: one number for all its elements, or one each */
+    size_t value_count;
+};
+#define PITH_STAGE_MAX_INPUTS 15
+
 struct pith_stage {
     enum pith_stage_kind kind;
-    /* window: collects `size` rows, then moves on by `hop` */
-    int64_t size, hop;
+    /* window: collects `size` rows, of which `before` are zeros at first, then moves on by `hop` */
+    int64_t size, hop, before;
     /* map: an expression in x, checked by libpith/pipeline/expression.h */
     char *expression;
     /* graph: one index into graphs. heads: graphs that all take the same input, each giving a score of its own */
     size_t graph[PITH_MANIFEST_MAX_GRAPHS];
     size_t graph_count;
+    struct pith_stage_input *inputs; /* own; of a graph stage */
+    size_t input_count;
     /* decide */
     double threshold;     /* 0..1; a label whose score is below it is not reported */
     int64_t hold_off_ms;  /* after a label was reported, it is not again for so long (of input time where the rate is known) */

@@ -15,6 +15,7 @@
 int manifest_name(const json_t *object, const char *where, const char *key,
                   char out[PITH_NAME_BYTES], struct pith_error *err) PITH_CHECKED;
 /* Reads "stages"; graphs and labels have been read. */
+void manifest_stage_done(struct pith_stage *stage);
 int manifest_stages(struct pith_manifest *manifest, struct pith_error *err) PITH_CHECKED;
 
 static inline int manifest_no_memory(struct pith_error *err)

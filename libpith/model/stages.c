@@ -34,7 +34,7 @@ static int find_graph(const struct pith_manifest *manifest, const char *name, co
 static int read_window(const struct pith_manifest *manifest, struct pith_stage *stage,
                        const json_t *value, const char *where, struct pith_error *err)
 {
-    static const char *const known[] = {"size", "hop", NULL};
+    static const char *const known[] = {"size", "hop", "before", NULL};
     int rc;
 
     (void) manifest;
@@ -43,7 +43,10 @@ static int read_window(const struct pith_manifest *manifest, struct pith_stage *
     if ((rc = pith_json_only(value, where, known, err)) < 0 ||
         (rc = pith_json_int(value, where, "size", 1, WINDOW_MAX_ROWS, &stage->size, err)) < 0)
         return rc;
-    return pith_json_int_or(value, where, "hop", 1, WINDOW_MAX_ROWS, stage->size, &stage->hop, err);
+    rc = pith_json_int_or(value, where, "hop", 1, WINDOW_MAX_ROWS, stage->size, &stage->hop, err);
+    return rc < 0 ? rc
+                  : pith_json_int_or(value, where, "before", 0, stage->size - 1, 0, &stage->before,
+                                     err);
 }
 
 static int read_map(const struct pith_manifest *manifest, struct pith_stage *stage,
@@ -67,6 +70,112 @@ static int read_graph(const struct pith_manifest *manifest, struct pith_stage *s
         return pith_fail(err, -EBADMSG, "%s: must be the name of one of the graphs", where);
     stage->graph_count = 1;
     return find_graph(manifest, json_string_value(value), where, &stage->graph[0], err);
+}
+
+/* ---- what a graph's other inputs get ---- */
+
+#define INPUT_MAX_VALUES 4096
+#define INPUT_MAX_NAME   256
+
+static int new_input(struct pith_stage *stage, const char *name, const char *where,
+                     struct pith_stage_input **out, struct pith_error *err)
+{
+    struct pith_stage_input *inputs;
+
+    if (!name[0] || strlen(name) > INPUT_MAX_NAME)
+        return pith_fail(err, -EBADMSG, "%s: names of inputs have 1 to %d bytes", where,
+                         INPUT_MAX_NAME);
+    if (stage->input_count == PITH_STAGE_MAX_INPUTS)
+        return pith_fail(err, -EBADMSG, "%s: more than %d inputs", where, PITH_STAGE_MAX_INPUTS);
+    for (size_t i = 0; i < stage->input_count; i++)
+        if (strcmp(stage->inputs[i].name, name) == 0)
+            return pith_fail(err, -EBADMSG, "%s: \"%s\" is there already", where, name);
+    inputs = realloc(stage->inputs, (stage->input_count + 1) * sizeof *inputs);
+    if (!inputs)
+        return manifest_no_memory(err);
+    stage->inputs = inputs;
+    *out = &inputs[stage->input_count];
+    **out = (struct pith_stage_input){.name = strdup(name)};
+    if (!(*out)->name)
+        return manifest_no_memory(err);
+    stage->input_count++;
+    return 0;
+}
+
+/* A number, or a list of them. */
+static int read_values(struct pith_stage_input *input, const json_t *value, const char *where,
+                       struct pith_error *err)
+{
+    size_t count = json_is_array(value) ? json_array_size(value) : 1;
+
+    if (count < 1 || count > INPUT_MAX_VALUES)
+        return pith_fail(err, -EBADMSG, "%s: must be a number, or a list of 1 to %d", where,
+                         INPUT_MAX_VALUES);
+    input->values = calloc(count, sizeof *input->values);
+    if (!input->values)
+        return manifest_no_memory(err);
+    input->value_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *number = json_is_array(value) ? json_array_get(value, i) : value;
+
+        if (!json_is_number(number))
+            return pith_fail(err, -EBADMSG, "%s: must be a number, or a list of numbers", where);
+        input->values[i] = json_number_value(number);
+    }
+    return 0;
+}
+
+static int read_inputs(struct pith_stage *stage, const json_t *object, const char *where,
+                       struct pith_error *err)
+{
+    json_t *state, *fixed, *value;
+    struct pith_stage_input *input;
+    const char *name;
+    char at[PITH_JSON_PATH_BYTES];
+    int rc = pith_json_object(object, where, "state", false, &state, err);
+
+    if (rc == 0)
+        rc = pith_json_object(object, where, "inputs", false, &fixed, err);
+    if (rc < 0)
+        return rc;
+    pith_json_path(at, sizeof at, where, "state");
+    json_object_foreach(state, name, value)
+    {
+        const char *output = json_string_value(value);
+
+        if (!output || !output[0] || strlen(output) > INPUT_MAX_NAME)
+            return pith_fail(err, -EBADMSG,
+                             "%s: each input names the output that it gets, such as "
+                             "{\"state\": \"stateN\"}",
+                             at);
+        rc = new_input(stage, name, at, &input, err);
+        if (rc < 0)
+            return rc;
+        input->output = strdup(output);
+        if (!input->output)
+            return manifest_no_memory(err);
+    }
+    pith_json_path(at, sizeof at, where, "inputs");
+    json_object_foreach(fixed, name, value)
+    {
+        rc = new_input(stage, name, at, &input, err);
+        if (rc == 0)
+            rc = read_values(input, value, at, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+void manifest_stage_done(struct pith_stage *stage)
+{
+    for (size_t i = 0; i < stage->input_count; i++) {
+        free(stage->inputs[i].name);
+        free(stage->inputs[i].output);
+        free(stage->inputs[i].values);
+    }
+    free(stage->inputs);
+    free(stage->expression);
 }
 
 static int read_heads(const struct pith_manifest *manifest, struct pith_stage *stage,
@@ -132,13 +241,24 @@ static int read_stage(struct pith_manifest *manifest, const json_t *object, cons
                       struct pith_error *err)
 {
     struct pith_stage *stage = &manifest->stages[manifest->stage_count];
-    const char *known[STAGE_KINDS + 1] = {0};
+    const char *known[STAGE_KINDS + 3] = {0};
+    bool is_graph = json_object_get(object, "graph") != NULL;
     char path[PITH_JSON_PATH_BYTES];
     int rc;
 
-    for (size_t i = 0; i < STAGE_KINDS; i++)
+    size_t kinds = 0;
+
+    for (size_t i = 0; i < STAGE_KINDS; i++) {
         known[i] = stage_readers[i].name;
-    if (!json_is_object(object) || json_object_size(object) != 1)
+        kinds += json_object_get(object, known[i]) != NULL;
+    }
+    if (is_graph) { /* which is told more of, beside it */
+        static const char *const of_graph[] = {"graph", "state", "inputs"};
+
+        memset(known, 0, sizeof known);
+        memcpy(known, of_graph, sizeof of_graph);
+    }
+    if (!json_is_object(object) || kinds > 1 || (!is_graph && json_object_size(object) != 1))
         return pith_fail(err, -EBADMSG,
                          "%s: must be an object with one of window, map, graph, heads, decide",
                          where);
@@ -154,6 +274,8 @@ static int read_stage(struct pith_manifest *manifest, const json_t *object, cons
         pith_json_path(path, sizeof path, where, stage_readers[i].name);
         rc = stage_readers[i].read(manifest, stage, value, path, err);
     }
+    if (rc == 0 && is_graph)
+        rc = read_inputs(stage, object, where, err);
     if (rc == 0)
         manifest->stage_count++;
     return rc;

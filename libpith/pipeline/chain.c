@@ -49,11 +49,13 @@ static int open_window(struct stage *stage, const struct pith_stage *from, struc
     if (flow->window_size > 0)
         return pith_fail(err, -EINVAL,
                          "two windows follow each other; a graph has to be between them");
-    if (from->size < 1 || from->size > STAGE_MAX_ELEMENTS || from->hop < 1 ||
+    if (from->size < 1 || from->size > STAGE_MAX_ELEMENTS || from->hop < 1 || from->before < 0 ||
+        from->before >= from->size ||
         from->hop > STAGE_MAX_ELEMENTS)
         return pith_fail(err, -EINVAL, "size and hop must be 1 or more, and at most 2^28");
     stage->window.size = from->size;
     stage->window.hop = from->hop;
+    stage->window.before = from->before;
     flow->window_size = from->size;
     return 0;
 }
@@ -78,7 +80,8 @@ static int bind_window(struct pith_chain *chain, size_t at, struct flow *flow, i
                          "gives %lld at a time",
                          (long long) row_elements, (long long) flow->window_size,
                          (long long) flow->elements);
-    return window_open(&window->window, window->window.size, window->window.hop, row_elements, err);
+    return window_open(&window->window, window->window.size, window->window.hop,
+                       window->window.before, row_elements, err);
 }
 
 static int open_map(struct stage *stage, const struct pith_stage *from, struct pith_error *err)
@@ -109,8 +112,8 @@ static int open_graphs(struct pith_chain *chain, size_t at, const struct pith_st
             return pith_fail(err, -EINVAL, "names graph %zu of %zu", from->graph[i],
                              manifest->graph_count);
         stage->runner_count++;
-        rc = runner_open(runner, manifest, from->graph[i], graphs[from->graph[i]], options, flow,
-                         err);
+        rc = runner_open(runner, manifest, from, from->graph[i], graphs[from->graph[i]], options,
+                         flow, err);
         if (rc < 0)
             return rc;
         if (i > 0 && runner_input_elements(runner) != taken)
@@ -454,8 +457,11 @@ int pith_chain_feed(struct pith_chain *chain, const struct pith_tensor *rows, pi
 
 void pith_chain_reset(struct pith_chain *chain)
 {
-    for (size_t i = 0; i < chain->stage_count; i++)
+    for (size_t i = 0; i < chain->stage_count; i++) {
         window_reset(&chain->stages[i].window);
+        for (size_t k = 0; k < chain->stages[i].runner_count; k++)
+            runner_reset(&chain->stages[i].runners[k]);
+    }
     decision_reset(&chain->decision);
     chain->row = 0;
     chain->cpu_carried_ns = 0;
@@ -473,6 +479,9 @@ static bool same_stage(const struct stage *a, const struct stage *b)
         return false;
     if (a->kind == PITH_STAGE_MAP)
         return strcmp(a->expression_text, b->expression_text) == 0;
+    for (size_t i = 0; i < a->runner_count; i++)
+        if (!runner_carries_alike(&a->runners[i], &b->runners[i]))
+            return false;
     return a->window.size == b->window.size && a->window.hop == b->window.hop &&
            a->window.row_elements == b->window.row_elements;
 }
@@ -503,6 +512,9 @@ int pith_chain_take_state(struct pith_chain *chain, const struct pith_chain *fro
             memcpy(to->rows, was->rows,
                    (size_t) (was->filled * was->row_elements) * sizeof *to->rows);
     }
+    for (size_t i = 0; i < chain->stage_count; i++)
+        for (size_t k = 0; k < chain->stages[i].runner_count; k++)
+            runner_take_state(&chain->stages[i].runners[k], &from->stages[i].runners[k]);
     decision_take_state(&chain->decision, &from->decision);
     chain->row = from->row;
     chain->cpu_carried_ns = from->cpu_carried_ns;
@@ -525,7 +537,7 @@ uint64_t pith_chain_memory_bytes(const struct pith_chain *chain)
             sizeof(float);
         for (size_t k = 0; k < stage->runner_count; k++) {
             const struct runner *runner = &stage->runners[k];
-            bytes += runner->session_bytes + (runner->converts ? runner->input.bytes : 0) +
+            bytes += runner->session_bytes + runner_memory_bytes(runner) +
                      (runner->converted ? (uint64_t) runner->output_elements * sizeof(float) : 0);
         }
     }

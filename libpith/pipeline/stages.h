@@ -18,12 +18,14 @@ struct flow {
 
 struct window {
     int64_t size, hop, row_elements;
+    int64_t before; /* rows of zeros that it begins with */
     int64_t filled; /* rows in `rows` */
     int64_t skip;   /* rows that a hop beyond the size still leaves out */
     int64_t foreign; /* the rows up to the last that another chain's graphs gave */
     float *rows;    /* own */
 };
-int window_open(struct window *window, int64_t size, int64_t hop, int64_t row_elements,
+/* before: less than size. */
+int window_open(struct window *window, int64_t size, int64_t hop, int64_t before, int64_t row_elements,
                 struct pith_error *err);
 /* Rows that it still takes until it hands on the next block. */
 int64_t window_rows_missing(const struct window *window);
@@ -39,7 +41,13 @@ struct runner { /* one graph and its session */
     const char *name; /* the manifest's */
     const struct pith_engine_ops *engine;
     struct pith_session *session;
-    struct pith_tensor input;    /* data: own where converted, else set for each run */
+    struct pith_tensor inputs[PITH_STAGE_MAX_INPUTS + 1]; /* in the graph's order; data own but for `input`'s, see there */
+    size_t input_count;
+    size_t input;                /* what data flow into; its data: own where converted, else set for each run */
+    struct carried {             /* from an output to an input of the next run; zeros at first */
+        size_t input, output;
+    } carried[PITH_STAGE_MAX_INPUTS];
+    size_t carried_count;
     bool converts;               /* the graph takes another type than float32 */
     struct pith_tensor *outputs; /* as the session gave them last */
     size_t output_count;
@@ -51,13 +59,18 @@ struct runner { /* one graph and its session */
 /* Binds the graph's input to what `flow` gives, compiles, and runs once over zeros: so that shapes
  * that only running tells are known, and the first real input meets a session that has been through
  * everything. */
-int runner_open(struct runner *runner, const struct pith_manifest *manifest, size_t graph_index,
+int runner_open(struct runner *runner, const struct pith_manifest *manifest,
+                const struct pith_stage *stage, size_t graph_index,
                 const struct pith_graph *graph, const struct pith_chain_options *options,
                 const struct flow *flow, struct pith_error *err);
 /* *out: outputs[0] as float32, the runner's until its next run. */
 int runner_run(struct runner *runner, const float *data, pith_chain_tap *tap, void *tap_user,
                const float **out, struct pith_error *err);
 int64_t runner_input_elements(const struct runner *runner);
+void runner_reset(struct runner *runner); /* what it carries becomes zeros */
+bool runner_carries_alike(const struct runner *a, const struct runner *b);
+void runner_take_state(struct runner *runner, const struct runner *from); /* which carries alike */
+uint64_t runner_memory_bytes(const struct runner *runner); /* of inputs */
 void runner_close(struct runner *runner);
 
 struct decision { /* smoothing, threshold and hold-off; also where a chain has no decide stage, to

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int window_open(struct window *window, int64_t size, int64_t hop, int64_t row_elements,
-                struct pith_error *err)
+int window_open(struct window *window, int64_t size, int64_t hop, int64_t before,
+                int64_t row_elements, struct pith_error *err)
 {
     if (size < 1 || hop < 1)
         return pith_fail(err, -EINVAL, "window size and hop must be 1 or more");
@@ -20,6 +20,7 @@ int window_open(struct window *window, int64_t size, int64_t hop, int64_t row_el
         return -ENOMEM;
     window->size = size;
     window->hop = hop;
+    window->before = window->filled = before;
     window->row_elements = row_elements;
     return 0;
 }
@@ -60,9 +61,12 @@ void window_move_on(struct window *window)
 
 void window_reset(struct window *window)
 {
-    window->filled = 0;
+    window->filled = window->before;
     window->skip = 0;
     window->foreign = 0;
+    if (window->before > 0 && window->rows)
+        memset(window->rows, 0,
+               (size_t) (window->before * window->row_elements) * sizeof *window->rows);
 }
 
 void window_close(struct window *window)

@@ -55,7 +55,7 @@ write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
 write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
 PY
 
-echo 1..14
+echo 1..17
 
 "$pith" inspect --json "$model" >out 2>err
 check "inspect: layers, parameters and products" <<'PY'
@@ -223,4 +223,52 @@ wanted=2
 "$pith" sensitivity "$model" --data hundred.yaml --layers 'NOTHING*' >out 2>err
 check "sensitivity: names that match no layer are told" <<'PY'
 assert "no layer with float weights matches" in open("err").read()
+PY
+
+# ---- a graph with state ----
+vad=$PITH_DATA/models/silero_vad
+mkdir vad
+cp "$vad/silero_vad_16k_op15.onnx" vad/vad.onnx
+cat >vad/manifest.json <<'END'
+{"model": "vad", "version": "1", "graphs": {"vad": {"file": "vad.onnx"}}, "input": {"type": "int16", "rate_hz": 16000},
+ "stages": [{"map": "x / 32768"}, {"window": {"size": 576, "hop": 512, "before": 64}},
+            {"graph": "vad", "state": {"state": "stateN"}, "inputs": {"sr": 16000}}, {"decide": {"threshold": 0.5, "every": true}}],
+ "labels": ["speech"]}
+END
+"$pith" run --all --json vad "$vad/golden/speech_60s.wav" >out 2>err
+check "run: a graph that carries state gives what ONNX Runtime gives over a minute" <<'PY'
+import array, json, os
+data = open(os.environ["PITH_DATA"] + "/models/silero_vad/golden/silero_vad_16k_op15_prob.npy", "rb").read()
+wanted = array.array("f", data[10 + int.from_bytes(data[8:10], "little"):])
+seen = [json.loads(line)["scores"]["speech"] for line in open("out")]
+assert len(seen) == len(wanted) == 1875
+worst = max(abs(a - b) for a, b in zip(seen, wanted))
+assert worst < 1e-4, worst
+PY
+
+# Ten clips of a second and a half.
+python3 - "$vad/golden/speech_60s.wav" <<'PY' || exit 1
+import sys, wave
+sound = wave.open(sys.argv[1])
+samples = sound.readframes(10 * 24576)
+header = "{'descr': '<i2', 'fortran_order': False, 'shape': (10, 24576), }".ljust(117) + "\n"
+open("clips.npy", "wb").write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + samples)
+PY
+printf 'steps:\n  - quantize: {weights: int8, activations: int8}\n' >vad.yaml
+"$pith" compress --json vad -o vad8 --recipe vad.yaml --data clips.npy >out 2>err &&
+    "$pith" compare --json vad vad8 --data clips.npy >out 2>err
+check "compress: a graph that carries state is calibrated, smaller, and decides alike" <<'PY'
+import json
+told = json.load(open("out"))
+a, b = told["models"]
+assert b["bytes"] < 0.75 * a["bytes"], (a["bytes"], b["bytes"])
+assert told["comparison"]["fidelity_ratio"] == 1 and 0 < told["comparison"]["error_ratio"] < 0.2, told["comparison"]
+PY
+
+"$pith" sensitivity --json vad --data clips.npy --form weights-int8 --layers '*stft*' --runs 0 >out 2>err
+check "sensitivity: of a graph that carries state" <<'PY'
+import json
+report = json.load(open("out"))
+assert len(report["layers"]) == 1 and report["layers"][0]["measured"], report
+assert report["layers"][0]["alone"]["error_ratio"] > 0
 PY
