@@ -165,6 +165,7 @@ acl_file $1/acl
 user $(id -un)
 persistence false
 max_queued_messages 20000
+set_tcp_nodelay true
 log_dest stderr
 CONF
     cat >"$1/acl" <<'ACL'
