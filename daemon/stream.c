@@ -279,7 +279,7 @@ static uint64_t sequence_of(const struct stream *stream, const char *id)
 static void judge(struct stream *stream, const struct stream_message *message)
 {
     struct stream_event event = {.kind = STREAM_JUDGED, .judged.call = message->call};
-    struct judgement judgement;
+    struct judgement judgement = {0};
     uint64_t label = recents_label(message->label);
 
     if (message->id[0]) {

@@ -377,7 +377,7 @@ void pith_yaml_read(struct pith_yaml *yaml, const struct pith_yaml_node *map,
         pith_yaml_fault(yaml, map, "here must be a map of keys and values");
         return;
     }
-    while (fields[count].key && count < FIELDS_MAX) {
+    while (count < FIELDS_MAX && fields[count].key) {
         known[count] = fields[count].key;
         count++;
     }
