@@ -304,8 +304,10 @@ void tflite_free_tensors(struct tflite_reader *reader)
 /* ---- other orders of axes ---- */
 
 static void copy_element(const struct pith_tensor *from, int64_t at, struct pith_tensor *to,
-                         int64_t index, unsigned bits)
+                         int64_t index)
 {
+    const unsigned bits = pith_dtype_bits(from->dtype);
+
     if (bits < 8)
         pith_tensor_set(to, index, pith_tensor_get(from, at));
     else
@@ -313,14 +315,43 @@ static void copy_element(const struct pith_tensor *from, int64_t at, struct pith
                (const uint8_t *) from->data + at * (bits / 8), bits / 8);
 }
 
+#define COPY_LINE(type)                                                                            \
+    for (int64_t i = 0; i < count; i++)                                                            \
+    ((type *) to->data)[index + i] = ((const type *) from->data)[at + i * stride]
+
+/* `count` elements of `bits` bits, `stride` apart, one behind the other; 0: bits of any number, or
+ * elements that are not aligned. Weights are much of a model's load, so
+ * widths are told apart outside of the loop. */
+static void copy_line(const struct pith_tensor *from, int64_t at, int64_t stride,
+                      struct pith_tensor *to, int64_t index, int64_t count, unsigned bits)
+{
+    switch (bits) {
+    case 8:
+        COPY_LINE(uint8_t);
+        break;
+    case 16:
+        COPY_LINE(uint16_t);
+        break;
+    case 32:
+        COPY_LINE(uint32_t);
+        break;
+    case 64:
+        COPY_LINE(uint64_t);
+        break;
+    default:
+        for (int64_t i = 0; i < count; i++)
+            copy_element(from, at + i * stride, to, index + i);
+    }
+}
+
 int tflite_permute(struct tflite_reader *reader, const struct pith_tensor *in, const uint32_t *perm,
                    struct pith_tensor *out, struct pith_error *err)
 {
     const uint32_t rank = in->shape.rank;
-    const unsigned bits = pith_dtype_bits(in->dtype);
+    const unsigned bits = pith_tensor_aligned(in) ? pith_dtype_bits(in->dtype) : 0;
     const int64_t total = pith_shape_elements(&in->shape);
     struct pith_shape shape = {.rank = rank};
-    int64_t stride[PITH_MAX_RANK], at_axis[PITH_MAX_RANK] = {0};
+    int64_t line = 1, stride[PITH_MAX_RANK], at_axis[PITH_MAX_RANK] = {0};
     int64_t at = 0;
     int rc = tflite_count_copy(reader, in->bytes, err);
 
@@ -334,9 +365,11 @@ int tflite_permute(struct tflite_reader *reader, const struct pith_tensor *in, c
         rc = pith_tensor_alloc(out, in->dtype, &shape, err);
     if (rc < 0)
         return rc;
-    for (int64_t i = 0; i < total; i++) {
-        copy_element(in, at, out, i, bits);
-        for (uint32_t k = rank; k-- > 0;) {
+    if (rank > 0)
+        line = shape.dim[rank - 1];
+    for (int64_t i = 0; i < total; i += line) {
+        copy_line(in, at, rank > 0 ? stride[rank - 1] : 1, out, i, line, bits);
+        for (uint32_t k = rank > 0 ? rank - 1 : 0; k-- > 0;) {
             at += stride[k];
             if (++at_axis[k] < shape.dim[k])
                 break;

@@ -6,6 +6,7 @@
 
 #include "libpith/kernels/byte_grid.h"
 #include "libpith/kernels/image_conv_s8.h"
+#include "libpith/kernels/narrow_s8.h"
 
 #define FLIP                                                                                       \
     0x80 /* what brings a stored byte to the other 8-bit type: its zero point lies 128 off */
@@ -29,19 +30,9 @@ static int order_b(struct pith_step *step, struct pith_conv_s8 *conv, int64_t b_
         return -ENOMEM;
     conv->weights = to;
     for (int64_t j = 0; j < conv->y.c; j++)
-        for (int64_t p = 0; p < depth; p++) {
-            const int64_t at = p * b_depth + j * b_col;
-            const int32_t stored = b->dtype == PITH_INT8    ? ((const int8_t *) b->data)[at]
-                                   : b->dtype == PITH_UINT8 ? ((const uint8_t *) b->data)[at]
-                                                            : (int32_t) pith_tensor_get_int(b, at);
-            const int32_t v = stored - q->zero_point[q->count > 1 ? j : 0];
-
-            if (v < -128 || v > 127)
-                return 1;
-            to[j * depth + p] = (int8_t) v;
-            sums[j].sum += v;
-            sums[j].magnitude += v < 0 ? -v : v;
-        }
+        if (!pith_narrow_weights(b, j * b_col, b_depth, depth, q->zero_point[q->count > 1 ? j : 0],
+                                 to + j * depth, &sums[j]))
+            return 1;
     return 0;
 }
 

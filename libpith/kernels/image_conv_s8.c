@@ -11,6 +11,7 @@
 #include "libpith/kernels/image_depthwise_s8.h"
 #include "libpith/kernels/image_int4_s8.h"
 #include "libpith/kernels/image_sparse_s8.h"
+#include "libpith/kernels/narrow_s8.h"
 #include "libpith/kernels/sliding.h"
 
 /* ---- planning ---- */
@@ -74,31 +75,27 @@ static int order_weights(struct pith_step *step, struct pith_conv_s8 *conv,
     const struct pith_quantization *wq = step->input_quantization[1];
     const struct pith_tensor *w = &step->input[1];
     const int64_t taps = conv->kernel[0] * conv->kernel[1], each = taps * conv->in_channels;
-    int8_t *to = pith_step_alloc(step, conv->y.c * each);
+    int8_t *to = pith_step_alloc(step, conv->y.c * each), *row;
 
     if (!to)
         return -ENOMEM;
     conv->weights = to;
+    row = taps == 1 ? NULL : pith_step_alloc(step, each);
+    if (taps > 1 && !row)
+        return -ENOMEM;
     for (int64_t m = 0; m < conv->y.c; m++) {
         const int32_t zero = wq->zero_point[wq->count > 1 ? m : 0];
+        int8_t *place = to + m * each;
 
-        for (int64_t i = 0; i < each; i++) {
-            const int64_t at = m * each + i;
-            const int32_t q = w->dtype == PITH_INT8    ? ((const int8_t *) w->data)[at]
-                              : w->dtype == PITH_UINT8 ? ((const uint8_t *) w->data)[at]
-                                                       : (int32_t) pith_tensor_get_int(w, at);
-            const int32_t v = q - zero;
-
-            if (v < -128 || v > 127)
-                return pith_step_fail(step, err, -ENOTSUP,
-                                      "weights less their zero point don't fit int8");
-            to[m * each + i % taps * conv->in_channels + i / taps] = (int8_t) v;
-            if (sums) {
-                sums[m].sum += v;
-                sums[m].magnitude += v < 0 ? -v : v;
-            }
-        }
+        if (!pith_narrow_weights(w, m * each, 1, each, zero, row ? row : place,
+                                 sums ? &sums[m] : NULL))
+            return pith_step_fail(step, err, -ENOTSUP,
+                                  "weights less their zero point don't fit int8");
+        for (int64_t t = 0; row && t < taps; t++)
+            for (int64_t i = 0; i < conv->in_channels; i++)
+                *place++ = row[i * taps + t];
     }
+    pith_step_release(step, row);
     return 0;
 }
 

@@ -48,21 +48,35 @@ static int64_t steps_of(const struct pith_dense_s8 *d)
     return (d->run_bytes + step_bytes(d->form) - 1) / step_bytes(d->form);
 }
 
-/* Where weight `place` of a lane lies in what a vector of channels takes for a step. */
-static void put_weight(const struct pith_dense_s8_form *form, uint8_t *to, int lane, int place,
-                       int8_t w)
+static uint32_t joined(int16_t low, int16_t high)
 {
-    const int16_t wide = w;
+    return (uint16_t) low | (uint32_t) (uint16_t) high << 16;
+}
+
+/* The weights of a lane for a step of `each` bytes, where they lie in what a vector of channels
+ * takes. */
+static inline void put_weights(const struct pith_dense_s8_form *form, int64_t each, uint8_t *to,
+                               int lane, const int8_t *w)
+{
+    const int lanes = form->lanes;
+    uint32_t even, odd;
 
     switch (form->order) {
     case PITH_DENSE_DOTS:
-        to[lane * step_bytes(form) + place] = (uint8_t) w;
+        if (each == 8)
+            memcpy(to + lane * 8, w, 8);
+        else
+            memcpy(to + lane * 4, w, 4);
         break;
     case PITH_DENSE_PAIRS_OF_WORDS:
-        memcpy(to + ((place % 2 * form->lanes + lane) * 2 + place / 2) * 2, &wide, sizeof wide);
+        even = joined(w[0], w[2]);
+        odd = joined(w[1], w[3]);
+        memcpy(to + lane * 4, &even, 4);
+        memcpy(to + (lanes + lane) * 4, &odd, 4);
         break;
     case PITH_DENSE_PAIRS_OF_BYTES:
-        to[(place / 2 * form->lanes + lane) * 2 + place % 2] = (uint8_t) w;
+        memcpy(to + lane * 2, w, 2);
+        memcpy(to + (lanes + lane) * 2, w + 2, 2);
         break;
     }
 }
@@ -85,14 +99,21 @@ static void pack_tile(const struct pith_dense_s8 *d, const int8_t *from, int64_t
 
     for (int64_t channel = 0; channel < count; channel++) {
         const int n = (int) (channel / d->form->lanes), lane = (int) (channel % d->form->lanes);
+        const int8_t *w = from + channel * depth;
 
-        for (int64_t run = 0; run < d->runs; run++)
-            for (int64_t k = 0; k < run_depth; k++) {
-                const int64_t step = run * steps + k / each;
+        for (int64_t run = 0; run < d->runs; run++) {
+            uint8_t *place = to + (run * steps * vectors + n) * quad;
+            int8_t last[8] = {0};
+            int64_t k = 0;
 
-                put_weight(d->form, to + (step * vectors + n) * quad, lane, (int) (k % each),
-                           from[channel * depth + run * run_depth + k]);
+            for (; k + each <= run_depth; k += each, place += vectors * quad)
+                put_weights(d->form, each, place, lane, w + k);
+            if (k < run_depth) {
+                memcpy(last, w + k, (size_t) (run_depth - k));
+                put_weights(d->form, each, place, lane, last);
             }
+            w += run_depth;
+        }
     }
 }
 

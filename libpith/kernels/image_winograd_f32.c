@@ -42,43 +42,65 @@ bool pith_image_winograd_fits(const struct image_conv *conv)
            is_faster(conv, patches);
 }
 
-/* G g G^T of one 3x3 kernel, in double: it is done once. */
-static void transform_weights(const float *g, double *out)
-{
-    static const double G[IN][3] = {{1.0 / 4, 0, 0},
-                                    {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                                    {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-                                    {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                                    {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                                    {0, 0, 1}};
-    double half[IN][3];
+#define KERNELS 4 /* that are transformed side by side */
 
+typedef double kernels __attribute__((vector_size(8 * KERNELS)));
+typedef float narrow_kernels __attribute__((vector_size(4 * KERNELS)));
+
+/* G g for three values that lie `step` apart, the six `step` apart too. The rows of G are
+ * (1/4, 0, 0), (-1, -1, -1)/6, (-1, 1, -1)/6, (1, 2, 4)/24, (1, -2, 4)/24, (0, 0, 1). */
+static inline void transform_three(const kernels *g, kernels *out, int step)
+{
+    const kernels even = g[0] + g[2 * step], quarters = g[0] * (1.0 / 24) + g[2 * step] * (1.0 / 6),
+                  twelfths = g[step] * (1.0 / 12);
+
+    out[0] = g[0] * (1.0 / 4);
+    out[step] = (even + g[step]) * (-1.0 / 6);
+    out[2 * step] = (even - g[step]) * (-1.0 / 6);
+    out[3 * step] = quarters + twelfths;
+    out[4 * step] = quarters - twelfths;
+    out[5 * step] = g[2 * step];
+}
+
+/* G g G^T of one 3x3 kernel in each lane, in double: it is done once. */
+static inline void transform_weights(const kernels g[9], kernels out[ELEMENTS])
+{
+    kernels half[IN * 3];
+
+    for (int j = 0; j < 3; j++)
+        transform_three(g + j, half + j, 3);
     for (int i = 0; i < IN; i++)
-        for (int j = 0; j < 3; j++)
-            half[i][j] =
-                G[i][0] * (double) g[j] + G[i][1] * (double) g[3 + j] + G[i][2] * (double) g[6 + j];
-    for (int i = 0; i < IN; i++)
-        for (int j = 0; j < IN; j++)
-            out[i * IN + j] = half[i][0] * G[j][0] + half[i][1] * G[j][1] + half[i][2] * G[j][2];
+        transform_three(half + i * 3, out + i * IN, 1);
 }
 
 /* Into [element][block][in][channels of the block], which is how tiles read them. */
 static void pack_weights(const struct pith_step *step, const struct image_conv *conv, float *to)
 {
     const struct image_winograd *p = &conv->winograd;
-    const int64_t c_count = conv->in_channels, wide = p->vectors * conv->form->lanes;
+    const int64_t c_count = conv->in_channels, m_count = conv->out_channels,
+                  wide = p->vectors * conv->form->lanes;
+    const float *w = step->input[1].data;
 
-    for (int64_t m = 0; m < conv->out_channels; m++)
+    for (int64_t m = 0; m < m_count; m += KERNELS) { /* blocks are wider, in steps of that */
+        const int64_t first = m / wide * wide;
+        const int64_t width = p->padded - first < wide ? p->padded - first : wide;
+        const int count = m_count - m < KERNELS ? (int) (m_count - m) : KERNELS;
+
         for (int64_t c = 0; c < c_count; c++) {
-            const int64_t first = m / wide * wide;
-            const int64_t width = p->padded - first < wide ? p->padded - first : wide;
-            double u[ELEMENTS];
+            float *at = to + first * c_count + c * width + m - first;
+            kernels g[9] = {{0}}, u[ELEMENTS];
 
-            transform_weights((const float *) step->input[1].data + (m * c_count + c) * 9, u);
-            for (int e = 0; e < ELEMENTS; e++)
-                to[e * c_count * p->padded + first * c_count + c * width + m - first] =
-                    (float) u[e];
+            for (int lane = 0; lane < count; lane++)
+                for (int e = 0; e < 9; e++)
+                    g[e][lane] = (double) w[((m + lane) * c_count + c) * 9 + e];
+            transform_weights(g, u);
+            for (int e = 0; e < ELEMENTS; e++) { /* blocks are padded with zeros to whole vectors */
+                const narrow_kernels rounded = __builtin_convertvector(u[e], narrow_kernels);
+
+                memcpy(at + e * c_count * p->padded, &rounded, sizeof rounded);
+            }
         }
+    }
 }
 
 int pith_image_winograd_pack(struct pith_step *step, struct image_conv *conv)

@@ -1,0 +1,12 @@
+/* Constant weights as int8, less their zero point, and what they add up to: what packing integer weights begins with. */
+#ifndef PITH_KERNELS_NARROW_S8_H
+#define PITH_KERNELS_NARROW_S8_H
+
+#include "libpith/kernels/requantize.h"
+
+/* to[i] = w[at + i * stride] - zero for i < count; adds to *sums (may be NULL). false: one of them does not fit int8, and `to`
+ * holds nothing. w: any integer type. */
+bool pith_narrow_weights(const struct pith_tensor *w, int64_t at, int64_t stride, int64_t count, int32_t zero, int8_t *to,
+                         struct pith_weight_sums *sums);
+
+#endif
