@@ -22,10 +22,13 @@ static void copy_part(void *user, const int64_t *offset, const int64_t *step, in
     const struct copy *c = user;
     const int64_t bytes = (int64_t) c->bytes;
 
-    move_run(c->out + offset[0] * bytes, c->in + offset[1] * bytes, step[1], n, c->bytes);
+    if (step[0] == 1)
+        move_run(c->out + offset[0] * bytes, c->in + offset[1] * bytes, step[1], n, c->bytes);
+    else
+        move_blocks(c->out + offset[0] * bytes, step[0] * bytes, c->in + offset[1] * bytes,
+                    step[1] * bytes, n, c->bytes);
 }
 
-/* The output moves on by one in the inner run, unless that run is a single element. */
 static int copy_run(struct pith_step *step, struct pith_error *err)
 {
     struct copy *c = step->params;
@@ -50,6 +53,17 @@ static struct copy *copy_new(struct pith_step *step)
     walk_dense(&c->walk, 0);
     step->params = c;
     return c;
+}
+
+/* The walk is complete: makes it short. */
+static void copy_settle(struct copy *c)
+{
+    int64_t start[2] = {c->out_start, c->in_start};
+
+    walk_collapse(&c->walk);
+    c->bytes *= (size_t) walk_widen(&c->walk, c->bytes, start);
+    c->out_start = start[0];
+    c->in_start = start[1];
 }
 
 static int expect_like(struct pith_step *step, const struct pith_shape *shape,
@@ -103,7 +117,7 @@ static int transpose_prepare(struct pith_step *step, struct pith_error *err)
     rc = expect_like(step, &out, err);
     if (rc < 0)
         return rc;
-    walk_collapse(&c->walk);
+    copy_settle(c);
     if (c->walk.rank == 1 && (c->walk.stride[1][0] == 1 || c->walk.dim[0] == 1))
         step->view = 0; /* only dimensions of 1 change places */
     return 0;
@@ -220,7 +234,7 @@ static int slice_prepare(struct pith_step *step, struct pith_error *err)
         c->in_start = 0;
     if (pith_shape_equal(&out, x) && c->in_start == 0)
         step->view = 0;
-    walk_collapse(&c->walk);
+    copy_settle(c);
     return 0;
 }
 
@@ -243,7 +257,7 @@ static int expand_prepare(struct pith_step *step, struct pith_error *err)
         return pith_step_fail(step, err, -EINVAL, "its input does not broadcast to its output");
     if (pith_shape_elements(&step->input[0].shape) == pith_shape_elements(&step->output[0].shape))
         step->view = 0;
-    walk_collapse(&c->walk);
+    copy_settle(c);
     return 0;
 }
 
@@ -278,7 +292,7 @@ static int tile_prepare(struct pith_step *step, struct pith_error *err)
     if (rc < 0)
         return rc;
     walk_dense(&c->walk, 0);
-    walk_collapse(&c->walk);
+    copy_settle(c);
     return 0;
 }
 
@@ -308,7 +322,7 @@ static void walk_six(struct copy *c, const int64_t *in_dims, const uint32_t *fro
         c->walk.stride[1][i] = strides[from[i]];
     }
     walk_dense(&c->walk, 0);
-    walk_collapse(&c->walk);
+    copy_settle(c);
 }
 
 static int depth_to_space_prepare(struct pith_step *step, struct pith_error *err)
@@ -412,7 +426,7 @@ static int crop_prepare(struct pith_step *step, struct pith_error *err)
     memcpy(c->walk.stride[1], in_strides, sizeof in_strides);
     if (pith_shape_elements(&region) == 0)
         c->in_start = c->out_start = 0;
-    walk_collapse(&c->walk);
+    copy_settle(c);
     return 0;
 }
 
@@ -497,9 +511,9 @@ static int concat_run(struct pith_step *step, struct pith_error *err)
         if (!pith_step_has(step, i))
             continue;
         part = step->input[i].shape.dim[b->axis] * b->inner_bytes;
-        for (int64_t k = 0; k < b->outer && part > 0; k++)
-            memcpy((char *) step->output[0].data + k * whole + at,
-                   (const char *) step->input[i].data + k * part, (size_t) part);
+        if (part > 0)
+            move_blocks((char *) step->output[0].data + at, whole, step->input[i].data, part,
+                        b->outer, (size_t) part);
         at += part;
     }
     return 0;
@@ -577,10 +591,10 @@ static int split_run(struct pith_step *step, struct pith_error *err)
         if (step->output[i].dtype == PITH_DTYPE_NONE)
             continue;
         part = step->output[i].shape.dim[b->axis] * b->inner_bytes;
-        for (int64_t k = 0; k < b->outer && part > 0; k++)
-            memcpy((char *) step->output[i].data + k * part,
-                   (const char *) step->input[0].data + k * whole + s->start[i] * b->inner_bytes,
-                   (size_t) part);
+        if (part > 0)
+            move_blocks(step->output[i].data, part,
+                        (const char *) step->input[0].data + s->start[i] * b->inner_bytes, whole,
+                        b->outer, (size_t) part);
     }
     return 0;
 }

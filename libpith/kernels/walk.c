@@ -91,6 +91,29 @@ void walk_collapse(struct walk *walk)
     walk->rank = kept;
 }
 
+int64_t walk_widen(struct walk *walk, size_t bytes, int64_t *start)
+{
+    const uint32_t inner = walk->rank - 1;
+    const int64_t by = walk->dim[inner];
+
+    if (walk->rank < 2 || (by != 2 && by != 4 && by != 8) || by * (int64_t) bytes > 8)
+        return 1;
+    for (uint32_t k = 0; k < walk->operand_count; k++) {
+        if (walk->stride[k][inner] != 1 || start[k] % by != 0)
+            return 1;
+        for (uint32_t i = 0; i < inner; i++)
+            if (walk->stride[k][i] % by != 0)
+                return 1;
+    }
+    for (uint32_t k = 0; k < walk->operand_count; k++) {
+        start[k] /= by;
+        for (uint32_t i = 0; i < inner; i++)
+            walk->stride[k][i] /= by;
+    }
+    walk->rank = inner;
+    return by;
+}
+
 void walk_each(const struct walk *walk, walk_run *run, void *user)
 {
     int64_t at[WALK_MAX_RANK] = {0}, offset[WALK_MAX_OPERANDS] = {0}, step[WALK_MAX_OPERANDS];

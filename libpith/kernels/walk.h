@@ -31,6 +31,10 @@ void walk_push(struct walk *walk, int64_t dim);
 /* Leaves out dimensions of 1, and joins those that lie together in all operands. At least one
  * dimension is left. */
 void walk_collapse(struct walk *walk);
+/* Of a collapsed walk: takes an inner run of 2, 4 or 8 elements that lie together in all operands into the element, which so
+ * becomes as many times wider; for elements of `bytes`, up to 8 bytes. Returns how many times: 1 where nothing changed.
+ * start: of each operand, in elements before and after. */
+int64_t walk_widen(struct walk *walk, size_t bytes, int64_t *start);
 void walk_each(const struct walk *walk, walk_run *run, void *user);
 
 /* Strides of a dense tensor. */

@@ -83,6 +83,53 @@ static void every_slice_of_a_list_is_pythons(void **state)
             }
 }
 
+/* Short inner runs are copied as one wider element where they lie so: every run of columns of a matrix of
+ * 3 rows, for elements of each size. */
+static void every_run_of_columns_is_sliced(void **state)
+{
+    static const int32_t types[] = {PITH_UINT8, PITH_INT16, PITH_FLOAT32, PITH_INT64};
+
+    (void) state;
+    for (int64_t cols = 1; cols <= 10; cols++)
+        for (int64_t from = 0; from < cols; from++)
+            for (int64_t to = from + 1; to <= cols; to++) {
+                struct one_step s;
+                double want[30];
+                int64_t count = 0;
+
+                for (int64_t i = 0; i < 3; i++)
+                    for (int64_t j = from; j < to; j++)
+                        want[count++] = (double) (i * cols + j);
+                one_step_init(&s, 13);
+                counting(&s, types[(from + to) % 4], DIMS(3, cols));
+                one_step_input(&s, PITH_INT64, DIMS(1), NUMBERS((double) from));
+                one_step_input(&s, PITH_INT64, DIMS(1), NUMBERS((double) to));
+                one_step_input(&s, PITH_INT64, DIMS(1), NUMBERS(1));
+                one_step_node(&s, "Slice", 1);
+                one_step_gives(&s, count, want);
+            }
+}
+
+/* Here it is the output that has gaps between the runs. */
+static void every_padding_to_the_middle_keeps_rows(void **state)
+{
+    (void) state;
+    for (int64_t cols = 1; cols <= 8; cols++)
+        for (int64_t wide = cols; wide <= 17; wide++) {
+            struct one_step s;
+            double want[3 * 17] = {0};
+
+            for (int64_t i = 0; i < 3; i++)
+                for (int64_t j = 0; j < cols; j++)
+                    want[i * wide + (wide - cols) / 2 + j] = (double) (i * cols + j);
+            one_step_init(&s, 18);
+            counting(&s, cols % 2 ? PITH_FLOAT32 : PITH_UINT8, DIMS(3, cols));
+            one_step_input(&s, PITH_INT64, DIMS(2), NUMBERS(3, (double) wide));
+            one_step_node(&s, "CenterCropPad", 1);
+            one_step_gives(&s, 3 * wide, want);
+        }
+}
+
 static void slice_refuses_what_never_ends(void **state)
 {
     struct one_step s;
@@ -475,6 +522,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_transpose_of_rank_4_moves_coordinates),
         cmocka_unit_test(every_slice_of_a_list_is_pythons),
+        cmocka_unit_test(every_run_of_columns_is_sliced),
+        cmocka_unit_test(every_padding_to_the_middle_keeps_rows),
         cmocka_unit_test(slice_refuses_what_never_ends),
         cmocka_unit_test(indices_out_of_range_are_refused_in_the_run),
         cmocka_unit_test(negative_indices_count_from_the_end),
