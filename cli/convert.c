@@ -35,13 +35,17 @@ static int tell(const char *path, size_t bytes, bool json, struct pith_error *er
     if (rc < 0)
         return rc;
     pith_graph_measure(graph, &size);
-    if (json)
-        print_json(json_pack("{ss sI sI sI}", "file", path, "opset",
-                             (json_int_t) pith_graph_opset(graph, ""), "nodes",
-                             (json_int_t) size.nodes, "bytes", (json_int_t) bytes));
-    else
+    if (json) {
+        json_t *told = json_pack("{ss sI sI sI}", "file", path, "opset",
+                                 (json_int_t) pith_graph_opset(graph, ""), "nodes",
+                                 (json_int_t) size.nodes, "bytes", (json_int_t) bytes);
+
+        print_json(told);
+        json_decref(told);
+    } else {
         printf("%s  opset %lld, %u nodes, %s\n", path, (long long) pith_graph_opset(graph, ""),
                (unsigned) size.nodes, figure_bytes((double) bytes, figure));
+    }
     pith_graph_free(graph);
     return 0;
 }
