@@ -173,6 +173,66 @@ static void a_pad_with_zeros_becomes_the_convolutions_own(void **state)
     }
 }
 
+/* Integers from outside, as TensorFlow Lite's models take them. zero: of the DequantizeLinear, 0 on
+ * the grid behind it. */
+static struct pith_graph *net_of_integers(int32_t dtype, int32_t zero)
+{
+    const struct pith_shape shape = {4, {1, 5, 9, 8}};
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t in[3], y;
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", dtype, &shape, &in[0], NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
+    in[1] = add_constant(graph, PITH_FLOAT32, 0, NULL);
+    in[2] = add_constant(graph, dtype, 0, NULL);
+    *(float *) pith_value_constant(graph, in[1])->data = 0.01F;
+    *(int8_t *) pith_value_constant(graph, in[2])->data = (int8_t) zero;
+    y = add_node(graph, "DequantizeLinear", in, 3, NULL);
+    set_grid(graph, y, dtype, 0.01F, 0, 0, 0);
+    in[0] = y;
+    in[1] = add_constant(graph, PITH_INT8, 4, (const int64_t[]){6, 5, 3, 3});
+    set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, 6);
+    y = add_node(graph, "Conv", in, 2, NULL);
+    set_grid(graph, y, PITH_UINT8, 0.02F, 100, 0, 0);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static void integers_from_outside_are_taken_as_they_lie(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 8; round++) {
+        const int32_t dtype = round % 2 ? PITH_INT8 : PITH_UINT8, zero = round / 2 % 2;
+        const struct pith_shape shape = {4, {1, 5, 9, 8}};
+        struct pith_graph *graph = net_of_integers(dtype, zero);
+        struct pith_session *session = compile(graph, round / 4 ? PLANAR : CHANNELS_LAST),
+                            *plain = compile(graph, LITERALLY);
+        struct pith_tensor x, got, want;
+        struct pith_error err = {0};
+
+        assert_int_equal(has_step(session, "dequantize"), zero != 0);
+        assert_ok(pith_tensor_alloc(&x, dtype, &shape, &err), &err);
+        for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+            ((uint8_t *) x.data)[i] = (uint8_t) (int) (128.0F * (random_float() + 1.0F));
+        for (int run = 0; run < 2; run++) {
+            assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+            assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+            for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++)
+                assert_true(fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) < 0.0201);
+            ((uint8_t *) x.data)[run] ^= 0x55;
+        }
+        engine->close(session);
+        engine->close(plain);
+        pith_graph_free(graph);
+        pith_tensor_free(&x);
+    }
+}
+
 /* x there and back, in the middle of a net; perm: of the way back. */
 static struct pith_graph *turned_net(const int64_t *perm)
 {
@@ -231,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_convolution_from_integers_to_floats_stays_channels_last),
         cmocka_unit_test(a_pad_with_zeros_becomes_the_convolutions_own),
         cmocka_unit_test(transposing_there_and_back_is_nothing),
+        cmocka_unit_test(integers_from_outside_are_taken_as_they_lie),
     };
 
     return cmocka_run_group_tests_name("native", tests, open_engine, close_engine);

@@ -116,6 +116,51 @@ int integer_quantize(struct plan *plan, uint32_t float_slot, uint32_t stored_slo
                     float_slot, stored_slot, err);
 }
 
+/* ---- integers that come from outside ---- */
+
+static bool is_scalar(const struct pith_graph *graph, uint32_t value, double expected)
+{
+    const struct pith_tensor *constant =
+        value == PITH_NO_VALUE || pith_value_quantization(graph, value)
+            ? NULL
+            : pith_value_constant(graph, value);
+
+    return constant && pith_shape_elements(&constant->shape) == 1 &&
+           pith_tensor_get(constant, 0) == expected;
+}
+
+/* A DequantizeLinear of integers that lie on the grid of what it gives: they are that value as it is
+ * stored. Models made for integer interfaces begin so. */
+static int build_dequantize(struct plan *plan, uint32_t node)
+{
+    const uint32_t x = pith_node_input(plan->graph, node, 0),
+                   zero = pith_node_input(plan->graph, node, 2),
+                   y = pith_node_output(plan->graph, node, 0);
+    const uint32_t from = x == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[x];
+    const struct pith_quantization *grid =
+        y == PITH_NO_VALUE ? NULL : pith_value_quantization(plan->graph, y);
+    uint32_t alias;
+    int rc;
+
+    if (from == PLAN_NO_SLOT || !form_is_eight_bits(grid) || !plan->slots[from].known ||
+        plan->slots[from].quantization || plan->slots[from].image.channels_last ||
+        plan->slots[from].tensor.dtype != grid->dtype ||
+        plan->slots[plan->slots[from].root].place == SLOT_CONSTANT ||
+        plan->slots[plan->slots[from].root].place == SLOT_HEAP ||
+        !is_scalar(plan->graph, pith_node_input(plan->graph, node, 1), (double) grid->scale[0]) ||
+        (zero == PITH_NO_VALUE ? grid->zero_point[0] != 0
+                               : !is_scalar(plan->graph, zero, grid->zero_point[0])))
+        return 0;
+    rc = plan_add_slot(plan, grid->dtype, &plan->slots[from].tensor.shape, &alias);
+    if (rc < 0)
+        return rc;
+    plan->slots[alias].quantization = grid;
+    plan->slots[alias].place = SLOT_ARENA;
+    plan->slots[alias].root = plan->slots[from].root;
+    plan->slot_of_value[y] = alias;
+    return 1;
+}
+
 /* ---- which nodes ---- */
 
 static bool named(const char *op, const char *const *list)
@@ -476,6 +521,8 @@ int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
 
     if (pith_node_domain(plan->graph, node)[0] != 0)
         return 0;
+    if (strcmp(op, "DequantizeLinear") == 0)
+        return build_dequantize(plan, node);
     if (first != PLAN_NO_SLOT && integer_moves(op) &&
         moves_on_one_grid(plan, node, plan->slots[first].quantization))
         rc = build_move(plan, node, plan->slots[first].quantization, err);
