@@ -71,9 +71,9 @@ TARGET INLINE void FORM(tile)(const struct pith_dense_s8 *d, const struct pith_c
             else
                 FORM(store)(r, f, (uint8_t *) data->y + to + PLACE(y), last, N);
         }
-        from += P * d->x_step;
-        to += P * d->y_step;
-        added = added ? added + P * d->added_step : NULL;
+        from += at->x_next;
+        to += at->y_next;
+        added = added ? added + at->added_next : NULL;
     }
 }
 
