@@ -1,6 +1,8 @@
-/* A team of threads: a generation number starts a step, a count of parts that are left ends it.
- * Both sides spin first and then sleep on a futex; a number of sleepers spares the call that wakes
- * where nobody sleeps. See team.h. */
+/* A team of threads. One word holds the number of the step and a bit for each part that nobody has
+ * begun: a member takes its own part, and the caller, once done with its first one, takes those
+ * whose threads have not come yet. So a member that sleeps, or that a busy machine doesn't let run,
+ * costs its share of the work and no wait. Both sides spin first and then sleep on a futex. See
+ * team.h. */
 #include "plugins/engines/native/team.h"
 
 #include <errno.h>
@@ -21,13 +23,15 @@ struct member {
 };
 
 struct team {
-    /* Written by the caller before a generation begins, read by members after it has. */
-    struct pith_step *step;
+    struct pith_step
+        *step; /* written by the caller before it offers parts, read by whoever has taken one */
     uint32_t parts;
     bool closing;
-    _Alignas(64) atomic_uint generation;
-    atomic_uint sleeping;          /* members */
-    _Alignas(64) atomic_uint left; /* parts of this generation that members have yet to finish */
+    _Alignas(64)
+        atomic_ullong offer; /* the generation in the high half, parts to be taken in the low one */
+    atomic_uint generation;  /* what members await */
+    atomic_uint sleeping;    /* members that want to be woken */
+    _Alignas(64) atomic_uint left; /* parts that are not finished */
     atomic_bool awaited;           /* the caller sleeps until `left` is 0 */
     uint32_t member_count;
     struct member members[TEAM_MAX_THREADS];
@@ -66,8 +70,25 @@ static unsigned await_generation(struct team *team, unsigned seen)
     atomic_fetch_add(&team->sleeping, 1);
     while ((now = atomic_load(&team->generation)) == seen)
         sleep_while(&team->generation, seen);
-    atomic_fetch_sub(&team->sleeping, 1);
     return now;
+}
+
+/* Whether the part of that generation is ours now: nobody had begun it. While it isn't finished,
+ * the caller makes no other offer. */
+static bool take(struct team *team, unsigned generation, uint32_t part)
+{
+    const unsigned long long bit = 1ULL << part;
+    unsigned long long offer = atomic_load(&team->offer);
+
+    while (offer >> 32 == generation && (offer & bit))
+        if (atomic_compare_exchange_weak(&team->offer, &offer, offer & ~bit))
+            return true;
+    return false;
+}
+
+static void run_part(struct team *team, uint32_t part)
+{
+    team->step->kernel->run_part(team->step, part, team->parts);
 }
 
 static void *member_main_on_thread(void *argument)
@@ -80,8 +101,9 @@ static void *member_main_on_thread(void *argument)
         seen = await_generation(team, seen);
         if (team->closing)
             return NULL;
-        if (member->part < team->parts)
-            team->step->kernel->run_part(team->step, member->part, team->parts);
+        if (!take(team, seen, member->part))
+            continue;
+        run_part(team, member->part);
         if (atomic_fetch_sub(&team->left, 1) == 1 && atomic_load(&team->awaited))
             wake_all(&team->left);
     }
@@ -90,7 +112,7 @@ static void *member_main_on_thread(void *argument)
 static void begin_generation(struct team *team)
 {
     atomic_fetch_add(&team->generation, 1);
-    if (atomic_load(&team->sleeping))
+    if (atomic_exchange(&team->sleeping, 0)) /* once a sleep: who is woken may take long to come */
         wake_all(&team->generation);
 }
 
@@ -130,13 +152,20 @@ uint32_t team_size(const struct team *team)
 void team_run(struct team *team, struct pith_step *step)
 {
     const uint32_t size = team_size(team);
+    const unsigned generation = atomic_load(&team->generation) + 1;
     unsigned left;
 
     team->step = step;
     team->parts = step->parts < size ? step->parts : size;
-    atomic_store(&team->left, team->member_count);
+    atomic_store(&team->left, team->parts - 1); /* the first is the caller's */
+    atomic_store(&team->offer, (unsigned long long) generation << 32 | ((1ULL << team->parts) - 2));
     begin_generation(team);
-    step->kernel->run_part(step, 0, team->parts);
+    run_part(team, 0);
+    for (uint32_t part = team->parts; part-- > 1;)
+        if (take(team, generation, part)) {
+            run_part(team, part);
+            atomic_fetch_sub(&team->left, 1);
+        }
     for (int i = 0; i < SPIN_ROUNDS; i++) {
         if (atomic_load(&team->left) == 0)
             return;

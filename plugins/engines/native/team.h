@@ -6,7 +6,7 @@
 
 #include "libpith/kernels/kernel.h"
 
-#define TEAM_MAX_THREADS 64
+#define TEAM_MAX_THREADS 32 /* a bit each beside the number of a step */
 
 struct team;
 
@@ -14,8 +14,8 @@ struct team;
  * more, and *out is NULL where it gives none: the caller then goes on alone. -ENOMEM. */
 int team_open(struct team **out, uint32_t threads);
 uint32_t team_size(const struct team *team);
-/* Runs all parts of step->kernel->run_part, cut into one a thread, and returns when all are done.
- * Thread: one caller at a time. */
+/* Runs all parts of step->kernel->run_part, cut into one a thread, and returns when all are done. Parts of threads that don't
+ * come in time are run by the caller. Thread: one caller at a time. */
 void team_run(struct team *team, struct pith_step *step);
 void team_close(struct team *team); /* joins the threads; NULL is fine */
 
