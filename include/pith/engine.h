@@ -11,7 +11,8 @@ struct pith_engine_options {
     uint32_t size_bytes;
     uint32_t threads;   /* 1 or more */
     uint32_t profile;   /* 1: keep a time per step; costs a clock reading a step */
-    /* As many as the graph has inputs, all known. NULL: what the graph declares, which must then be known. */
+    /* As many as the graph has inputs. NULL: what the graph declares. An engine may refuse unknown dimensions; where it
+     * takes them (engine native does) they may differ from run to run, and the first run of a shape compiles for it. */
     const struct pith_shape *input_shapes;
     const struct pith_option_value *options; /* of the plugin's table */
 };

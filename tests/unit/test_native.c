@@ -292,6 +292,136 @@ static void packed_weights_are_all_that_stays(void **state)
     }
 }
 
+/* ---- shapes that vary ---- */
+
+/* A convolution and what it is on average, over pictures of any number and size. */
+static struct pith_graph *build_open(void)
+{
+    const struct pith_shape shape = {4, {PITH_DIM_UNKNOWN, 3, PITH_DIM_UNKNOWN, PITH_DIM_UNKNOWN}};
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t x, y, node, in[3];
+
+    assert_ok(pith_graph_new(&graph, "open", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    in[0] = x;
+    in[1] = add_constant(graph, PITH_FLOAT32, 4, (const int64_t[]){5, 3, 3, 3});
+    in[2] = add_constant(graph, PITH_FLOAT32, 1, (const int64_t[]){5});
+    y = add_node(graph, "Conv", in, 3, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "pads", (const int64_t[]){1, 1, 1, 1}, 4), 0);
+    y = add_node(graph, "Relu", &y, 1, NULL);
+    y = add_node(graph, "GlobalAveragePool", &y, 1, NULL);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    return graph;
+}
+
+static struct pith_session *compile_for(const struct pith_graph *graph,
+                                        const struct pith_shape *shape)
+{
+    const struct pith_engine_options options = {
+        .size_bytes = sizeof options, .threads = 1, .input_shapes = shape};
+    struct pith_session *session;
+    struct pith_error err = {0};
+
+    assert_ok(engine->compile(NULL, graph, &options, &session, &err), &err);
+    return session;
+}
+
+/* Runs it in the open session, and in one for its shape alone. Returns what the first allocated. */
+static long run_both(const struct pith_graph *graph, struct pith_session *open, int64_t n,
+                     int64_t h, int64_t w)
+{
+    const struct pith_shape shape = {4, {n, 3, h, w}};
+    struct pith_session *fixed = compile_for(graph, &shape);
+    struct pith_tensor x, y, want;
+    struct pith_error err = {0};
+    long before, allocated;
+
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) x.data)[i] = random_float();
+    before = allocation_count;
+    assert_ok(engine->run(open, &x, 1, &y, 1, &err), &err);
+    allocated = allocation_count - before;
+    assert_ok(engine->run(fixed, &x, 1, &want, 1, &err), &err);
+    assert_true(pith_shape_equal(&y.shape, &want.shape));
+    assert_int_equal(y.shape.dim[0], n);
+    assert_memory_equal(y.data, want.data, want.bytes);
+    pith_tensor_free(&x);
+    engine->close(fixed);
+    return allocated;
+}
+
+static void a_shape_that_was_seen_allocates_nothing(void **state)
+{
+    struct pith_graph *graph = build_open();
+    struct pith_session *session = compile_for(graph, NULL);
+    struct pith_session_description about;
+
+    (void) state;
+    assert_int_equal(engine->describe(session, &about), 0);
+    assert_int_equal(about.step_count, 0); /* none is known yet */
+    (void) run_both(graph, session, 1, 7, 9);
+    (void) run_both(graph, session, 3, 7, 9);
+    (void) run_both(graph, session, 1, 16, 4);
+    assert_int_equal(run_both(graph, session, 1, 7, 9), 0);
+    assert_int_equal(run_both(graph, session, 3, 7, 9), 0);
+    assert_int_equal(run_both(graph, session, 1, 16, 4), 0);
+    assert_int_equal(engine->describe(session, &about), 0);
+    assert_true(about.step_count > 0 && about.arena_bytes > 0);
+    engine->close(session);
+    pith_graph_free(graph);
+}
+
+static void plans_for_many_shapes_are_bounded(void **state)
+{
+    struct pith_graph *graph = build_open();
+    struct pith_session *session = compile_for(graph, NULL);
+    struct pith_session_description about;
+    uint64_t most = 0;
+
+    (void) state;
+    for (int64_t n = 1; n <= 24; n++) {
+        (void) run_both(graph, session, 1 + n % 12, 8, 8);
+        assert_int_equal(engine->describe(session, &about), 0);
+        if (n == 12)
+            most = about.arena_bytes;
+    }
+    assert_true(about.arena_bytes <= 2 * most);
+    assert_int_equal(run_both(graph, session, 1 + 24 % 12, 8, 8), 0); /* the last is there still */
+    if (!SANITIZED)
+        assert_true(run_both(graph, session, 1 + 13 % 12, 8, 8) >
+                    0); /* and twelve before it is not */
+    engine->close(session);
+    pith_graph_free(graph);
+}
+
+static void a_shape_that_contradicts_the_graph_is_refused(void **state)
+{
+    const struct pith_shape wrong = {4, {1, 4, 5, 5}};
+    struct pith_graph *graph = build_open();
+    struct pith_session *session = compile_for(graph, NULL);
+    struct pith_tensor x, y;
+    struct pith_error err = {0};
+
+    (void) state;
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &wrong, &err), &err);
+    assert_int_equal(engine->run(session, &x, 1, &y, 1, &err), -EINVAL);
+    assert_non_null(strstr(pith_error_text(&err), "compiled for"));
+    x.shape.dim[1] = 3;
+    x.dtype = PITH_INT32;
+    assert_int_equal(engine->run(session, &x, 1, &y, 1, &err), -EINVAL);
+    assert_int_equal(engine->run(session, &x, 0, &y, 1, &err), -EINVAL);
+    x.dtype = PITH_FLOAT32;
+    assert_ok(engine->run(session, &x, 1, &y, 1, &err), &err);
+    pith_tensor_free(&x);
+    engine->close(session);
+    pith_graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +433,9 @@ int main(void)
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(a_graph_past_the_memory_limit_is_refused),
         cmocka_unit_test(packed_weights_are_all_that_stays),
+        cmocka_unit_test(a_shape_that_was_seen_allocates_nothing),
+        cmocka_unit_test(plans_for_many_shapes_are_bounded),
+        cmocka_unit_test(a_shape_that_contradicts_the_graph_is_refused),
     };
 
     return cmocka_run_group_tests_name("native", tests, open_engine, close_engine);

@@ -26,8 +26,7 @@ void control_free(struct control *control)
     if (!control)
         return;
     for (size_t i = 0; i < control->body_count; i++) {
-        plan_free(control->body[i].plan);
-        free(control->body[i].compiled);
+        plans_done(&control->body[i].plans);
         free(control->body[i].inputs);
         free(control->body[i].constant);
     }
@@ -41,50 +40,23 @@ uint64_t control_arena_bytes(const struct control *control)
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < control->body_count; i++)
-        if (control->body[i].plan)
-            bytes += control->body[i].plan->arena_bytes + control->body[i].plan->heap_bytes;
+        bytes += plans_arena_bytes(&control->body[i].plans);
     return bytes;
 }
 
 /* ---- bodies ---- */
 
-static bool same_inputs(const struct body *body)
-{
-    for (size_t i = 0; i < body->own_count + body->capture_count; i++)
-        if (body->compiled[i].dtype != body->inputs[i].dtype ||
-            !pith_shape_equal(&body->compiled[i].shape, &body->inputs[i].shape))
-            return false;
-    return true;
-}
-
 int body_compile(struct body *body, const struct plan_options *options, struct pith_error *err)
 {
-    const size_t count = body->own_count + body->capture_count;
-    struct pith_tensor *captures;
-    struct pith_shape *shapes;
-    int rc = -ENOMEM;
+    const struct plans_request request = {.graph = body->graph,
+                                          .inputs = body->inputs,
+                                          .own_count = body->own_count,
+                                          .capture_count = body->capture_count,
+                                          .constant = body->constant,
+                                          .options = options};
 
-    if (body->plan && same_inputs(body))
-        return 0;
-    plan_free(body->plan);
     body->plan = NULL;
-    shapes = calloc(count + 1, sizeof *shapes);
-    captures = calloc(count + 1, sizeof *captures);
-    if (shapes && captures) {
-        for (size_t i = 0; i < body->own_count; i++)
-            shapes[i] = body->inputs[i].shape;
-        for (size_t i = 0; i < body->capture_count; i++) {
-            captures[i] = body->inputs[body->own_count + i];
-            if (!body->constant[i])
-                captures[i].data = NULL; /* this run's, not the next one's */
-        }
-        rc = plan_new(&body->plan, body->graph, shapes, captures, options, err);
-    }
-    free(shapes);
-    free(captures);
-    if (rc == 0)
-        memcpy(body->compiled, body->inputs, count * sizeof *body->compiled);
-    return rc;
+    return plans_find(&body->plans, &request, &body->plan, err);
 }
 
 void body_capture(struct body *body, const struct plan_step *step)
@@ -107,10 +79,9 @@ static int body_init(struct body *body, const struct pith_graph *graph, size_t c
     body->capture_count = pith_graph_capture_count(graph);
     body->capture_first = capture_first;
     count = body->own_count + body->capture_count;
-    body->compiled = calloc(count + 1, sizeof *body->compiled);
     body->inputs = calloc(count + 1, sizeof *body->inputs);
     body->constant = calloc(body->capture_count + 1, sizeof *body->constant);
-    return body->compiled && body->inputs && body->constant ? 0 : -ENOMEM;
+    return body->inputs && body->constant ? 0 : -ENOMEM;
 }
 
 /* ---- building ---- */

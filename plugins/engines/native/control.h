@@ -3,15 +3,15 @@
 #ifndef PITH_NATIVE_CONTROL_H
 #define PITH_NATIVE_CONTROL_H
 
-#include "plugins/engines/native/plan.h"
+#include "plugins/engines/native/plans.h"
 
 enum control_kind { CONTROL_IF, CONTROL_LOOP, CONTROL_SCAN };
 
 struct body {
     const struct pith_graph *graph; /* the node's, in the outer plan's clone */
-    struct plan *plan;              /* own; NULL until it was compiled */
+    struct plans plans;
+    struct plan *plan;              /* of `plans`, for the inputs that it was compiled for last; NULL: none */
     size_t capture_first;           /* entry of the step's inputs where its captures begin */
-    struct pith_tensor *compiled;   /* the inputs that it was compiled for: types and shapes */
     struct pith_tensor *inputs;     /* room for a run's: its own, then the captures */
     bool *constant;                 /* a capture: the same data in each run */
     size_t own_count, capture_count;
@@ -31,7 +31,7 @@ struct control {
     bool *backward; /* likewise */
 };
 
-/* Compiles the body for the inputs in body->inputs, unless it was for the same types and shapes. */
+/* Makes body->plan the one for the types and shapes in body->inputs. */
 int body_compile(struct body *body, const struct plan_options *options, struct pith_error *err);
 /* Brings this run's captures to body->inputs. */
 void body_capture(struct body *body, const struct plan_step *step);

@@ -7,10 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugins/engines/native/plan.h"
+#include "plugins/engines/native/plans.h"
 
 struct pith_session {
-    struct plan *plan;
+    struct plans plans;
+    struct plan *plan; /* of `plans`, that of the last run; NULL: none yet */
+    /* Where dimensions vary: what is compiled for each shape that comes. NULL: all are known. */
+    struct pith_graph *graph;  /* own */
+    struct pith_shape *shapes; /* of the inputs, with what is known of them; own */
+    struct plan_options options;
     struct pith_step_description *steps; /* of the last describe */
 };
 
@@ -113,37 +118,133 @@ static void native_close(struct pith_session *session)
 {
     if (!session)
         return;
-    plan_free(session->plan);
+    plans_done(&session->plans);
+    pith_graph_free(session->graph);
+    free(session->shapes);
     free(session->steps);
     free(session);
+}
+
+static int find_plan(struct pith_session *session, const struct pith_graph *graph,
+                     const struct pith_tensor *inputs, struct pith_error *err)
+{
+    const struct plans_request request = {.graph = graph,
+                                          .inputs = inputs,
+                                          .own_count = pith_graph_input_count(graph),
+                                          .options = &session->options};
+
+    return plans_find(&session->plans, &request, &session->plan, err);
+}
+
+/* What the host says of an input's shape, or the graph. NULL: not even its rank. */
+static const struct pith_shape *shape_of(const struct pith_graph *graph,
+                                         const struct pith_engine_options *how, size_t index)
+{
+    return how->input_shapes ? &how->input_shapes[index]
+                             : pith_value_shape(graph, pith_graph_input(graph, index));
+}
+
+/* Where dimensions of inputs are open, all that can be told now is that there are kernels. */
+static int open_session(struct pith_session *session, const struct pith_graph *graph,
+                        const struct pith_engine_options *how, struct pith_error *err)
+{
+    const size_t count = pith_graph_input_count(graph);
+    int rc = native_supports(graph, NULL, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    session->shapes = calloc(count + 1, sizeof *session->shapes);
+    if (!session->shapes)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        session->shapes[i] = *shape_of(graph, how, i);
+    return pith_graph_clone(graph, &session->graph, err);
+}
+
+static int compile(struct pith_session *session, const struct pith_graph *graph,
+                   const struct pith_engine_options *how, struct pith_error *err)
+{
+    const size_t count = pith_graph_input_count(graph);
+    struct pith_tensor *inputs;
+    bool open = false;
+    int rc;
+
+    if (pith_graph_capture_count(graph))
+        return pith_fail(err, -EINVAL, "a sub-graph can't be run alone");
+    for (size_t i = 0; i < count; i++) {
+        const struct pith_shape *shape = shape_of(graph, how, i);
+
+        if (!shape)
+            return pith_fail(err, -EINVAL, "the rank of input \"%s\" is not known: give its shape",
+                             pith_value_name(graph, pith_graph_input(graph, i)));
+        open = open || !pith_shape_known(shape);
+    }
+    if (open)
+        return open_session(session, graph, how, err);
+    inputs = calloc(count + 1, sizeof *inputs);
+    if (!inputs)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        inputs[i].shape = *shape_of(graph, how, i);
+    rc = find_plan(session, graph, inputs, err);
+    free(inputs);
+    return rc;
 }
 
 static int native_compile(const struct pith_host *host, const struct pith_graph *graph,
                           const struct pith_engine_options *how, struct pith_session **out,
                           struct pith_error *err)
 {
-    struct plan_options plan_options = {
-        .profile = how->profile != 0, .threads = how->threads, .limit_bytes = MEMORY_LIMIT_BYTES};
     struct pith_session *session = calloc(1, sizeof *session);
     int rc;
 
     (void) host;
     if (!session)
         return pith_fail(err, -ENOMEM, "no memory for a session");
+    session->options = (struct plan_options){
+        .profile = how->profile != 0, .threads = how->threads, .limit_bytes = MEMORY_LIMIT_BYTES};
     if (how->options) {
-        plan_options.plain = how->options[OPTION_QUANTIZED].integer == 1;
-        plan_options.planar = how->options[OPTION_LAYOUT].integer == 1;
-        plan_options.limit_bytes = (uint64_t) how->options[OPTION_MEMORY_LIMIT].integer << 20;
+        session->options.plain = how->options[OPTION_QUANTIZED].integer == 1;
+        session->options.planar = how->options[OPTION_LAYOUT].integer == 1;
+        session->options.limit_bytes = (uint64_t) how->options[OPTION_MEMORY_LIMIT].integer << 20;
     }
-    rc = pith_graph_capture_count(graph)
-             ? pith_fail(err, -EINVAL, "a sub-graph can't be run alone")
-             : plan_new(&session->plan, graph, how->input_shapes, NULL, &plan_options, err);
+    rc = compile(session, graph, how, err);
     if (rc < 0) {
         native_close(session);
         return rc;
     }
     *out = session;
     return 0;
+}
+
+/* The plan for a run's shapes, where they are ones that the session is open for. */
+static int choose_plan(struct pith_session *session, const struct pith_tensor *inputs,
+                       size_t input_count, struct pith_error *err)
+{
+    char have_text[PITH_SHAPE_TEXT_BYTES], want_text[PITH_SHAPE_TEXT_BYTES];
+
+    if (input_count != pith_graph_input_count(session->graph))
+        return pith_fail(err, -EINVAL, "%zu inputs for a graph that has %zu", input_count,
+                         pith_graph_input_count(session->graph));
+    for (size_t i = 0; i < input_count; i++) {
+        const struct pith_shape *have = &inputs[i].shape, *want = &session->shapes[i];
+        const uint32_t value = pith_graph_input(session->graph, i);
+        const int32_t dtype = pith_value_quantization(session->graph, value)
+                                  ? PITH_FLOAT32
+                                  : pith_value_dtype(session->graph, value);
+        bool fits = have->rank == want->rank && pith_shape_known(have);
+
+        if (inputs[i].dtype != dtype)
+            return pith_fail(err, -EINVAL, "input %zu is %s, and must be %s", i,
+                             pith_dtype_name(inputs[i].dtype), pith_dtype_name(dtype));
+        for (uint32_t axis = 0; fits && axis < want->rank; axis++)
+            fits = want->dim[axis] < 0 || have->dim[axis] == want->dim[axis];
+        if (!fits)
+            return pith_fail(err, -EINVAL, "input %zu is %s, the session was compiled for %s", i,
+                             pith_shape_text(have, have_text, sizeof have_text),
+                             pith_shape_text(want, want_text, sizeof want_text));
+    }
+    return find_plan(session, session->graph, inputs, err);
 }
 
 static int check_input(const struct plan *plan, size_t index, const struct pith_tensor *input,
@@ -166,9 +267,11 @@ static int native_run(struct pith_session *session, const struct pith_tensor *in
                       size_t input_count, struct pith_tensor *outputs, size_t output_count,
                       struct pith_error *err)
 {
+    int rc = session->graph ? choose_plan(session, inputs, input_count, err) : 0;
     struct plan *plan = session->plan;
-    int rc = 0;
 
+    if (rc < 0)
+        return rc;
     if (input_count != plan->input_count || output_count != plan->output_count)
         return pith_fail(err, -EINVAL,
                          "%zu inputs and %zu outputs for a graph that has %zu and %zu", input_count,
@@ -185,19 +288,20 @@ static int native_run(struct pith_session *session, const struct pith_tensor *in
 static int native_describe(struct pith_session *session, struct pith_session_description *out)
 {
     const struct plan *plan = session->plan;
+    const size_t step_count = plan ? plan->step_count : 0;
     struct pith_step_description *steps =
-        calloc(plan->step_count + 1, sizeof *steps + KERNEL_NAME_BYTES);
-    char *names = (char *) (steps + plan->step_count + 1);
+        calloc(step_count + 1, sizeof *steps + KERNEL_NAME_BYTES);
+    char *names = (char *) (steps + step_count + 1);
 
     if (!steps)
         return -ENOMEM;
     free(session->steps);
     session->steps = steps;
-    *out = (struct pith_session_description){.arena_bytes = plan->arena_bytes + plan->heap_bytes,
-                                             .weight_bytes = plan->weight_bytes,
+    *out = (struct pith_session_description){.arena_bytes = plans_arena_bytes(&session->plans),
+                                             .weight_bytes = plans_weight_bytes(&session->plans),
                                              .steps = steps,
-                                             .step_count = plan->step_count};
-    for (size_t i = 0; i < plan->step_count; i++) {
+                                             .step_count = step_count};
+    for (size_t i = 0; i < step_count; i++) {
         const struct plan_step *step = plan->steps[i];
         const uint32_t first = step->step.output_count ? step->out[0] : PLAN_NO_SLOT;
         char *name = names + i * KERNEL_NAME_BYTES;
@@ -211,8 +315,6 @@ static int native_describe(struct pith_session *session, struct pith_session_des
                                                   .time_ns = step->time_ns};
         if (first != PLAN_NO_SLOT)
             steps[i].shape = plan->slots[first].tensor.shape;
-        if (step->control)
-            out->arena_bytes += control_arena_bytes(step->control);
     }
     return 0;
 }
