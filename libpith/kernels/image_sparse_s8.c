@@ -101,9 +101,10 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
 /* ---- the estimate ---- */
 
 /* In instructions that multiply; the factors fit what layers of MobileNetV2 took with VNNI
- * (bench/compressed_weights). What is stored costs more here, as bytes are turned back, and so does
- * a pixel's input; a block is one load more. Where a product takes two instructions and as many
- * additions, that part of both weighs four times as much. */
+ * (bench/compressed_weights). A block is one load more than a product; what is stored costs more
+ * than in dense tiles, as bytes are turned back, 16 channels at a time; and so does a pixel's
+ * input. Dense tiles come in vectors of half the width too. Where a product takes two instructions
+ * and as many additions, that part of both weighs four times as much. */
 bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_sparse_s8_form *form = private;
@@ -114,10 +115,10 @@ bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 
     if (!fits(conv) || choose_width(conv, form) == 0)
         return false;
-    dense = pixels * (ceil(out / lanes) * quads * product * 1.1 + out * 6.4 / lanes);
+    dense = pixels * (ceil(2 * out / lanes) / 2 * quads * product * 1.1 + out * 3.2 / lanes);
     sparse = ceil(pixels / lanes) * lanes *
-             ((double) count_blocks(conv) / lanes * product * 1.4 + quads * 6.4 / lanes +
-              out * 8 / lanes);
+             ((double) count_blocks(conv) / lanes * product * 1.4 + quads * 8 / lanes +
+              ceil(out / 16) * 16 * 8 / lanes);
     return sparse < dense;
 }
 

@@ -173,7 +173,7 @@ static void zeros_change_no_bit(void **state)
 
     (void) state;
     for (int round = 0; round < 12; round++) {
-        const struct net net = {40 + pick(0, 90), 33 + pick(0, 90), 1 + pick(0, 70),
+        const struct net net = {96 + pick(0, 90), 80 + pick(0, 90), 1 + pick(0, 70),
                                 7 + pick(0, 9),   PITH_INT8,        true};
         struct pith_graph *graph = build(&net);
         struct pith_session *fast = compile(graph, false), *literal = compile(graph, true);
