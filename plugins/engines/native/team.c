@@ -26,7 +26,7 @@ struct team {
     struct pith_step
         *step; /* written by the caller before it offers parts, read by whoever has taken one */
     uint32_t parts;
-    bool closing;
+    atomic_bool closing;
     _Alignas(64)
         atomic_ullong offer; /* the generation in the high half, parts to be taken in the low one */
     atomic_uint generation;  /* what members await */
@@ -99,7 +99,7 @@ static void *member_main_on_thread(void *argument)
 
     for (;;) {
         seen = await_generation(team, seen);
-        if (team->closing)
+        if (atomic_load(&team->closing))
             return NULL;
         if (!take(team, seen, member->part))
             continue;
@@ -181,7 +181,7 @@ void team_close(struct team *team)
 {
     if (!team)
         return;
-    team->closing = true;
+    atomic_store(&team->closing, true);
     begin_generation(team);
     for (uint32_t i = 0; i < team->member_count; i++)
         pthread_join(team->members[i].thread, NULL);
