@@ -3,6 +3,7 @@
 #include "cli/output.h"
 
 #include "libpith/base/json.h"
+#include "libpith/formats/flac.h"
 #include "libpith/formats/npy.h"
 
 #include <errno.h>
@@ -98,15 +99,29 @@ static bool has_end(const char *path, const char *end)
     return length > end_length && strcmp(path + length - end_length, end) == 0;
 }
 
+static int read_flac(struct pith_tensor *out, double *rate_hz, const char *path,
+                     struct pith_error *err)
+{
+    struct pith_mapping mapping;
+    int rc = pith_mapping_open(&mapping, path, err);
+
+    if (rc < 0)
+        return rc;
+    rc = pith_flac_decode(out, rate_hz, mapping.data, mapping.bytes, err);
+    pith_mapping_close(&mapping);
+    return rc < 0 ? pith_fail_in(err, rc, "%s", path) : 0;
+}
+
 static int read_input(struct pith_tensor *out, const char *path,
                       const struct pith_manifest *manifest, struct pith_error *err)
 {
     double rate_hz = 0;
     int rc;
 
-    if (!has_end(path, ".wav"))
+    if (!has_end(path, ".wav") && !has_end(path, ".flac"))
         return pith_npy_read(out, path, err);
-    rc = pith_wav_read(out, &rate_hz, path, err);
+    rc = has_end(path, ".wav") ? pith_wav_read(out, &rate_hz, path, err)
+                               : read_flac(out, &rate_hz, path, err);
     if (rc == 0 && manifest->input_rate_hz > 0 && rate_hz != manifest->input_rate_hz) {
         pith_tensor_free(out);
         return pith_fail(
@@ -198,7 +213,7 @@ const struct cli_command command_run = {
     .arguments = "MODEL INPUT...",
     .summary = "run a model over recorded input",
     .text = "MODEL is a model's folder or an ONNX or TensorFlow Lite file with one input.\n"
-            "Each INPUT is a WAV file, or a .npy file with rows as the model takes them; with one "
+            "Each INPUT is a WAV or FLAC file, or a .npy file with rows as the model takes them; with one "
             "dimension more, with many recordings.\n\n"
             "example: pith run wakeword/ alexa.wav",
     .run = run_run,

@@ -5,7 +5,7 @@
  * Where samples come from, by the name of `data`:
  *   X.npy, X.npy.zst           [samples, ...], labels in Y.npy: integers one a sample, or numbers to be predicted
  *   X.csv                      a row a sample: float32 [columns]; the column of labels by its name
- *   folder/, X.tar, X.tar.zst  .jpg, .wav or .npy files; labels from an index (CSV with header; columns path and label),
+ *   folder/, X.tar, X.tar.zst  .jpg, .wav, .flac or .npy files; labels from an index (CSV with header; columns path and label),
  *                              from the last folder in a file's path, or boxes from .txt files beside or in ../labels */
 #ifndef PITH_COMPRESS_DATASET_H
 #define PITH_COMPRESS_DATASET_H

@@ -1,6 +1,7 @@
 /* Samples in files: a folder of them, or an archive. A file is read whole, and so bounded. */
 #include "libpith/compress/dataset_files.h"
 
+#include "libpith/formats/flac.h"
 #include "libpith/formats/jpeg.h"
 #include "libpith/formats/npy.h"
 
@@ -65,6 +66,8 @@ static int decode(struct files *files, const char *name, struct pith_error *err)
                                 err);
     if (dataset_name_ends(name, ".wav"))
         return pith_wav_decode(&files->x, NULL, files->file.data, files->file.bytes, err);
+    if (dataset_name_ends(name, ".flac"))
+        return pith_flac_decode(&files->x, NULL, files->file.data, files->file.bytes, err);
     rc = pith_npy_view(&view, files->file.data, files->file.bytes, err);
     return rc < 0 ? rc : pith_tensor_copy(&files->x, &view, err);
 }
@@ -198,7 +201,7 @@ static int settle(struct files *files, const struct pith_dataset_options *option
     if (rc < 0)
         return rc;
     if (files->list.count == 0)
-        return pith_fail(err, -EINVAL, "%s: no .jpg, .wav or .npy file is in it%s", options->data,
+        return pith_fail(err, -EINVAL, "%s: no .jpg, .wav, .flac or .npy file is in it%s", options->data,
                          options->index ? " that the index names" : "");
     files->channels = options->prepare.channels == PITH_CHANNELS_GREY ? 1 : 3;
     files->source.count = files->list.count;

@@ -16,7 +16,7 @@
 
 static bool is_sample(const char *name)
 {
-    static const char *const ends[] = {".jpg", ".jpeg", ".JPG", ".wav", ".npy"};
+    static const char *const ends[] = {".jpg", ".jpeg", ".JPG", ".wav", ".flac", ".npy"};
 
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (dataset_name_ends(name, ends[i]))

@@ -333,6 +333,36 @@ static void sounds_in_an_archive_have_the_labels_of_the_index(void **unused)
     pith_dataset_close(&dataset);
 }
 
+static void recordings_in_flac_are_read_from_an_archive(void **unused)
+{
+    const struct pith_sample *sample;
+    struct pith_dataset dataset;
+    char data[512], index[512];
+
+    (void) unused;
+    skip_without_data();
+    (void) snprintf(data, sizeof data, "%s/speech_commands/clips_flac.tar.zst", testing_data());
+    (void) snprintf(index, sizeof index, "%s/speech_commands/index.csv", testing_data());
+    struct pith_dataset_options options = {
+        .data = data, .index = index, .labels = "class", .where = "split=test", .limit = 60};
+
+    assert_ok(pith_dataset_open(&dataset, &options, PITH_SPLIT_ALL, &err), &err);
+    assert_int_equal(dataset.count, 60);
+    for (uint64_t i = 0; i < dataset.count; i++) {
+        int rc = pith_dataset_read(&dataset, i, &sample, &err);
+
+        if (rc == -ENOTSUP) { /* built without libFLAC */
+            pith_dataset_close(&dataset);
+            skip();
+        }
+        assert_ok(rc, &err);
+        assert_true(sample->class_index >= 0 && sample->class_index < 12);
+        assert_int_equal(sample->x.dtype, PITH_INT16);
+        assert_int_equal(pith_shape_elements(&sample->x.shape), 16000); /* a second each */
+    }
+    pith_dataset_close(&dataset);
+}
+
 static void boxes_lie_in_text_files_of_the_same_name(void **unused)
 {
     const struct pith_sample *sample;
@@ -399,6 +429,7 @@ int main(void)
         cmocka_unit_test(resizing_keeps_half_pixel_centres),
         cmocka_unit_test(pictures_in_an_archive_have_the_classes_of_their_folders),
         cmocka_unit_test(sounds_in_an_archive_have_the_labels_of_the_index),
+        cmocka_unit_test(recordings_in_flac_are_read_from_an_archive),
         cmocka_unit_test(boxes_lie_in_text_files_of_the_same_name),
         cmocka_unit_test(a_description_tells_every_fault),
     };
