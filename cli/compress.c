@@ -1,5 +1,6 @@
 /* pith compress: the same job that a gateway's worker does, here and without its sandbox. */
 #include "cli/data.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 
 #include "libpith/base/file.h"
@@ -312,10 +313,17 @@ static int read_result(const struct compress *compress, json_t **out, struct pit
     return rc;
 }
 
+static int is_cancelled(void *user)
+{
+    (void) user;
+    return interrupt_seen();
+}
+
 /* Runs the job and keeps what came out. *out: its result. */
 static int do_compress(struct compress *compress, json_t **out, struct pith_error *err)
 {
-    struct pith_job_options options = {.folder = compress->folder, .progress = show_progress};
+    struct pith_job_options options = {
+        .folder = compress->folder, .progress = show_progress, .cancelled = is_cancelled};
     struct pith_plugins *plugins = NULL;
     int rc = make_job(compress, err);
 
@@ -378,6 +386,7 @@ static int run_compress(const struct cli_command *command, int argc, char **argv
                        compress.input);
     if (rc == 0)
         rc = model_manifest(compress.model, &err);
+    interrupt_watch();
     if (rc == 0)
         rc = do_compress(&compress, &result, &err);
     if (rc == 0 && compress.json)
@@ -389,6 +398,7 @@ static int run_compress(const struct cli_command *command, int argc, char **argv
     if (compress.folder[0] && pith_remove_tree(compress.folder, &err) < 0)
         fprintf(stderr, "pith: warning: %s\n", pith_error_text(&err));
     model_close(compress.model);
+    interrupt_pass_on();
     return code;
 }
 

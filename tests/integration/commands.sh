@@ -55,7 +55,7 @@ write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
 write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
 PY
 
-echo 1..17
+echo 1..18
 
 "$pith" inspect --json "$model" >out 2>err
 check "inspect: layers, parameters and products" <<'PY'
@@ -126,6 +126,20 @@ check "compress: the job's result" <<'PY'
 import json, os
 json.load(open("out"))
 assert os.path.getsize("small.onnx") < 70000, os.path.getsize("small.onnx")
+PY
+
+mkdir tmp
+TMPDIR=tmp "$pith" compress "$model" -o stopped.onnx --recipe int8.yaml --data x.npy --labels y.npy >out 2>err &
+for i in $(seq 500); do
+    ls tmp/pith-*/original/* >/dev/null 2>&1 && break
+    sleep 0.01
+done
+kill -TERM $!
+wanted=143
+wait $!
+check "compress: what is stopped leaves nothing behind" <<'PY'
+import os
+assert os.listdir("tmp") == [] and not os.path.exists("stopped.onnx")
 PY
 
 wanted=2
