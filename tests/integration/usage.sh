@@ -5,7 +5,7 @@
 command -v python3 >/dev/null || skip_all "python3 is not installed"
 plan 27
 pith=$PITH_BUILD/pith
-PITH_PLUGIN_PATH=$PITH_BUILD/.libs
+PITH_PLUGIN_PATH=$PITH_BUILD/plugins/.libs
 HOME=$folder
 export HOME PITH_PLUGIN_PATH
 unset PITH_URL PITH_CA PITH_CERT PITH_KEY PITH_SOCKET PITH_SETTINGS
