@@ -11,9 +11,8 @@ static bool is_op(const struct plan *plan, uint32_t node, const char *op)
     return strcmp(pith_node_op(plan->graph, node), op) == 0;
 }
 
-/* The same memory under another shape: planar, or channels-last without a halo. */
-static int add_alias(struct plan *plan, uint32_t slot, const struct pith_shape *shape,
-                     bool channels_last, uint32_t *out)
+int plan_add_alias(struct plan *plan, uint32_t slot, const struct pith_shape *shape,
+                   bool channels_last, uint32_t *out)
 {
     int rc = plan_add_slot(plan, plan->slots[slot].tensor.dtype, shape, out);
     struct slot *alias;
@@ -81,13 +80,13 @@ static int to_planar(struct plan *plan, uint32_t x, uint32_t y, struct pith_erro
     rc = plan_slot(plan, x, &from);
     if (rc < 0)
         return rc;
-    rc = add_alias(plan, from, shape, true, &alias);
+    rc = plan_add_alias(plan, from, shape, true, &alias);
     if (rc < 0)
         return rc;
     plan->slot_of_value[y] = alias;
     floats = plan->slots[from].unrounded;
     if (floats != PLAN_NO_SLOT && !plan->slots[floats].image.channels_last) {
-        rc = add_alias(plan, floats, shape, true, &floats);
+        rc = plan_add_alias(plan, floats, shape, true, &floats);
         plan->slots[alias].unrounded = floats;
     }
     (void) err;
@@ -103,7 +102,7 @@ static int see_compact(struct plan *plan, uint32_t x, uint32_t y, struct pith_er
     int rc = image_slot(plan, x, real, (struct form){.compact = true}, &compact, err);
 
     if (rc == 0)
-        rc = add_alias(plan, compact, pith_value_shape(plan->graph, y), false, &alias);
+        rc = plan_add_alias(plan, compact, pith_value_shape(plan->graph, y), false, &alias);
     if (rc < 0)
         return rc;
     plan->slot_of_value[y] = alias;

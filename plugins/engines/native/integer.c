@@ -129,8 +129,8 @@ static bool is_scalar(const struct pith_graph *graph, uint32_t value, double exp
            pith_tensor_get(constant, 0) == expected;
 }
 
-/* A DequantizeLinear of integers that lie on the grid of what it gives: they are that value as it is
- * stored. Models made for integer interfaces begin so. */
+/* A DequantizeLinear of integers that lie on the grid of what it gives: they are that value as it
+ * is stored. Models made for integer interfaces begin so. */
 static int build_dequantize(struct plan *plan, uint32_t node)
 {
     const uint32_t x = pith_node_input(plan->graph, node, 0),
@@ -151,12 +151,12 @@ static int build_dequantize(struct plan *plan, uint32_t node)
         (zero == PITH_NO_VALUE ? grid->zero_point[0] != 0
                                : !is_scalar(plan->graph, zero, grid->zero_point[0])))
         return 0;
-    rc = plan_add_slot(plan, grid->dtype, &plan->slots[from].tensor.shape, &alias);
+    const struct pith_shape shape = plan->slots[from].tensor.shape; /* slots may move */
+
+    rc = plan_add_alias(plan, from, &shape, false, &alias);
     if (rc < 0)
         return rc;
     plan->slots[alias].quantization = grid;
-    plan->slots[alias].place = SLOT_ARENA;
-    plan->slots[alias].root = plan->slots[from].root;
     plan->slot_of_value[y] = alias;
     return 1;
 }

@@ -232,6 +232,9 @@ int image_output(struct plan *plan, uint32_t value, bool real, uint32_t *out);
 
 /* ---- image_move.c: what only moves elements of channels-last values, mostly without a step ---- */
 int image_build_move(struct plan *plan, uint32_t node, struct pith_error *err);
+/* The slot's memory under another shape: planar, or channels-last without a halo. */
+int plan_add_alias(struct plan *plan, uint32_t slot, const struct pith_shape *shape,
+                   bool channels_last, uint32_t *out);
 
 /* ---- settle.c: halos, strides, and what was left unprepared ---- */
 /* *out_refused: nodes were refused by their kernels and marked; the plan must be built anew. */
