@@ -144,12 +144,14 @@ static int read_options(struct options *out, int argc, char **argv)
 
 /* What libraries read once from places that the sandbox hides (OpenSSL its configuration) is read
  * now. */
-static void warm_up(void)
+static int warm_up(struct pith_error *err)
 {
     uint8_t digest[PITH_SHA256_BYTES];
+    int rc = pith_digest_open(err);
 
-    if (pith_sha256("", 0, digest) < 0)
+    if (rc == 0 && pith_sha256("", 0, digest) < 0)
         log_debug("worker_warm_up", "reason=\"SHA-256 of nothing failed\"");
+    return rc;
 }
 
 static int run_job(const struct options *options, const struct pith_plugins *plugins)
@@ -189,8 +191,7 @@ int main(int argc, char **argv)
         say(json_pack("{s:i, s:s}", "code", err.code, "error", pith_error_text(&err)));
         return EXIT_JOB_FAILED;
     }
-    warm_up();
-    if (pith_plugins_prepare(plugins, &err) < 0) {
+    if (warm_up(&err) < 0 || pith_plugins_prepare(plugins, &err) < 0) {
         say(json_pack("{s:i, s:s}", "code", err.code, "error", pith_error_text(&err)));
         pith_plugins_free(plugins);
         return EXIT_JOB_FAILED;

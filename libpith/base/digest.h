@@ -1,4 +1,5 @@
-/* SHA-256 and Ed25519, through OpenSSL's EVP. */
+/* SHA-256 and Ed25519, through OpenSSL's EVP. Its library is opened by the first call that needs it; where that fails, calls
+ * return -ELIBACC. */
 #ifndef PITH_BASE_DIGEST_H
 #define PITH_BASE_DIGEST_H
 
@@ -10,6 +11,9 @@
 #define PITH_SHA256_HEX 64 /* characters, without the 0 at the end */
 #define PITH_SIGNATURE_BYTES 64
 #define PITH_PUBLIC_KEY_BYTES 32
+
+/* Opens the library now: before walls close that hide it, or to have the reason in words where it isn't there. Thread: any. */
+int pith_digest_open(struct pith_error *err) PITH_CHECKED;
 
 struct pith_sha256; /* a running digest */
 int pith_sha256_new(struct pith_sha256 **out) PITH_CHECKED;

@@ -6,7 +6,35 @@
 #include "libpith/base/digest.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+
+static bool is_mapped(const char *library)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512];
+    bool found = false;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps))
+        found = found || strstr(line, library);
+    assert_int_equal(fclose(maps), 0);
+    return found;
+}
+
+/* The first of the tests: a process that only runs a model never has OpenSSL in its memory. */
+static void library_comes_with_the_first_digest(void **state)
+{
+    uint8_t digest[PITH_SHA256_BYTES];
+    struct pith_error err = {0};
+
+    (void) state;
+    assert_false(is_mapped("libcrypto"));
+    assert_int_equal(pith_sha256("", 0, digest), 0);
+    assert_true(is_mapped("libcrypto"));
+    assert_int_equal(pith_digest_open(&err), 0);
+}
 
 static void sha256_gives_the_known_answers(void **state)
 {
@@ -130,6 +158,7 @@ static void key_files_that_are_none_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(library_comes_with_the_first_digest),
         cmocka_unit_test(sha256_gives_the_known_answers),
         cmocka_unit_test(sha256_names_are_64_lower_case_digits),
         folder_test(key_signs_and_nothing_else_passes),
