@@ -60,7 +60,8 @@ static const char *job_path(const struct compress *compress, char path[PATH_MAX]
     return path;
 }
 
-/* What came with a model's folder lies there as a job wants it. */
+/* What came with a model's folder lies there as a job wants it; its calibration samples not where others
+ * were named. */
 static int copy_own_data(const struct compress *compress, struct pith_error *err)
 {
     static const char *const names[] = {"calibration_x", "calibration_y", "validation_x",
@@ -68,7 +69,7 @@ static int copy_own_data(const struct compress *compress, struct pith_error *err
     char path[PATH_MAX];
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && !compress->model->single && i < 4; i++) {
+    for (size_t i = compress->calibration ? 2 : 0; rc == 0 && !compress->model->single && i < 4; i++) {
         const char *from = compress->model->folder->data_path[i];
 
         if (from[0])
@@ -103,10 +104,14 @@ static int write_data(const struct compress *compress, struct pith_error *err)
     const struct pith_dataset_options *cut = &data.description.data;
     int rc;
 
-    if (!compress->data)
-        return copy_own_data(compress, err);
-    rc = data_settle(&data, compress->model, err);
-    if (rc == 0)
+    if (compress->data) {
+        rc = data_settle(&data, compress->model, err);
+    } else {
+        rc = copy_own_data(compress, err);
+        if (rc < 0 || !compress->calibration)
+            return rc;
+    }
+    if (rc == 0 && compress->data)
         rc = save_split(compress, &data,
                         cut->validation > 0    ? PITH_SPLIT_VALIDATION
                         : cut->calibration > 0 ? PITH_SPLIT_CALIBRATION

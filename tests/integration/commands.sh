@@ -55,7 +55,7 @@ write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
 write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
 PY
 
-echo 1..18
+echo 1..19
 
 "$pith" inspect --json "$model" >out 2>err
 check "inspect: layers, parameters and products" <<'PY'
@@ -126,6 +126,13 @@ check "compress: the job's result" <<'PY'
 import json, os
 json.load(open("out"))
 assert os.path.getsize("small.onnx") < 70000, os.path.getsize("small.onnx")
+PY
+
+"$pith" compress --json "$model" -o ranges.onnx --recipe int8.yaml --calibration x.npy >out 2>err
+check "compress: ranges from samples that nothing is judged by" <<'PY'
+import json
+result = json.load(open("out"))
+assert result["graphs"][0]["form"] == "int8" and result["evaluation"]["data"] != "validation", result["graphs"][0]["form"]
 PY
 
 mkdir tmp
