@@ -40,20 +40,25 @@ static inline int close_plugins(void **unused)
     return 0;
 }
 
-static inline void draw_samples(struct pith_samples *samples, const struct pith_graph *graph)
+static inline void draw_some(struct pith_samples *samples, const struct pith_graph *graph, int count)
 {
     const struct pith_shape *shape = pith_value_shape(graph, pith_graph_input(graph, 0));
     struct pith_tensor x;
 
     net_seed = 99;
-    pith_samples_init(samples, SAMPLES, 1);
+    pith_samples_init(samples, (uint64_t) count, 1);
     assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, shape, &err), &err);
-    for (int i = 0; i < SAMPLES; i++) {
+    for (int i = 0; i < count; i++) {
         for (int64_t k = 0; k < pith_shape_elements(shape); k++)
             ((float *) x.data)[k] = net_uniform();
         assert_ok(pith_samples_offer(samples, &x, 1, &err), &err);
     }
     pith_tensor_free(&x);
+}
+
+static inline void draw_samples(struct pith_samples *samples, const struct pith_graph *graph)
+{
+    draw_some(samples, graph, SAMPLES);
 }
 
 struct applied {
@@ -132,16 +137,20 @@ static inline uint32_t find_node(const struct pith_graph *graph, const char *nam
     return 0;
 }
 
-static inline const char *form_of(const json_t *report, const char *name)
+static inline const char *layer_text(const json_t *report, const char *name, const char *key)
 {
     const json_t *layer;
     size_t i;
 
-    json_array_foreach(
-        json_object_get(report, "layers"), i,
-        layer) if (!strcmp(json_string_value(json_object_get(layer, "node")),
-                           name)) return json_string_value(json_object_get(layer, "form"));
+    json_array_foreach(json_object_get(report, "layers"), i, layer)
+        if (!strcmp(json_string_value(json_object_get(layer, "node")), name))
+            return json_string_value(json_object_get(layer, key));
     return "no such layer";
+}
+
+static inline const char *form_of(const json_t *report, const char *name)
+{
+    return layer_text(report, name, "form");
 }
 
 static inline double error_of(const struct applied *applied)

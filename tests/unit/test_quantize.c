@@ -246,6 +246,38 @@ static void quantize_gives_single_layers_their_own_form(void **unused)
     pith_graph_free(graph);
 }
 
+/* Ranges that a handful of samples shows are none to rely on. 16 bits have room, and who names a
+ * layer or a least count knows better. */
+static void quantize_leaves_activations_float_where_samples_are_few(void **unused)
+{
+    static const struct {
+        int samples;
+        const char *options, *form;
+    } cases[] = {
+        {6, "{}", "weights-int8"},
+        {6, "{\"weights\": \"int4\", \"max_error_ratio\": 0}", "weights-int4"},
+        {6, "{\"least_samples\": 6}", "int8"},
+        {6, "{\"activations\": \"int16\"}", "w8a16"},
+        {6, "{\"schemes\": [\"conv2=int8\"]}", "int8"},
+        {10, "{}", "int8"},
+    };
+    struct pith_graph *graph = conv_net();
+
+    (void) unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pith_samples samples;
+        struct applied applied;
+
+        draw_some(&samples, graph, cases[i].samples);
+        assert_ok(apply_with(graph, cases[i].options, &samples, true, &applied), &err);
+        assert_string_equal(form_of(applied.report, "conv2"), cases[i].form);
+        if (i == 0)
+            assert_non_null(strstr(layer_text(applied.report, "conv2", "why"), "too few"));
+        done(&applied);
+    }
+    pith_graph_free(graph);
+}
+
 /* Two products of uint8 and int8 are added in 16 bits by processors without VNNI. */
 static void quantize_leaves_room_for_pairs_of_products(void **unused)
 {
@@ -432,6 +464,7 @@ int main(void)
         cmocka_unit_test(quantize_without_samples_rounds_weights_alone),
         cmocka_unit_test(quantize_writes_every_form_to_files_that_say_the_same),
         cmocka_unit_test(quantize_gives_single_layers_their_own_form),
+        cmocka_unit_test(quantize_leaves_activations_float_where_samples_are_few),
         cmocka_unit_test(quantize_leaves_room_for_pairs_of_products),
         cmocka_unit_test(quantize_goes_on_from_weights_that_are_integers),
         cmocka_unit_test(quantize_stores_weights_that_are_moved_first),

@@ -1,5 +1,6 @@
 /* The streaming histogram and the estimators, against brute force over all values. */
 #include "plugins/techniques/quantize/range.h"
+#include "plugins/techniques/quantize/unseen.h"
 #include "tests/testing.h"
 
 #include <math.h>
@@ -259,6 +260,72 @@ static void grid_has_an_exact_zero(void **unused)
     assert_true(fabsf(relu.scale - 6.0f / 255) < 1e-9f);
 }
 
+static struct unseen seen(const double *high, uint64_t count)
+{
+    struct unseen unseen = {0};
+
+    for (uint64_t i = 0; i < count; i++) {
+        unseen_add(&unseen, i, -1, high[i] / 2); /* two tensors of a group */
+        unseen_add(&unseen, i, 0, high[i]);
+    }
+    return unseen;
+}
+
+/* The next sample stays inside about 39 times of 40, whether it is the 5th or the 40th. */
+static void range_of_few_samples_reaches_where_the_next_one_does(void **unused)
+{
+    static const uint64_t counts[] = {2, 4, 10, 40};
+    const int trials = 2000;
+
+    (void) unused;
+    state = 5;
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        int inside = 0, widened = 0;
+
+        for (int t = 0; t < trials; t++) {
+            double high[41], greatest = 0;
+
+            for (uint64_t i = 0; i <= counts[k]; i++)
+                high[i] = 10 + normal();
+            for (uint64_t i = 0; i < counts[k]; i++)
+                greatest = fmax(greatest, high[i]);
+            struct unseen unseen = seen(high, counts[k]);
+            struct range range = unseen_widen(&unseen, (struct range){-1, greatest});
+
+            assert_true(range.low == -1); /* all samples had it */
+            assert_true(range.high >= greatest && range.high <= 2 * greatest);
+            inside += high[counts[k]] <= range.high;
+            widened += range.high > greatest;
+        }
+        /* Two standard deviations of the share below 97.5 %: 0.7 points. */
+        assert_true(inside >= 0.968 * trials);
+        assert_true(counts[k] > 4 || widened > trials / 2);
+    }
+}
+
+static void range_stays_where_samples_are_enough_or_agree(void **unused)
+{
+    double high[60];
+
+    (void) unused;
+    state = 6;
+    for (int i = 0; i < 60; i++)
+        high[i] = 10 + normal();
+    struct unseen many = seen(high, 50), few, lone = seen(high, 1), none = {0};
+    struct range range = {-0.5, 8}; /* clipped by an estimator */
+
+    assert_true(unseen_widen(&many, range).high == 8 && unseen_widen(&many, range).low == -0.5);
+    assert_true(unseen_widen(&none, range).high == 8);
+    assert_true(fabs(unseen_widen(&lone, range).high - 1.25 * high[0]) < 1e-9);
+    for (int i = 0; i < 5; i++)
+        high[i] = 255;
+    few = seen(high, 5);
+    assert_true(unseen_widen(&few, range).high == 8 && unseen_widen(&few, range).low == -0.5);
+    high[2] = 0.1;
+    few = seen(high, 3);
+    assert_true(unseen_widen(&few, range).high == 510); /* twice what was seen, at most */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +338,8 @@ int main(void)
         cmocka_unit_test(histogram_forgets_how_values_came),
         cmocka_unit_test(wide_grid_is_symmetric_and_holds_the_range),
         cmocka_unit_test(grid_has_an_exact_zero),
+        cmocka_unit_test(range_of_few_samples_reaches_where_the_next_one_does),
+        cmocka_unit_test(range_stays_where_samples_are_enough_or_agree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,8 @@
 #define REFERENCE_MAX_BYTES                                                                        \
     (16 << 20) /* of kept outputs; fewer samples are kept of a graph with large ones */
 
+#define WIDE_ROOM 4 /* 16 bits can spare two for values that no sample showed */
+
 /* ---- ranges ---- */
 
 struct collector {
@@ -28,6 +30,7 @@ static int collect(void *user, size_t index, uint64_t sample, const struct pith_
     if (tensor->dtype != PITH_FLOAT32 || elements < 0)
         return -EINVAL;
     histogram_add(&group->histogram, tensor->data, (size_t) elements);
+    unseen_add(&group->unseen, sample, (double) group->histogram.low, (double) group->histogram.high);
     if (index == 0 && collector->host->progress)
         collector->host->progress(collector->host->context,
                                   0.6 * (double) sample / (double) collector->count);
@@ -37,14 +40,27 @@ static int collect(void *user, size_t index, uint64_t sample, const struct pith_
     return 0;
 }
 
+static void choose_range(struct group *group, const struct range_options *options)
+{
+    group->range = range_estimate(&group->histogram, options->method, options->percentile);
+    group->wide = range_estimate(&group->histogram, RANGE_MINMAX, 0);
+    if (!options->headroom)
+        return;
+    group->range = unseen_widen(&group->unseen, group->range);
+    group->wide.low *= WIDE_ROOM;
+    group->wide.high *= WIDE_ROOM;
+}
+
 int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t count,
-                     enum range_method method, double percentile, struct pith_error *err)
+                     const struct range_options *options, struct pith_error *err)
 {
     struct collector collector = {.plan = plan, .host = host, .count = count};
     int rc = 0;
 
-    for (size_t i = 0; i < plan->group_count; i++)
+    for (size_t i = 0; i < plan->group_count; i++) {
         histogram_init(&plan->groups[i].histogram);
+        plan->groups[i].unseen = (struct unseen){0};
+    }
     if (plan->observed_count > 0)
         rc = host->observe(host->context, plan->graph, 0, count, plan->observed,
                            plan->observed_count, collect, &collector, err);
@@ -52,7 +68,7 @@ int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t c
         return rc;
     for (size_t i = 0; i < plan->group_count; i++)
         if (!plan->groups[i].fixed)
-            plan->groups[i].range = range_estimate(&plan->groups[i].histogram, method, percentile);
+            choose_range(&plan->groups[i], options);
     return 0;
 }
 

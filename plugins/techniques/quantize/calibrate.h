@@ -7,10 +7,15 @@
 #include "plugins/techniques/quantize/plan.h"
 #include <pith/plugin.h>
 
-/* Fills the groups' histograms from samples [0, count) and chooses their ranges. */
+/* Fills the groups' histograms from samples [0, count) and chooses their ranges. 16 bits take all
+ * values that came, as so many levels leave nothing to win by clipping. */
+struct range_options {
+    enum range_method method;
+    double percentile;
+    bool headroom; /* for values that the samples didn't show */
+};
 int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t count,
-                     enum range_method method, double percentile,
-                     struct pith_error *err) PITH_CHECKED;
+                     const struct range_options *options, struct pith_error *err) PITH_CHECKED;
 
 struct reference { /* outputs of the float graph on some samples, as few as fit in a bounded memory
                     */

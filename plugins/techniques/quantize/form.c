@@ -142,5 +142,6 @@ enum form rules_form(const struct rules *rules, const char *name, const char **o
     for (size_t i = 0; i < rules->scheme_count; i++)
         if (rule_matches(rules->schemes[i], true, name))
             return scheme_form(rules->schemes[i]);
+    *out_why = rules->why;
     return rules->form;
 }

@@ -30,6 +30,7 @@ enum form form_without_activations(enum form form);
 
 struct rules {               /* of the options; strings are borrowed */
     enum form form;          /* of layers that no rule names */
+    const char *why;         /* why that is finer than asked for; NULL: it is as asked */
     const char *const *keep; /* patterns of layers that stay float */
     size_t keep_count;
     const char *const *only; /* patterns of the only layers that don't; none: all */

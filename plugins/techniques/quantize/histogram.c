@@ -106,12 +106,15 @@ static void extend(struct histogram *histogram, const float *x, size_t count)
             squares[k] += (double) v * (double) v;
             finite[k] += is;
         }
+    histogram->low = histogram->high = 0;
     for (size_t k = 0; k < LANES; k++) {
-        histogram->minimum = low[k] < histogram->minimum ? low[k] : histogram->minimum;
-        histogram->maximum = high[k] > histogram->maximum ? high[k] : histogram->maximum;
+        histogram->low = low[k] < histogram->low ? low[k] : histogram->low;
+        histogram->high = high[k] > histogram->high ? high[k] : histogram->high;
         histogram->squares += squares[k];
         all += finite[k];
     }
+    histogram->minimum = fminf(histogram->low, histogram->minimum);
+    histogram->maximum = fmaxf(histogram->high, histogram->maximum);
     histogram->values += all;
     histogram->refused += count - all;
 }

@@ -18,6 +18,7 @@ struct histogram {
     uint64_t values;                /* all finite values, zeros included */
     uint64_t refused;               /* NaN and infinities, left out */
     float minimum, maximum;         /* of the finite values and 0, which every grid has */
+    float low, high;                /* as minimum and maximum, of the last values that were added */
     double squares;                 /* sum of squares */
 };
 

@@ -194,10 +194,11 @@ static int make_groups(struct plan *plan, uint32_t *share)
         if (first) {
             group->value = value;
             group->fixed = fixed;
-            group->range = fixed ? range : group->range;
+            group->range = group->wide = fixed ? range : group->range;
         } else if (fixed) {
             group->range.low = range.low < group->range.low ? range.low : group->range.low;
             group->range.high = range.high > group->range.high ? range.high : group->range.high;
+            group->wide = group->range;
         } else if (is_source(plan, value)) {
             group->fixed = false;
         }
@@ -274,11 +275,9 @@ int32_t plan_dtype(const struct plan *plan, uint32_t value)
 struct grid plan_grid(const struct plan *plan, uint32_t value)
 {
     const struct group *group = &plan->groups[plan->group_of[value]];
-    struct range range = group->range;
 
-    if (plan->bits[value] == 16 && !group->fixed)
-        range = range_estimate(&group->histogram, RANGE_MINMAX, 0);
-    return grid_of_range(range, plan_dtype(plan, value));
+    return grid_of_range(plan->bits[value] == 16 ? group->wide : group->range,
+                         plan_dtype(plan, value));
 }
 
 void plan_done(struct plan *plan)

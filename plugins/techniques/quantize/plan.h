@@ -6,6 +6,7 @@
 
 #include "plugins/techniques/quantize/layer.h"
 #include "plugins/techniques/quantize/range.h"
+#include "plugins/techniques/quantize/unseen.h"
 
 #define NO_GROUP UINT32_MAX
 
@@ -14,7 +15,9 @@ struct group {      /* activations that share one grid */
     bool fixed;     /* the range follows from the operator (Sigmoid, Softmax, Tanh) */
     uint8_t bits;   /* 8 or 16; 0: no layer's form wants it quantized */
     struct range range;
+    struct range wide; /* of a 16-bit grid */
     struct histogram histogram;
+    struct unseen unseen;
 };
 
 struct plan {
@@ -41,8 +44,7 @@ void plan_done(struct plan *plan);
 size_t plan_count(const struct plan *plan, enum form form);
 /* The layers' forms as they are, to be restored; malloc'ed, NULL: no memory. */
 enum form *plan_forms(const struct plan *plan);
-/* Type and grid of an activation that is quantized. 16 bits take all values that came: so many
- * levels leave nothing to win by clipping. */
+/* Type and grid of an activation that is quantized. */
 int32_t plan_dtype(const struct plan *plan, uint32_t value);
 struct grid plan_grid(const struct plan *plan, uint32_t value);
 

@@ -12,6 +12,7 @@
 #include <pith/technique.h>
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,8 @@ enum {
     OPTION_ACTIVATIONS,
     OPTION_RANGES,
     OPTION_PERCENTILE,
+    OPTION_HEADROOM,
+    OPTION_LEAST_SAMPLES,
     OPTION_PER_CHANNEL,
     OPTION_KEEP,
     OPTION_ONLY,
@@ -106,6 +109,20 @@ static const struct pith_option options[] = {
          .maximum = 100,
          .otherwise = "99.99",
          .help = "share of values inside the range on each side, for ranges: percentile"},
+    [OPTION_HEADROOM] =
+        {.name = "headroom",
+         .type = PITH_OPTION_BOOL,
+         .otherwise = "true",
+         .help = "ranges from fewer than 50 samples reach as far as the next sample is likely to, "
+                 "and those of int16 four times as far as what was seen"},
+    [OPTION_LEAST_SAMPLES] =
+        {.name = "least_samples",
+         .type = PITH_OPTION_INT,
+         .minimum = 1,
+         .maximum = 1000000,
+         .otherwise = "10",
+         .help = "with fewer calibration samples, whose ranges say too little, 8-bit activations "
+                 "stay float and only weights get smaller; 1: whatever came is enough"},
     [OPTION_PER_CHANNEL] =
         {.name = "per_channel",
          .type = PITH_OPTION_BOOL,
@@ -239,6 +256,7 @@ static uint32_t quantize_needs(const struct pith_option_value *values)
 struct run { /* one call of apply */
     const struct pith_technique_job *job;
     const struct pith_option_value *values;
+    struct rules rules;
     struct pith_graph *folded; /* the float graph that everything is compared with */
     struct plan plan;
     struct reference reference;
@@ -267,6 +285,37 @@ static void share_samples(struct run *run)
     run->report.samples = count - check;
     run->check_first = check > 0 ? run->report.samples : 0;
     run->report.check_samples = check > 0 ? check : count;
+}
+
+/* Whether integer activations have samples to get their ranges from. Those that a layer is given by
+ * name, and those of 16 bits, which have room, take what there is. */
+static int want_samples(struct run *run, struct pith_error *err)
+{
+    const struct pith_host *host = run->job->host;
+    uint64_t count = run->report.samples + (run->check_first > 0 ? run->report.check_samples : 0);
+    uint64_t least = (uint64_t) run->values[OPTION_LEAST_SAMPLES].integer;
+    char text[160];
+
+    run->report.calibrated = rules_want_samples(&run->rules);
+    if (!run->report.calibrated)
+        return 0;
+    if (count == 0)
+        return pith_fail(
+            err, -EINVAL,
+            "quantize: integer activations want calibration samples, and there are none; "
+            "give some, or set activations: float32");
+    if (count >= least || form_activation_bits(run->rules.form) != 8)
+        return 0;
+    run->rules.form = form_without_activations(run->rules.form);
+    run->rules.why = "too few calibration samples for the ranges of 8-bit activations";
+    run->report.calibrated = rules_want_samples(&run->rules);
+    (void) snprintf(text, sizeof text,
+                    "%" PRIu64 " calibration samples are too few for the ranges of 8-bit "
+                    "activations: they stay float (least_samples is %" PRIu64 ")",
+                    count, least);
+    if (host->log)
+        host->log(host->context, PITH_LOG_WARNING, "quantize_samples_few", text);
+    return 0;
 }
 
 static double error_limit(const struct pith_option_value *values)
@@ -302,13 +351,12 @@ static void describe_repairs(struct run *run)
         .host = run->job->host,
         .reference = run->reference.outputs ? &run->reference : NULL,
         .samples = run->report.samples,
-        .layers = {.rules = rules_of(values),
+        .layers = {.rules = run->rules,
                    .per_channel = values[OPTION_PER_CHANNEL].integer,
                    .block_size = values[OPTION_BLOCK_SIZE].integer,
                    .weight_limit = weight_limit(values)},
         .dtype = values[OPTION_ACTIVATIONS].integer == ACTIVATIONS_UINT8 ? PITH_UINT8 : PITH_INT8,
-        .method = run->report.method,
-        .percentile = run->report.percentile,
+        .ranges = run->report.ranges,
     };
 }
 
@@ -355,12 +403,15 @@ static int settle(struct run *run, struct pith_graph **out, struct pith_error *e
 static int run_through(struct run *run, struct pith_graph **out, struct pith_error *err)
 {
     const struct pith_host *host = run->job->host;
-    struct rules rules = rules_of(run->values);
-    int rc = rules_check(&rules, err);
+    int rc;
 
-    run->report.calibrated = rules_want_samples(&rules);
+    run->rules = rules_of(run->values);
+    rc = rules_check(&run->rules, err);
+    share_samples(run);
     if (rc == 0)
-        rc = restore_weights(run->folded, &rules, &run->report.restored, err);
+        rc = want_samples(run, err);
+    if (rc == 0)
+        rc = restore_weights(run->folded, &run->rules, &run->report.restored, err);
     if (rc == 0)
         rc = fold_batch_norms(run->folded, &run->report.folded, err);
     if (rc == 0)
@@ -369,12 +420,6 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
         rc = pith_graph_validate(run->folded, err);
     if (rc < 0)
         return rc;
-    share_samples(run);
-    if (run->report.calibrated && run->report.samples == 0)
-        return pith_fail(
-            err, -EINVAL,
-            "quantize: integer activations want calibration samples, and there are none; "
-            "give some, or set activations: float32");
     if (run->report.check_samples > 0)
         rc = reference_make(&run->reference, run->folded, host, run->check_first,
                             run->report.check_samples, err);
@@ -390,8 +435,7 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
     warn_of_unknown_names(run, OPTION_ONLY);
     warn_of_unknown_names(run, OPTION_SCHEMES);
     if (run->report.calibrated)
-        rc = calibrate_ranges(&run->plan, host, run->report.samples, run->report.method,
-                              run->report.percentile, err);
+        rc = calibrate_ranges(&run->plan, host, run->report.samples, &run->report.ranges, err);
     say_progress(run, 0.6);
     if (rc == 0)
         rc = repair_plan(&run->repairs, &run->plan, err);
@@ -431,8 +475,9 @@ static int quantize_apply(const struct pith_technique_job *job, const struct pit
         .plan = &run.plan,
         .repairs = run.repairs.record,
         .activations = values[OPTION_ACTIVATIONS].text,
-        .method = (enum range_method) values[OPTION_RANGES].integer,
-        .percentile = values[OPTION_PERCENTILE].number,
+        .ranges = {.method = (enum range_method) values[OPTION_RANGES].integer,
+                   .percentile = values[OPTION_PERCENTILE].number,
+                   .headroom = values[OPTION_HEADROOM].integer},
         .max_error_ratio = error_limit(values),
         .error_ratio = -1,
     };

@@ -44,7 +44,7 @@ static int graph_error(const struct repairs *repairs, const struct pith_graph *g
 
     if (rc < 0)
         return rc;
-    rc = calibrate_ranges(&plan, repairs->host, samples, repairs->method, repairs->percentile, err);
+    rc = calibrate_ranges(&plan, repairs->host, samples, &repairs->ranges, err);
     if (rc == 0)
         rc = plan_error(repairs, &plan, out, err);
     plan_done(&plan);

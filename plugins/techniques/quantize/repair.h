@@ -38,8 +38,7 @@ struct repairs {
     uint64_t samples;                  /* [0, samples) for ranges and repairs */
     struct layer_options layers;
     int32_t dtype; /* of 8-bit activations */
-    enum range_method method;
-    double percentile;
+    struct range_options ranges;
     /* What was done. */
     struct repair_record record[REPAIRS];
 };

@@ -31,7 +31,7 @@ static json_t *input_facts(const struct report *report, const struct layer *laye
 
     for (int method = 0; method < RANGE_METHODS && !group->fixed; method++) {
         struct range range =
-            range_estimate(&group->histogram, (enum range_method) method, report->percentile);
+            range_estimate(&group->histogram, (enum range_method) method, report->ranges.percentile);
 
         (void) json_object_set_new(estimates, range_method_names[method],
                                    json_pack("{s:o, s:o}", "range", range_pair(range), "sqnr_db",
@@ -42,7 +42,7 @@ static json_t *input_facts(const struct report *report, const struct layer *laye
                      pith_dtype_name(plan_dtype(plan, value)), "estimator",
                      group->fixed              ? "fixed"
                      : plan->bits[value] == 16 ? range_method_names[RANGE_MINMAX]
-                                               : range_method_names[report->method],
+                                               : range_method_names[report->ranges.method],
                      "range", range_pair(group->range), "scale", rounded((double) grid.scale),
                      "zero_point", (int) grid.zero_point, "sqnr_db",
                      rounded(range_sqnr_db(&group->histogram, group->range)), "refused_count",

@@ -8,8 +8,7 @@ struct report {
     const struct plan *plan;
     const struct repair_record *repairs; /* REPAIRS of them */
     const char *activations;             /* as asked for */
-    enum range_method method;
-    double percentile;
+    struct range_options ranges;
     bool calibrated;
     uint64_t samples, check_samples;
     size_t folded;      /* batch normalizations */
