@@ -11,6 +11,11 @@ row_function row_kws, row_resnet8, row_vww, row_ad01;
 row_function row_kws_int4, row_resnet8_int4, row_vww_int4;
 /* One of them for another row: "kws", "resnet8", "vww". */
 void open_tiny(struct subject *subject, const struct lab *lab, const char *name);
+/* Settings of ONNX Runtime's quantizer, in ours. */
+#define OTHER_SETTINGS 4
+extern const struct other_setting {
+    const char *name, *options;
+} other_settings[OTHER_SETTINGS];
 row_function row_rescue, row_same;
 /* The part of row_same that runs in a process of its own. */
 void same_inside(const struct lab *lab, char **argv);

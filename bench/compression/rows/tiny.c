@@ -5,13 +5,10 @@
 
 #include "libpith/formats/npy.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define SHUFFLE_SEED 1
-#define WINDOWS      10
-#define WINDOW       640
 
 /* What ONNX Runtime's quantize_static does unless told otherwise, as far as options of ours say it: weights
  * symmetric and nearest, activations int8 over all that was seen, one scale a tensor (per_channel is false
@@ -19,10 +16,8 @@
  * clip it tries is the whole range: min-max again; "entropy" here searches 2048 bins, which is kinder. */
 #define AS_OTHERS                                                                                        \
     "\"equalize\":\"off\",\"smooth\":\"off\",\"rounding\":\"nearest\",\"bias_correction\":\"off\","      \
-    "\"max_error_ratio\":0"
-static const struct {
-    const char *name, *options;
-} others[] = {
+    "\"max_error_ratio\":0,\"headroom\":false,\"least_samples\":1"
+const struct other_setting other_settings[OTHER_SETTINGS] = {
     {"ORT settings, min-max", "{\"ranges\":\"minmax\",\"per_channel\":false," AS_OTHERS "}"},
     {"ORT min-max, per channel", "{\"ranges\":\"minmax\"," AS_OTHERS "}"},
     {"ORT settings, entropy", "{\"ranges\":\"entropy\",\"per_channel\":false," AS_OTHERS "}"},
@@ -113,17 +108,17 @@ static void row_int8(const struct lab *lab, const char *name)
     const char *shipped_path = lab_path(lab->data, "models/mlperf_tiny/%s", net->int8_file);
     struct pith_graph *graph = lab_graph(shipped_path);
     struct outcome shipped = {.seconds = -1, .bytes = lab_packed_bytes(graph)};
-    struct outcome other[sizeof others / sizeof *others] = {0};
+    struct outcome other[OTHER_SETTINGS] = {0};
 
     subject_measure(&subject, graph, &subject.test, &shipped);
     table_form(&subject, "MLPerf's int8", &shipped, &base);
     pith_graph_free(graph);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        other[i] = row_form(&subject, others[i].name, others[i].options, -1, &base);
+    for (size_t i = 0; i < OTHER_SETTINGS; i++)
+        other[i] = row_form(&subject, other_settings[i].name, other_settings[i].options, -1, &base);
     table_hold_not_below(&subject, &ours, &base, 0.5, "float32");
     table_hold_not_below(&subject, &ours, &shipped, 0, "MLPerf's int8");
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        table_hold_not_below(&subject, &ours, &other[i], 0.2, others[i].name);
+    for (size_t i = 0; i < OTHER_SETTINGS; i++) {
+        table_hold_not_below(&subject, &ours, &other[i], 0.2, other_settings[i].name);
         outcome_done(&other[i]);
     }
     outcome_done(&base);
@@ -159,89 +154,6 @@ static void row_int4(const struct lab *lab, const char *name)
     outcome_done(&ours);
     outcome_done(&learned);
     subject_close(&subject);
-}
-
-/* ---- ad01: ten windows, and no recordings of machines that are broken ---- */
-
-static void keep_output(void *user, uint64_t index, const struct pith_sample *sample,
-                        const struct pith_tensor *outputs, size_t output_count)
-{
-    struct pith_tensor *kept = user;
-
-    (void) sample;
-    (void) output_count;
-    memcpy((uint8_t *) kept->data + index * outputs[0].bytes, outputs[0].data, outputs[0].bytes);
-}
-
-/* What the float model says of all windows, as labels: how far a form is from it is then its error. */
-static const char *float_outputs(const struct subject *subject, const struct pith_dataset_options *windows)
-{
-    const char *path = lab_path(subject->lab->made, "ad01_float.npy");
-    struct part all = {*windows, PITH_SPLIT_ALL};
-    struct pith_shape shape = pith_shape_of(2, (int64_t[]){WINDOWS, WINDOW});
-    struct pith_tensor kept = {0};
-    struct pith_error err = {0};
-
-    lab_must(pith_tensor_alloc(&kept, PITH_FLOAT32, &shape, &err), &err, "outputs");
-    subject_run(subject, subject->graph, &all, keep_output, &kept);
-    lab_must(pith_npy_write(path, &kept, &err), &err, path);
-    pith_tensor_free(&kept);
-    return path;
-}
-
-/* One half is for ranges and the other for the test. against_float: labels are what the float model says. */
-static void ad01_half(const struct lab *lab, bool second, bool against_float, double *out_ours, double *out_shipped,
-                      double *out_float)
-{
-    struct pith_dataset_options windows = {.data = lab_path(lab->data, "models/mlperf_tiny/golden/ad01_int8_in.npy"),
-                                           .seed = SHUFFLE_SEED,
-                                           .calibration = WINDOWS / 2};
-    struct subject subject = {.metric = {.kind = PITH_METRIC_MSE}, .points = 1};
-
-    subject.calibration = (struct part){windows, second ? PITH_SPLIT_TEST : PITH_SPLIT_CALIBRATION};
-    subject_open(&subject, lab, lab_path(lab->data, "models/mlperf_tiny/ad01_float32.tflite"));
-    if (against_float)
-        windows.labels = float_outputs(&subject, &windows);
-    subject.test = (struct part){windows, second ? PITH_SPLIT_CALIBRATION : PITH_SPLIT_TEST};
-    table_note("%s half: %s", second ? "second" : "first",
-               against_float ? "squared distance from the float model's outputs" : "the anomaly score itself");
-    struct outcome base = row_float(&subject);
-    struct outcome ours = row_form(&subject, "int8", "{}", -1, &base);
-    struct pith_graph *graph = lab_graph(lab_path(lab->data, "models/mlperf_tiny/ad01_int8.tflite"));
-    struct outcome shipped = {.seconds = -1, .bytes = lab_packed_bytes(graph)};
-
-    subject_measure(&subject, graph, &subject.test, &shipped);
-    table_form(&subject, "MLPerf's int8", &shipped, &base);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        struct outcome other = row_form(&subject, others[i].name, others[i].options, -1, &base);
-
-        outcome_done(&other);
-    }
-    *out_float += base.value.value / 2;
-    *out_ours += ours.value.value / 2;
-    *out_shipped += shipped.value.value / 2;
-    pith_graph_free(graph);
-    outcome_done(&base);
-    outcome_done(&ours);
-    outcome_done(&shipped);
-    subject_close(&subject);
-}
-
-void row_ad01(const struct lab *lab)
-{
-    double score[3] = {0}, distance[3] = {0}; /* ours, MLPerf's, float */
-
-    table_row("ad01", "anomaly score (mean squared error) of the ten golden windows; ranges from the other five each time");
-    for (int second = 0; second < 2; second++)
-        ad01_half(lab, second, false, &score[0], &score[1], &score[2]);
-    for (int second = 0; second < 2; second++)
-        ad01_half(lab, second, true, &distance[0], &distance[1], &distance[2]);
-    table_note("no recordings of broken machines are at hand, so there is no AUC; scores that stay keep it");
-    table_hold(fabs(score[0] / score[2] - 1) <= 0.005 ? HELD : MISSED,
-               "the score is %+.2f %% from float32's, at most 0.5; MLPerf's int8 %+.2f %%",
-               100 * (score[0] / score[2] - 1), 100 * (score[1] / score[2] - 1));
-    table_hold(distance[0] <= distance[1] ? HELD : MISSED, "%.4f dB^2 from the float model's outputs, MLPerf's int8 %.4f",
-               distance[0], distance[1]);
 }
 
 void row_kws(const struct lab *lab)
