@@ -1,51 +1,7 @@
-/* The loops of math_f32.h for one instruction set (vectors_begin.h). Polynomials: Moshier's Cephes
- * library, expf and tanhf. */
+/* The loops of math_f32.h for one instruction set (vectors_begin.h). */
 #include "libpith/kernels/vectors_begin.h"
 
-/* x = n ln 2 + r; e^r by a polynomial; 2^n in two factors, so that subnormal results and infinity
- * come out right. */
-INLINE FORM(vector) FORM(exp_of)(FORM(vector) x)
-{
-    const FORM(vector) magic =
-        FORM(spread)(12582912.0F); /* 1.5 * 2^23, whose unit is 1: adding it rounds */
-    FORM(vector) rounded, r, p;
-    FORM(words) n, half;
-
-    x = FORM(at_most)(FORM(spread)(90.0F), FORM(at_least)(FORM(spread)(-105.0F), x));
-    rounded = x * 1.44269504088896341F + magic;
-    n = (FORM(words)) rounded - 0x4B400000;
-    rounded -= magic;
-    r = x - rounded * 0.693359375F;
-    r = r + rounded * 2.12194440e-4F;
-    p = 1.9875691500e-4F * r + 1.3981999507e-3F;
-    p = p * r + 8.3334519073e-3F;
-    p = p * r + 4.1665795894e-2F;
-    p = p * r + 1.6666665459e-1F;
-    p = p * r + 5.0000001201e-1F;
-    p = p * (r * r) + r + 1.0F;
-    half = n >> 1;
-    return p * (FORM(vector))((half + 127) << 23) * (FORM(vector))((n - half + 127) << 23);
-}
-
-INLINE FORM(vector) FORM(sigmoid_of)(FORM(vector) x)
-{
-    return 1.0F / (1.0F + FORM(exp_of)(-x));
-}
-
-INLINE FORM(vector) FORM(tanh_of)(FORM(vector) x)
-{
-    const FORM(words) sign = (FORM(words)) x & INT32_MIN;
-    const FORM(vector) magnitude = (FORM(vector))((FORM(words)) x ^ sign), z = x * x;
-    const FORM(vector) far = 1.0F - 2.0F / (FORM(exp_of)(magnitude + magnitude) + 1.0F);
-    FORM(vector) p = -5.70498872745e-3F * z + 2.06390887954e-2F;
-
-    p = p * z - 5.37397155531e-2F;
-    p = p * z + 1.33314422036e-1F;
-    p = p * z - 3.33332819422e-1F;
-    p = p * z * x + x;
-    /* p already has x's sign, but for zero */
-    return (FORM(vector))((FORM(words)) FORM(select)(magnitude < 0.625F, p, far) | sign);
-}
+#include "libpith/kernels/math_f32_inline.h"
 
 #define LOOP(name)                                                                                 \
     TARGET static void FORM(name)(float *y, const float *x, int64_t count)                         \

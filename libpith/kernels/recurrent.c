@@ -1,7 +1,7 @@
-/* LSTM, GRU and RNN in float32: both directions, peepholes, sequence lengths, clipping, both
- * layouts. What the input gives to all gates at all times is one matrix product up front; only the
- * product with the state remains in the loop over time. Weights are packed once where they are
- * constant. */
+/* LSTM, GRU and RNN in float32, also with weights that stay int8: both directions, peepholes,
+ * sequence lengths, clipping, both layouts. What the input gives to all gates at all times is one
+ * matrix product up front; only the product with the state remains in the loop over time. Weights
+ * are packed once where they are constant. */
 #include "libpith/kernels/recurrent.h"
 
 #include <errno.h>
@@ -57,9 +57,24 @@ static float clipped(const struct recurrent *r, float x)
     return x < -r->clip ? -r->clip : x > r->clip ? r->clip : x;
 }
 
-static void product(const struct pass *p, const float *b, const float *state, float *out,
-                    int64_t cols, int64_t out_row)
+/* out = state times b, packed as floats, or as bytes */
+static void product(const struct pass *p, const float *b, const struct pith_fixed_s8 *bytes,
+                    const float *state, float *out, int64_t cols, int64_t out_row)
 {
+    if (bytes) {
+        pith_fixed_s8_run(bytes, &(struct pith_fixed_call){.rows = p->r->batch,
+                                                           .a = state,
+                                                           .a_row = p->r->hidden,
+                                                           .c = out,
+                                                           .c_row = out_row,
+                                                           .scratch = (float *) p->step->scratch +
+                                                                      p->r->fixed_at});
+        return;
+    }
+    if (p->r->row_form) {
+        p->r->row_form->product(p->r->hidden, cols, b, state, out);
+        return;
+    }
     p->r->form->f32(&(struct pith_gemm_f32){.rows = p->r->batch,
                                             .cols = cols,
                                             .depth = p->r->hidden,
@@ -105,6 +120,10 @@ static void lstm_row(const struct pass *p, const float *x, float *g, float *h, f
     const float *pi = p->peephole, *po = pi ? pi + n : NULL, *pf = pi ? pi + 2 * n : NULL;
     float *i = g, *o = g + n, *f = g + 2 * n, *candidate = g + 3 * n, *squashed = g;
 
+    if (r->cell_form) {
+        r->cell_form->lstm(n, x, g, c, h);
+        return;
+    }
     lstm_gate(p, x, i, pi, c, &act[0]);
     if (r->input_forget)
         for (int64_t k = 0; k < n; k++)
@@ -131,6 +150,14 @@ static void gru_row(const struct pass *p, const float *x, float *g, float *h)
     const float *bias = p->r_bias ? p->r_bias + 2 * n : NULL;
     float *z = g, *reset = g + n, *last = g + 2 * n;
 
+    if (r->cell_form && r->linear_before_reset) {
+        r->cell_form->gru_after(n, x, g, bias, h);
+        return;
+    }
+    if (r->cell_form) {
+        r->cell_form->gru_before(n, x, g, h);
+        return;
+    }
     for (int64_t k = 0; k < n; k++)
         z[k] = clipped(r, x[k] + z[k]);
     apply_all(&act[0], z, n);
@@ -186,13 +213,17 @@ static void reset_states(const struct pass *p, int64_t s)
         if (s >= length_of(p, b))
             continue;
         x = gates_of(p, time_of(p, s, b), b);
+        if (r->cell_form) {
+            r->cell_form->gru_reset(n, x + n, g + n, h, reset);
+            continue;
+        }
         for (int64_t k = 0; k < n; k++)
             reset[k] = clipped(r, x[n + k] + g[n + k]);
         apply_all(&r->act[p->dir][0], reset, n);
         for (int64_t k = 0; k < n; k++)
             reset[k] *= h[k];
     }
-    product(p, p->r_last, p->reset_h, p->gate_h + 2 * n, n, r->gates * n);
+    product(p, p->r_last, r->r_last_bytes[p->dir], p->reset_h, p->gate_h + 2 * n, n, r->gates * n);
 }
 
 static void one_time(const struct pass *p, int64_t s)
@@ -202,7 +233,8 @@ static void one_time(const struct pass *p, int64_t s)
     float *y =
         r->seq && p->step->output[0].dtype != PITH_DTYPE_NONE ? p->step->output[0].data : NULL;
 
-    product(p, p->rr, p->state_h, p->gate_h, recurrent_splits(r) ? rows - n : rows, rows);
+    product(p, p->rr, r->r_bytes[p->dir], p->state_h, p->gate_h,
+            recurrent_splits(r) ? rows - n : rows, rows);
     if (recurrent_splits(r))
         reset_states(p, s);
     for (int64_t b = 0; b < r->batch; b++) {
@@ -242,6 +274,18 @@ static void input_product(const struct pass *p)
         const bool later = r->cell == CELL_GRU && r->linear_before_reset && i >= 2 * r->hidden;
 
         bias[i] = b ? b[i] + (later ? 0.0F : b[rows + i]) : 0.0F;
+    }
+    if (r->w_bytes[p->dir]) {
+        pith_fixed_s8_run(
+            r->w_bytes[p->dir],
+            &(struct pith_fixed_call){.rows = r->seq * r->batch,
+                                      .a = p->step->input[0].data,
+                                      .a_row = r->in,
+                                      .bias = bias,
+                                      .c = p->gate_x,
+                                      .c_row = rows,
+                                      .scratch = (float *) p->step->scratch + r->fixed_at});
+        return;
     }
     r->form->f32(&(struct pith_gemm_f32){.rows = r->seq * r->batch,
                                          .cols = rows,
@@ -336,7 +380,7 @@ static int recurrent_run(struct pith_step *step, struct pith_error *err)
                          NULL,
                          NULL};
 
-        if (!p.w) {
+        if (!p.w && !r->w_bytes[d]) {
             pith_recurrent_pack(step, r, d, packed, packed + r->w_packed,
                                 packed + r->w_packed + r->r_packed);
             p.w = packed;
@@ -357,6 +401,12 @@ static int recurrent_run(struct pith_step *step, struct pith_error *err)
         PITH_BIT(FLOAT32), PITH_BIT(FLOAT32), PITH_BIT(FLOAT32), PITH_BIT(FLOAT32)                 \
     }
 
+#define BYTES (PITH_BIT(INT8) | PITH_BIT(UINT8) | PITH_BIT(INT4) | PITH_BIT(UINT4))
+#define F32_BYTES                                                                                  \
+    {                                                                                              \
+        PITH_BIT(FLOAT32), BYTES, BYTES, PITH_BIT(FLOAT32)                                         \
+    }
+
 const struct pith_kernel pith_kernels_recurrent[] = {
     {.op = "LSTM",
      .name = "lstm_f32",
@@ -371,6 +421,24 @@ const struct pith_kernel pith_kernels_recurrent[] = {
     {.op = "RNN",
      .name = "rnn_f32",
      .types = F32,
+     .prepare = pith_recurrent_prepare,
+     .run = recurrent_run},
+    {.op = "LSTM",
+     .name = "lstm_s8",
+     .types = F32_BYTES,
+     .flags = PITH_KERNEL_QUANTIZED,
+     .prepare = pith_recurrent_prepare,
+     .run = recurrent_run},
+    {.op = "GRU",
+     .name = "gru_s8",
+     .types = F32_BYTES,
+     .flags = PITH_KERNEL_QUANTIZED,
+     .prepare = pith_recurrent_prepare,
+     .run = recurrent_run},
+    {.op = "RNN",
+     .name = "rnn_s8",
+     .types = F32_BYTES,
+     .flags = PITH_KERNEL_QUANTIZED,
      .prepare = pith_recurrent_prepare,
      .run = recurrent_run},
     {0},

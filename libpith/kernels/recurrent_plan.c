@@ -137,10 +137,23 @@ void pith_recurrent_pack(const struct pith_step *step, const struct recurrent *r
     const float *from_r = (const float *) step->input[2].data + d * rows * r->hidden;
 
     pith_gemm_pack_f32(r->form, w, from_w, 1, r->in, r->in, rows);
+    if (r->row_form) {
+        pith_cell_pack(r->row_form, rr, from_r, r->hidden, first);
+        if (recurrent_splits(r))
+            pith_cell_pack(r->row_form, last, from_r + first * r->hidden, r->hidden, r->hidden);
+        return;
+    }
     pith_gemm_pack_f32(r->form, rr, from_r, 1, r->hidden, r->hidden, first);
     if (recurrent_splits(r))
         pith_gemm_pack_f32(r->form, last, from_r + first * r->hidden, 1, r->hidden, r->hidden,
                            r->hidden);
+}
+
+/* Of R, with `cols` rows of gates. */
+static int64_t packed_floats(const struct recurrent *r, int64_t cols)
+{
+    return r->row_form ? pith_cell_packed(r->row_form, r->hidden, cols)
+                       : pith_gemm_packed(r->form, r->hidden, cols);
 }
 
 static int plan_weights(struct pith_step *step, struct recurrent *r, struct pith_error *err)
@@ -148,8 +161,9 @@ static int plan_weights(struct pith_step *step, struct recurrent *r, struct pith
     const int64_t rows = r->gates * r->hidden;
 
     r->w_packed = pith_gemm_packed(r->form, r->in, rows);
-    r->r_packed = pith_gemm_packed(r->form, r->hidden, rows);
-    r->r_last_packed = recurrent_splits(r) ? pith_gemm_packed(r->form, r->hidden, r->hidden) : 0;
+    r->row_form = r->batch == 1 ? pith_cell_form() : NULL;
+    r->r_packed = packed_floats(r, rows);
+    r->r_last_packed = recurrent_splits(r) ? packed_floats(r, r->hidden) : 0;
     if (r->w_packed + r->r_packed + r->r_last_packed > PITH_STEP_MAX_BYTES / 16)
         return pith_step_fail(step, err, -EINVAL, "the weights are too large");
     for (int64_t d = 0; d < r->dirs && step->input[1].data && step->input[2].data; d++) {
@@ -166,6 +180,88 @@ static int plan_weights(struct pith_step *step, struct recurrent *r, struct pith
         r->r_last[d] = last;
     }
     return 0;
+}
+
+/* What stands behind W or R of one direction, columns first to first + cols - 1. */
+static struct pith_fixed_weights weights_of(const struct pith_step *step, const struct recurrent *r,
+                                            size_t input, int64_t d, int64_t first, int64_t cols)
+{
+    const struct pith_quantization *grid = step->input_quantization[input];
+    const int64_t depth = input == 1 ? r->in : r->hidden;
+    const bool by_gate = grid->count > 1 && grid->axis == 1;
+
+    return (struct pith_fixed_weights){.weights = &step->input[input],
+                                       .grid = grid,
+                                       .depth = depth,
+                                       .cols = cols,
+                                       .first = (d * r->gates * r->hidden + first) * depth,
+                                       .scale_first = by_gate           ? first
+                                                      : grid->count > 1 ? d
+                                                                        : 0,
+                                       .scale_step = by_gate};
+}
+
+/* One scale, one a direction, or one a gate's row. */
+static bool has_scales(const struct pith_step *step, size_t input)
+{
+    const struct pith_quantization *grid = step->input_quantization[input];
+    const struct pith_shape *shape = &step->input[input].shape;
+
+    return grid && step->input[input].data && grid->block_size == 0 &&
+           (grid->count == 1 || ((grid->axis == 0 || grid->axis == 1) &&
+                                 (int64_t) grid->count == shape->dim[grid->axis]));
+}
+
+/* Weights that stay bytes. -ENOTSUP: they go the way of floats. */
+static int plan_bytes(struct pith_step *step, struct recurrent *r, struct pith_error *err)
+{
+    const int64_t rows = r->gates * r->hidden,
+                  first = recurrent_splits(r) ? rows - r->hidden : rows;
+    int rc = has_scales(step, 1) && has_scales(step, 2) ? 0 : 1;
+
+    for (int64_t d = 0; d < r->dirs && rc == 0; d++) {
+        const struct pith_fixed_weights w = weights_of(step, r, 1, d, 0, rows),
+                                        rr = weights_of(step, r, 2, d, 0, first);
+
+        rc = pith_fixed_s8_plan(step, &w, &r->w_bytes[d]);
+        if (rc == 0)
+            rc = pith_fixed_s8_plan(step, &rr, &r->r_bytes[d]);
+        if (rc == 0 && recurrent_splits(r)) {
+            const struct pith_fixed_weights last = weights_of(step, r, 2, d, first, r->hidden);
+
+            rc = pith_fixed_s8_plan(step, &last, &r->r_last_bytes[d]);
+        }
+    }
+    if (rc > 0)
+        return pith_step_fail(step, err, -ENOTSUP, "these weights are not kept as int8");
+    if (rc == 0) {
+        step->taken_in = UINT32_C(1) << 1 | UINT32_C(1) << 2;
+        step->form = pith_fixed_s8_name(r->r_bytes[0]);
+    }
+    return rc;
+}
+
+/* Rows for int8 weights: those of all times, or those of one; a product at a time. */
+static int64_t fixed_bytes(const struct recurrent *r)
+{
+    const int64_t all = r->w_bytes[0] ? pith_fixed_s8_scratch(r->w_bytes[0], r->seq * r->batch) : 0;
+    const int64_t one = r->w_bytes[0] ? pith_fixed_s8_scratch(r->r_bytes[0], r->batch) : 0;
+
+    return all > one ? all : one;
+}
+
+/* Whether the cells' fast loops do what the node wants. */
+static bool is_usual(const struct pith_step *step, const struct recurrent *r)
+{
+    static const enum recurrent_function usual[] = {SIGMOID, TANH, TANH};
+    const int each = r->cell == CELL_LSTM ? 3 : 2;
+
+    for (int64_t d = 0; d < r->dirs; d++)
+        for (int i = 0; i < each; i++)
+            if (r->act[d][i].function != usual[i])
+                return false;
+    return r->cell != CELL_RNN && r->clip <= 0.0F && !r->input_forget &&
+           !(r->cell == CELL_LSTM && pith_step_has(step, 7));
 }
 
 static int64_t take(int64_t *used, int64_t floats)
@@ -189,9 +285,11 @@ int pith_recurrent_prepare(struct pith_step *step, struct pith_error *err)
     if (rc == 0)
         rc = read_activations(step, r, err);
     if (rc == 0)
-        rc = plan_weights(step, r, err);
+        rc = step->kernel->flags & PITH_KERNEL_QUANTIZED ? plan_bytes(step, r, err)
+                                                         : plan_weights(step, r, err);
     if (rc < 0)
         return rc;
+    r->cell_form = is_usual(step, r) ? pith_cell_form() : NULL;
     rows = r->gates * r->hidden;
     if (r->seq * r->batch > PITH_STEP_MAX_BYTES / 64 / (rows + 1))
         return pith_step_fail(step, err, -EINVAL, "the sequence is too long");
@@ -201,7 +299,9 @@ int pith_recurrent_prepare(struct pith_step *step, struct pith_error *err)
     r->state_c = take(&used, r->batch * r->hidden);
     r->reset_h = take(&used, r->batch * r->hidden);
     r->bias = take(&used, rows);
-    r->packed_at = take(&used, r->w[0] ? 0 : r->w_packed + r->r_packed + r->r_last_packed);
+    r->packed_at =
+        take(&used, r->w[0] || r->w_bytes[0] ? 0 : r->w_packed + r->r_packed + r->r_last_packed);
+    r->fixed_at = take(&used, fixed_bytes(r) / (int64_t) sizeof(float));
     step->scratch_bytes = (size_t) used * sizeof(float);
     step->macs = (uint64_t) (r->dirs * r->seq * r->batch * rows * (r->in + r->hidden));
     step->params = r;

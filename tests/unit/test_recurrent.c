@@ -24,7 +24,7 @@ static void fill(struct pith_tensor *t, double scale)
 
 struct sizes {
     int64_t seq, batch, in, hidden, dirs, gates;
-    bool reverse, linear_before_reset, peephole;
+    bool reverse, linear_before_reset, peephole, bytes;
 };
 
 static double sigmoid(double x)
@@ -133,10 +133,71 @@ static void check_direction(const struct one_step *s, const struct sizes *z, int
     }
 }
 
+/* W and R as bytes with a scale for all, or one a gate's row; the floats beside them are exactly
+ * what they stand for. */
+struct bytes {
+    struct pith_tensor tensor[2]; /* own */
+    struct pith_quantization grid[2];
+    float scale[2][4 * MOST_HIDDEN];
+    int32_t zero[2][4 * MOST_HIDDEN];
+};
+
+static void make_bytes(struct bytes *bytes, struct one_step *s)
+{
+    for (int i = 0; i < 2; i++) {
+        struct pith_tensor *w = &s->data[i + 1];
+        const int64_t rows = w->shape.dim[1], depth = w->shape.dim[2];
+        const bool by_row = pick(0, 1) != 0;
+
+        assert_int_equal(pith_tensor_alloc(&bytes->tensor[i], PITH_INT8, &w->shape, NULL), 0);
+        for (int64_t j = 0; j < rows; j++)
+            bytes->scale[i][j] = by_row ? (float) pick(1, 80) * 0x1p-15F : 0x1p-9F;
+        bytes->grid[i] = (struct pith_quantization){.dtype = PITH_INT8,
+                                                    .axis = 1,
+                                                    .count = by_row ? (size_t) rows : 1,
+                                                    .scale = bytes->scale[i],
+                                                    .zero_point = bytes->zero[i]};
+        for (int64_t k = 0; k < pith_shape_elements(&w->shape); k++) {
+            const double q = (double) pick(-128, 127);
+
+            pith_tensor_set(&bytes->tensor[i], k, q);
+            pith_tensor_set(w, k, q * (double) bytes->scale[i][k / depth % rows]);
+        }
+    }
+}
+
+/* The step again with the bytes, into the same outputs. */
+static void run_bytes(struct one_step *s, struct bytes *bytes)
+{
+    const struct pith_quantization *grids[PITH_STEP_PORTS] = {NULL, &bytes->grid[0],
+                                                              &bytes->grid[1]};
+    const int32_t types[] = {PITH_FLOAT32, PITH_INT8, PITH_INT8, PITH_FLOAT32};
+
+    pith_step_done(&s->step);
+    s->input[1] = bytes->tensor[0];
+    s->input[2] = bytes->tensor[1];
+    s->step.input_quantization = grids;
+    s->step.kernel = pith_kernel_find("", pith_node_op(s->graph, s->node), 14, types, 4,
+                                      PITH_FLOAT32, PITH_KERNEL_QUANTIZED, NULL);
+    assert_non_null(s->step.kernel);
+    assert_ok(pith_step_prepare(&s->step, &s->err), &s->err);
+    assert_int_equal(s->step.taken_in & 6, 6);
+    s->input[1].data = s->input[2].data = NULL; /* not needed any more */
+    s->step.scratch = malloc(s->step.scratch_bytes);
+    assert_non_null(s->step.scratch);
+    for (size_t i = 0; i < s->output_count; i++)
+        memset(s->output[i].data, 0xFF, s->output[i].bytes);
+    assert_ok(s->step.kernel->run(&s->step, &s->err), &s->err);
+    free(s->step.scratch);
+    for (int i = 0; i < 2; i++)
+        pith_tensor_free(&bytes->tensor[i]);
+}
+
 static void check_recurrence(const struct sizes *z)
 {
     const int64_t rows = z->gates * z->hidden;
     const char *direction = z->dirs == 2 ? "bidirectional" : z->reverse ? "reverse" : "forward";
+    struct bytes bytes = {0};
     struct one_step s;
 
     one_step_init(&s, 14);
@@ -149,12 +210,16 @@ static void check_recurrence(const struct sizes *z)
             one_step_left_out(&s);
         fill(one_step_input(&s, PITH_FLOAT32, DIMS(z->dirs, 3 * z->hidden), NULL), 0.5);
     }
+    if (z->bytes)
+        make_bytes(&bytes, &s);
     one_step_node(&s, z->gates == 4 ? "LSTM" : "GRU", z->gates == 4 ? 3 : 2);
     one_step_int(&s, "hidden_size", z->hidden);
     assert_int_equal(pith_node_set_string(s.graph, s.node, "direction", direction), 0);
     if (z->gates == 3)
         one_step_int(&s, "linear_before_reset", z->linear_before_reset);
     assert_ok(one_step_run(&s), &s.err);
+    if (z->bytes)
+        run_bytes(&s, &bytes);
     for (int64_t d = 0; d < z->dirs; d++)
         for (int64_t b = 0; b < z->batch; b++)
             check_direction(&s, z, d, b);
@@ -169,7 +234,7 @@ static void check_many(int64_t gates)
         if (!pith_isa_runs((enum pith_isa) isa))
             continue;
         pith_isa_set((enum pith_isa) isa);
-        for (int round = 0; round < 12; round++) {
+        for (int round = 0; round < 24; round++) {
             const struct sizes z = {.seq = pick(1, 7),
                                     .batch = pick(1, 3),
                                     .in = pick(1, 20),
@@ -178,7 +243,8 @@ static void check_many(int64_t gates)
                                     .gates = gates,
                                     .reverse = round % 4 == 2,
                                     .linear_before_reset = round % 3 == 1,
-                                    .peephole = gates == 4 && round % 3 == 2};
+                                    .peephole = gates == 4 && round % 3 == 2,
+                                    .bytes = round >= 12};
 
             check_recurrence(&z);
         }

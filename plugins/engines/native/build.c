@@ -193,38 +193,59 @@ static int fold(struct plan *plan, uint32_t node, const struct pith_kernel *kern
 
 /* ---- float kernels ---- */
 
-/* The kernel that takes the node's second input, constant weights, as they are stored, while all
- * else is floats; or NULL. */
+/* The inputs, a bit each, that are constant weights of the operator. */
+static uint32_t weight_inputs(const char *op)
+{
+    if (strcmp(op, "MatMul") == 0 || strcmp(op, "Gemm") == 0)
+        return 1U << 1;
+    if (strcmp(op, "LSTM") == 0 || strcmp(op, "GRU") == 0 || strcmp(op, "RNN") == 0)
+        return 1U << 1 | 1U << 2;
+    return 0;
+}
+
+/* The kernel that takes the node's weights as they are stored, while all else is floats; or NULL.
+ */
 static const struct pith_kernel *find_narrow(struct plan *plan, uint32_t node)
 {
-    const struct pith_quantization *q;
-    const uint32_t x = pith_node_input(plan->graph, node, 0),
-                   w = pith_node_input(plan->graph, node, 1);
+    const uint32_t x = pith_node_input(plan->graph, node, 0);
     const char *op = pith_node_op(plan->graph, node);
-    int32_t types[2] = {PITH_FLOAT32};
+    const uint32_t weights = weight_inputs(op);
+    int32_t types[4] = {PITH_FLOAT32, PITH_FLOAT32, PITH_FLOAT32, PITH_FLOAT32};
 
-    if (plan->options.plain || (strcmp(op, "MatMul") != 0 && strcmp(op, "Gemm") != 0) ||
-        w == PITH_NO_VALUE || x == PITH_NO_VALUE || plan->slot_of_value[x] == PLAN_NO_SLOT ||
-        !plan->slots[plan->slot_of_value[x]].known || !pith_value_constant(plan->graph, w))
+    if (plan->options.plain || !weights || pith_node_domain(plan->graph, node)[0] != 0 ||
+        x == PITH_NO_VALUE || plan->slot_of_value[x] == PLAN_NO_SLOT ||
+        !plan->slots[plan->slot_of_value[x]].known)
         return NULL;
-    q = pith_value_quantization(plan->graph, w);
-    types[1] = q ? q->dtype : PITH_FLOAT32;
-    return q ? pith_kernel_find("", op, pith_graph_opset(plan->graph, ""), types, 2, PITH_FLOAT32,
-                                PITH_KERNEL_QUANTIZED, NULL)
-             : NULL;
+    for (size_t i = 1; i < 4; i++) {
+        const uint32_t w = pith_node_input(plan->graph, node, i);
+        const struct pith_quantization *q;
+
+        if (!(weights >> i & 1))
+            continue;
+        q = w == PITH_NO_VALUE || !pith_value_constant(plan->graph, w)
+                ? NULL
+                : pith_value_quantization(plan->graph, w);
+        if (!q)
+            return NULL;
+        types[i] = q->dtype;
+    }
+    return pith_kernel_find("", op, pith_graph_opset(plan->graph, ""), types, 4, PITH_FLOAT32,
+                            PITH_KERNEL_QUANTIZED, NULL);
 }
 
 static int gather_inputs(struct plan *plan, uint32_t node, bool narrow, uint32_t *in, size_t count,
                          struct pith_error *err)
 {
+    const uint32_t stored = narrow ? weight_inputs(pith_node_op(plan->graph, node)) : 0;
+
     for (size_t i = 0; i < count; i++) {
         const uint32_t value = pith_node_input(plan->graph, node, i);
         int rc;
 
         in[i] = PLAN_NO_SLOT;
-        rc = value == PITH_NO_VALUE ? 0
-             : narrow && i == 1     ? plan_slot(plan, value, &in[i])
-                                    : plan_plain_slot(plan, value, &in[i], err);
+        rc = value == PITH_NO_VALUE      ? 0
+             : i < 32 && stored >> i & 1 ? plan_slot(plan, value, &in[i])
+                                         : plan_plain_slot(plan, value, &in[i], err);
         if (rc < 0)
             return rc;
     }
