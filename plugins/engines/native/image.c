@@ -405,18 +405,21 @@ static int build_as(struct plan *plan, uint32_t node, bool integer, bool product
     return rc < 0 ? rc : 1;
 }
 
-/* As integers where they come so. A convolution whose result goes on no grid of 8 bits is for
- * floats all the same. */
+/* As integers where they come so. A convolution whose result goes on no grid of 8 bits, or whose
+ * integers its kernel refuses, is for floats all the same. */
 static int build_kernel(struct plan *plan, uint32_t node, struct pith_error *err)
 {
+    const bool refused = plan->refused[node] == REFUSED_INTEGERS;
     bool integer = false;
     int rc;
 
-    if (is_integer_product(plan, node))
+    if (!refused && is_integer_product(plan, node))
         return build_as(plan, node, true, true, err);
     if (!inputs_allow(plan, node, &integer))
         return 0;
-    rc = build_as(plan, node, integer, false, err);
+    if (refused && integer && !is_convolution(plan, node))
+        return 0;
+    rc = refused ? 0 : build_as(plan, node, integer, false, err);
     return rc == 0 && integer && is_convolution(plan, node)
                ? build_as(plan, node, false, false, err)
                : rc;
@@ -527,7 +530,7 @@ int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
 {
     int rc;
 
-    if (plan->options.planar || plan->options.plain || plan->refused[node] ||
+    if (plan->options.planar || plan->options.plain || plan->refused[node] == REFUSED_IMAGES ||
         pith_node_domain(plan->graph, node)[0] != 0 ||
         pith_node_input_count(plan->graph, node) < 1 ||
         pith_node_input_count(plan->graph, node) > IMAGE_INPUTS - 2 ||

@@ -494,10 +494,10 @@ static int build(struct plan *plan, const struct pith_shape *input_shapes,
     return rc;
 }
 
-/* One attempt. refused: nodes that are known to want planar kernels. */
+/* One attempt. refused: what is known of nodes from attempts before. */
 static int try_build(struct plan **out, const struct pith_graph *graph,
                      const struct pith_shape *input_shapes, const struct pith_tensor *captures,
-                     const struct plan_options *options, bool *refused, bool *out_refused,
+                     const struct plan_options *options, uint8_t *refused, bool *out_refused,
                      struct pith_error *err)
 {
     struct plan *plan = calloc(1, sizeof *plan);
@@ -530,7 +530,8 @@ int plan_new(struct plan **out, const struct pith_graph *graph,
              const struct plan_options *options, struct pith_error *err)
 {
     struct plan_options how = *options;
-    bool *refused, again = false;
+    uint8_t *refused;
+    bool again = false;
     int rc = 0;
 
     if (options->depth > PLAN_MAX_DEPTH)
@@ -539,7 +540,8 @@ int plan_new(struct plan **out, const struct pith_graph *graph,
     if (!refused)
         return pith_fail(err, -ENOMEM, "no memory for a plan");
     /* Kernels say late, with halos and strides before them, that a form has no kernel. What they
-     * refuse is built planar in the next attempt, and after some attempts everything is. */
+     * refuse is built with floats or planar in the next attempt, and after some attempts everything
+     * is planar. */
     for (int attempt = 1; rc == 0 && (attempt == 1 || again); attempt++) {
         how.planar = how.planar || attempt > BUILD_ATTEMPTS;
         rc = try_build(out, graph, input_shapes, captures, &how, refused, &again, err);

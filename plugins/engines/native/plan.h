@@ -95,6 +95,13 @@ struct plan_options {
     unsigned depth;       /* of this plan among sub-graphs */
 };
 
+/* What kernels have said of a node when it was prepared. */
+enum plan_refusal {
+    REFUSED_NOT,
+    REFUSED_INTEGERS, /* of channels-last values: floats may do */
+    REFUSED_IMAGES,   /* no channels-last kernel takes it */
+};
+
 struct plan {
     struct pith_graph *graph; /* own clone */
     struct plan_options options;
@@ -104,7 +111,7 @@ struct plan {
     uint32_t *slot_of_value; /* a graph value's slot in stored form, or PLAN_NO_SLOT */
     uint32_t *user;          /* a value's only user, or PITH_NO_NODE */
     bool *absorbed;          /* a node that an earlier step does as well */
-    bool *refused;           /* a node that no channels-last kernel takes; who builds the plan owns it */
+    uint8_t *refused;        /* a node's enum plan_refusal; who builds the plan owns it */
     struct plan_step **steps;
     size_t step_count, step_capacity;
     size_t input_count; /* graph inputs, then captures */

@@ -226,7 +226,9 @@ static int prepare(struct plan *plan, struct plan_step *step, struct pith_error 
     if (rc == -ENOMEM || (rc < 0 && is_own(step)))
         return pith_fail(err, rc, "%s", pith_error_text(&why));
     if (rc < 0) {
-        plan->refused[step->step.node] = true;
+        const bool integers = step->step.kernel->flags & PITH_KERNEL_QUANTIZED;
+
+        plan->refused[step->step.node] = integers && step->form == STEP_IMAGE ? REFUSED_INTEGERS : REFUSED_IMAGES;
         return 0;
     }
     if (step->step.scratch_bytes > plan->options.limit_bytes)
