@@ -1,6 +1,6 @@
 /* Times single integer layers of small nets in every form that this CPU has, beside what its
- * multipliers reach: kernels_s8 [SECONDS], of each layer and form; default 0.1. One thread: pin it.
- * A figure is the lowest tenth of many short rounds. */
+ * multipliers reach: kernels_s8 [SECONDS [BITS]], of each layer and form; default 0.1. BITS: of the
+ * weights, 8 or 4 (default 8). One thread: pin it. A figure is the lowest tenth of many short rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "libpith/kernels/image_conv_s8.h"
 
 #define ROUNDS    40
-#define FORMS_MAX 10
+#define FORMS_MAX 20
 
 struct layer {
     const char *net;
@@ -31,13 +31,17 @@ static const struct layer layers[] = {
     {"vww depthwise", {24, 24}, 32, 32, {3, 3}, 1, 32},
     {"vww depthwise", {6, 6}, 128, 128, {3, 3}, 1, 128},
     {"vww pointwise", {48, 48}, 8, 16, {1, 1}, 1, 1},
+    {"vww pointwise", {24, 24}, 16, 32, {1, 1}, 1, 1},
+    {"vww pointwise", {12, 12}, 64, 64, {1, 1}, 1, 1},
     {"vww pointwise", {6, 6}, 128, 128, {1, 1}, 1, 1},
     {"vww pointwise", {3, 3}, 256, 256, {1, 1}, 1, 1},
     {"ad01 first", {1, 1}, 640, 128, {1, 1}, 1, 1},
     {"ad01 middle", {1, 1}, 128, 128, {1, 1}, 1, 1},
     {"mobilenetv2 expand", {56, 56}, 24, 144, {1, 1}, 1, 1},
     {"mobilenetv2 depthwise", {56, 56}, 144, 144, {3, 3}, 1, 144},
+    {"mobilenetv2 project", {56, 56}, 144, 24, {1, 1}, 1, 1},
     {"mobilenetv2 project", {14, 14}, 384, 64, {1, 1}, 1, 1},
+    {"mobilenetv2 expand", {14, 14}, 96, 576, {1, 1}, 1, 1},
     {"mobilenetv2 last", {7, 7}, 320, 1280, {1, 1}, 1, 1},
     {"resnet18 stem", {224, 224}, 3, 64, {7, 7}, 2, 1},
     {"resnet18 3x3", {56, 56}, 64, 64, {3, 3}, 1, 1},
@@ -147,7 +151,7 @@ static struct pith_image image_of(const struct pith_shape *shape, int32_t halo)
                                halo, halo,          halo, halo};
 }
 
-static int prepare(struct bench *b, const struct layer *l, struct pith_error *err)
+static int prepare(struct bench *b, const struct layer *l, int bits, struct pith_error *err)
 {
     static const float scale = 0.1F;
     static const int32_t zero = 0;
@@ -193,7 +197,7 @@ static int prepare(struct bench *b, const struct layer *l, struct pith_error *er
     if (!b->x || !b->y || !b->w)
         return pith_fail(err, -12, "out of memory");
     for (int64_t i = 0; i < weights; i++)
-        b->w[i] = (int8_t) (i * 37 % 255 - 127);
+        b->w[i] = (int8_t) (bits == 4 ? i * 37 % 16 - 8 : i * 37 % 255 - 127);
     b->input[0] = (struct pith_tensor){.dtype = bytes.dtype, .shape = x};
     b->input[1] = (struct pith_tensor){PITH_INT8, w, b->w, (size_t) weights};
     b->grids[0] = b->grids[1] = &bytes;
@@ -252,6 +256,7 @@ static int time_forms(struct bench *b, double seconds, double (*us)[ROUNDS], siz
 int main(int argc, char **argv)
 {
     const double seconds = argc > 1 ? atof(argv[1]) : 0.1;
+    const int bits = argc > 2 ? atoi(argv[2]) : 8;
     struct pith_error err = {0};
 
     print_limits();
@@ -262,7 +267,7 @@ int main(int argc, char **argv)
         struct bench b = {0};
         char shape[64];
         size_t forms = 0;
-        int rc = prepare(&b, l, &err);
+        int rc = prepare(&b, l, bits, &err);
 
         while (rc == 0 && forms < FORMS_MAX && pith_conv_s8_form_at(b.step.params, forms))
             forms++;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "libpith/kernels/byte_grid.h"
-#include "libpith/kernels/image_conv_s8.h"
+#include "libpith/kernels/image_blocks_s8.h"
 #include "libpith/kernels/narrow_s8.h"
 
 #define FLIP                                                                                       \
@@ -51,33 +51,58 @@ static void plan_picture(struct pith_conv_s8 *conv, int64_t rows, int64_t cols, 
                                   .dilation = {1, 1}};
 }
 
+/* Columns with one scale each. */
+static int plan_columns(struct pith_step *step, struct pith_conv_s8 *conv, int64_t b_depth,
+                        int64_t b_col, const double *sum_scale, const double *bias, int32_t a_zero)
+{
+    struct pith_weight_sums *sums = pith_step_alloc(step, conv->y.c * (int64_t) sizeof *sums);
+    int rc = sums ? order_b(step, conv, b_depth, b_col, sums) : -ENOMEM;
+
+    if (rc == 0)
+        rc = pith_requantize_plan(step, &conv->to, conv->y.c, sum_scale, bias, sums, a_zero, NULL);
+    pith_step_release(step, sums);
+    return rc;
+}
+
+/* Columns with a scale for each block of the depth; scales lie as the matrix does. */
+static int plan_blocks(struct pith_step *step, struct pith_conv_s8 *conv, int64_t b_depth,
+                       int64_t b_col, const double *bias, int32_t a_zero)
+{
+    const int64_t size = step->input_quantization[1]->block_size,
+                  count = (conv->in_channels + size - 1) / size;
+    const struct pith_blocks_s8_layout layout = {b_depth == 1 ? count : 1,
+                                                 b_depth == 1 ? 1 : conv->y.c, b_col, b_depth};
+
+    if (step->input_quantization[1]->axis != (b_depth == 1 ? 1 : 0) ||
+        !pith_blocks_s8_fit(step, conv, &layout))
+        return 1;
+    return pith_blocks_s8_plan(step, conv, &layout, bias, a_zero, NULL);
+}
+
 int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_t depth,
                       int64_t b_depth, int64_t b_col, const double *sum_scale, const double *bias,
                       struct pith_gemm_s8 **out)
 {
     const int32_t stored = pith_image_integer_dtype();
     const int32_t shift = stored == PITH_UINT8 ? 128 : -128;
-    struct pith_weight_sums *sums = pith_step_alloc(step, cols * (int64_t) sizeof *sums);
+    const int32_t a_zero = pith_stored_zero(step->input_quantization[0], stored);
     struct pith_gemm_s8 *gemm = pith_step_alloc(step, sizeof *gemm);
     int rc;
 
-    if (!sums || !gemm)
+    if (!gemm)
         return -ENOMEM;
     if (!step->input[1].data || rows < 1 || cols < 1 || depth < 1 || depth > PITH_SUM_DEPTH_LIMIT) {
-        pith_step_release(step, sums);
         pith_step_release(step, gemm);
         return 1;
     }
     plan_picture(&gemm->conv, rows, cols, depth);
-    rc = order_b(step, &gemm->conv, b_depth, b_col, sums);
-    if (rc == 0)
-        rc = pith_requantize_plan(step, &gemm->conv.to, cols, sum_scale, bias, sums,
-                                  pith_stored_zero(step->input_quantization[0], stored), NULL);
+    rc = step->input_quantization[1]->block_size
+             ? plan_blocks(step, &gemm->conv, b_depth, b_col, bias, a_zero)
+             : plan_columns(step, &gemm->conv, b_depth, b_col, sum_scale, bias, a_zero);
     if (rc == 0)
         rc = pith_conv_s8_choose(step, &gemm->conv);
-    if (rc == 0 && gemm->conv.form == pith_conv_s8_plain)
+    if (rc == 0 && gemm->conv.form == pith_conv_s8_plain && !gemm->conv.blocks)
         rc = 1;
-    pith_step_release(step, sums);
     if (rc != 0) {
         pith_step_release(step, gemm->conv.weights);
         pith_step_release(step, gemm);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/image_blocks_s8.h"
 #include "libpith/kernels/image_dense_s8.h"
 #include "libpith/kernels/image_depthwise_s8.h"
 #include "libpith/kernels/image_int4_s8.h"
@@ -108,39 +109,70 @@ static int check_types(struct pith_step *step, struct pith_error *err)
     if (!step->input[1].data)
         return pith_step_needs(step, 1);
     if (!pith_is_byte_grid(step->input_quantization[0]) || step->input[0].dtype != stored || !wq ||
-        wq->block_size != 0 || (wq->count > 1 && wq->axis != 0) ||
+        (wq->block_size == 0 && wq->count > 1 && wq->axis != 0) ||
+        (wq->block_size != 0 && wq->axis != 1) ||
         (y->dtype != PITH_FLOAT32 && y->dtype != stored) ||
         (step->residual.set && step->input[step->residual.input].dtype != stored))
         return pith_step_fail(step, err, -ENOTSUP,
                               "this quantization is not one for the channels-last kernel");
-    if (wq->count > 1 && (int64_t) wq->count != step->input[1].shape.dim[0])
+    if (wq->block_size == 0 && wq->count > 1 &&
+        (int64_t) wq->count != step->input[1].shape.dim[0])
         return pith_step_fail(step, err, -EINVAL, "%zu weight scales for %lld channels", wq->count,
                               (long long) step->input[1].shape.dim[0]);
     return 0;
 }
 
-static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err)
+static bool has_bias(const struct pith_step *step)
+{
+    return pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2);
+}
+
+static int plan_blocks(struct pith_step *step, struct pith_conv_s8 *conv, const double *bias,
+                       int32_t x_zero, struct pith_error *err)
+{
+    const int64_t taps = conv->kernel[0] * conv->kernel[1],
+                  size = step->input_quantization[1]->block_size,
+                  count = (conv->in_channels + size - 1) / size;
+    const struct pith_blocks_s8_layout layout = {count * taps, taps, conv->in_channels * taps, taps};
+
+    if (!pith_blocks_s8_fit(step, conv, &layout))
+        return pith_step_fail(step, err, -ENOTSUP, "blocks of such weights are for floats");
+    return pith_blocks_s8_plan(step, conv, &layout, bias, x_zero, err);
+}
+
+static int plan_channels(struct pith_step *step, struct pith_conv_s8 *conv, const double *bias,
+                         int32_t x_zero, struct pith_error *err)
 {
     const struct pith_quantization *xq = step->input_quantization[0],
                                    *wq = step->input_quantization[1];
     const int64_t channels = conv->y.c;
     struct pith_weight_sums *sums = pith_step_alloc(step, channels * (int64_t) sizeof *sums);
-    double *scale = pith_step_alloc(step, channels * (int64_t) sizeof *scale), *bias = NULL;
-    const int32_t x_zero = pith_stored_zero(xq, step->input[0].dtype);
-    int rc = sums && scale ? 0 : -ENOMEM;
+    double *scale = pith_step_alloc(step, channels * (int64_t) sizeof *scale);
+    int rc = sums && scale ? order_weights(step, conv, sums, err) : -ENOMEM;
 
-    if (rc == 0 && pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2)) {
-        bias = pith_step_alloc(step, channels * (int64_t) sizeof *bias);
-        rc = bias ? pith_read_bias(step, 2, channels, bias, err) : -ENOMEM;
-    }
-    if (rc == 0)
-        rc = order_weights(step, conv, sums, err);
     for (int64_t m = 0; rc == 0 && m < channels; m++)
         scale[m] = (double) xq->scale[0] * (double) wq->scale[wq->count > 1 ? m : 0];
     if (rc == 0)
         rc = pith_requantize_plan(step, &conv->to, channels, scale, bias, sums, x_zero, err);
     pith_step_release(step, sums);
     pith_step_release(step, scale);
+    return rc;
+}
+
+static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err)
+{
+    const int32_t x_zero = pith_stored_zero(step->input_quantization[0], step->input[0].dtype);
+    double *bias = NULL;
+    int rc = 0;
+
+    if (has_bias(step)) {
+        bias = pith_step_alloc(step, conv->y.c * (int64_t) sizeof *bias);
+        rc = bias ? pith_read_bias(step, 2, conv->y.c, bias, err) : -ENOMEM;
+    }
+    if (rc == 0)
+        rc = step->input_quantization[1]->block_size
+                 ? plan_blocks(step, conv, bias, x_zero, err)
+                 : plan_channels(step, conv, bias, x_zero, err);
     pith_step_release(step, bias);
     conv->in_zero = (uint8_t) x_zero;
     conv->out_zero = (uint8_t) conv->to.zero;
@@ -157,26 +189,26 @@ static const struct pith_conv_s8_form forms[] = {
      NULL},
     {"depthwise avx2", PITH_ISA_AVX2, true, &pith_depthwise_s8_avx2, pith_depthwise_s8_pack, NULL},
     {"depthwise sse2", PITH_ISA_SSE2, true, &pith_depthwise_s8_sse2, pith_depthwise_s8_pack, NULL},
-    {"int4 avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_int4_s8_vnni, pith_int4_s8_pack,
-     pith_int4_s8_pays},
     {"sparse avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_sparse_s8_vnni, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
+    {"int4 avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_int4_s8_vnni, pith_int4_s8_pack,
+     pith_int4_s8_pays, true},
     {"dense avx512vnni narrow", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni_narrow,
      pith_dense_s8_pack, NULL},
     {"dense avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni, pith_dense_s8_pack,
      NULL},
-    {"int4 avx512", PITH_ISA_AVX512, false, &pith_int4_s8_avx512, pith_int4_s8_pack,
-     pith_int4_s8_pays},
     {"sparse avx512", PITH_ISA_AVX512, false, &pith_sparse_s8_avx512, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
+    {"int4 avx512", PITH_ISA_AVX512, false, &pith_int4_s8_avx512, pith_int4_s8_pack,
+     pith_int4_s8_pays, true},
     {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack, NULL},
-    {"int4 avx2", PITH_ISA_AVX2, false, &pith_int4_s8_avx2, pith_int4_s8_pack, pith_int4_s8_pays},
     {"sparse avx2", PITH_ISA_AVX2, false, &pith_sparse_s8_avx2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
+    {"int4 avx2", PITH_ISA_AVX2, false, &pith_int4_s8_avx2, pith_int4_s8_pack, pith_int4_s8_pays, true},
     {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack, NULL},
-    {"int4 sse2", PITH_ISA_SSE2, false, &pith_int4_s8_sse2, pith_int4_s8_pack, pith_int4_s8_pays},
     {"sparse sse2", PITH_ISA_SSE2, false, &pith_sparse_s8_sse2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
+    {"int4 sse2", PITH_ISA_SSE2, false, &pith_int4_s8_sse2, pith_int4_s8_pack, pith_int4_s8_pays, true},
     {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack, NULL},
 #elif defined __aarch64__
 #if PITH_ARM_DOTS
@@ -199,7 +231,8 @@ const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *
     const bool depthwise = conv->in_channels == 1 && conv->out_channels == 1 && conv->groups > 1;
 
     for (const struct pith_conv_s8_form *f = forms; f->name; f++)
-        if (pith_isa_runs(f->isa) && (!f->depthwise || depthwise) && index-- == 0)
+        if (pith_isa_runs(f->isa) && (!f->depthwise || depthwise) &&
+            (!conv->blocks || f->blocks) && index-- == 0)
             return f;
     return NULL;
 }
@@ -207,8 +240,12 @@ const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *
 int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form)
 {
     struct pith_conv_s8 *conv = step->params;
-    int rc = conv->weights ? 0 : order_weights(step, conv, NULL, NULL);
+    int rc = conv->weights  ? 0
+             : conv->blocks ? 1 /* planned once: their weights are gone */
+                            : order_weights(step, conv, NULL, NULL);
 
+    if (rc == 1)
+        return 1;
     if (rc < 0 || form)
         return rc < 0 ? rc : form->pack(step, conv, form->private);
     conv->form = pith_conv_s8_plain;
@@ -263,7 +300,7 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
         return rc;
     step->parts = count_parts(conv);
     step->taken_in = UINT32_C(1) << 1;
-    if (pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2))
+    if (has_bias(step))
         step->taken_in |= UINT32_C(1) << 2;
     if (conv->to.adds && !conv->to.real && pith_image_equal(&conv->added, &conv->out))
         step->in_place = UINT32_C(1) << step->residual.input;
@@ -306,8 +343,10 @@ static void plain_pixel(const struct pith_conv_s8 *conv, const struct pith_conv_
                        (col * conv->stride[1] - conv->pad[1]) * conv->in.pixel;
 
     for (int64_t m = span->channel; m < span->channel_end; m++) {
-        const int32_t sum = plain_sum(conv, x + m / conv->out_channels * conv->in_channels, m);
-        float f = pith_requantize_real(&conv->to, m, sum);
+        const uint8_t *first = x + m / conv->out_channels * conv->in_channels;
+        float f = conv->blocks
+                      ? pith_requantize_slant(&conv->to, pith_blocks_s8_plain(conv, first, m))
+                      : pith_requantize_real(&conv->to, m, plain_sum(conv, first, m));
 
         if (conv->to.adds)
             f = pith_requantize_add(&conv->to, f, stored_integer(data->added[added + m]));

@@ -7,6 +7,7 @@
 #include "libpith/kernels/isa.h"
 #include "libpith/kernels/requantize.h"
 
+struct pith_blocks_s8;
 struct pith_conv_s8;
 struct pith_conv_s8_data;
 struct pith_conv_s8_span;
@@ -22,6 +23,7 @@ struct pith_conv_s8 {
     int64_t kernel[2], stride[2], dilation[2], pad[2]; /* down, across; pad: before the first */
     const int8_t *weights; /* (groups * out_channels, kernel[0], kernel[1], in_channels), less their
                               zero points; NULL where a form has packed them */
+    const struct pith_blocks_s8 *blocks; /* scales of blocks (image_blocks_s8.h); NULL: one a channel */
     struct pith_requantize to;
     uint8_t in_zero, out_zero; /* stored bytes that stand for 0, for halos */
     pith_conv_s8_run *form;    /* pith_conv_s8_plain, or a faster one */
@@ -56,6 +58,7 @@ struct pith_conv_s8_form {
     int (*pack)(struct pith_step *step, struct pith_conv_s8 *conv, const void *private);
     /* Whether it is expected to be faster than the forms behind it, whose answer it gives too; NULL: always. */
     bool (*pays)(const struct pith_conv_s8 *conv, const void *private);
+    bool blocks; /* takes weights with scales of blocks */
 };
 
 /* The forms that this CPU has and that fit the convolution, the best first; NULL past the last. */

@@ -1,14 +1,12 @@
 /* Dense channels-last integer convolution: the tiles for x86-64. Without a dot product of bytes,
  * activations are split into 16-bit pairs and meet weights made 16 bits wide: pmaddwd is exact,
- * where pmaddubsw would limit its sums. Packing to bytes works in parts of 128 bits, so that they
- * come in fours from every vector in turn; a permutation puts them in order. Saturating to 16 bits
- * on the way loses nothing: what is so far off lies past both limits, zero point and all. */
+ * where pmaddubsw would limit its sums. */
 #include "libpith/kernels/image_dense_s8.h"
 
 #include <string.h>
 
 #if defined __x86_64__
-#include <immintrin.h>
+#include "libpith/kernels/requantize_x86.h"
 
 #define AVX512 "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq"
 
@@ -28,41 +26,8 @@
 #define MOST(a, b)     ((vector_sse2) _mm_max_ps((__m128) (b), (__m128) (a)))
 #define PACK(f, r)     pack_sse2((const __m128 *) (f), r)
 #define PART           part_sse2
-/* The first `count` bytes, fewer than a vector has lanes; out of the way of the loop. */
-static __attribute__((noinline)) void put_some(uint8_t *to, uint64_t bytes, int count)
-{
-    for (int i = 0; i < count; i++, bytes >>= 8)
-        to[i] = (uint8_t) bytes;
-}
-
 typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_alias));
 
-static inline __attribute__((always_inline)) __m128i pack_sse2(const __m128 *f,
-                                                               const struct pith_requantize *r)
-{
-    const __m128i zero = _mm_set1_epi16((int16_t) r->zero);
-    const __m128i a = _mm_packs_epi32(_mm_cvtps_epi32(f[0]), _mm_cvtps_epi32(f[1])),
-                  b = _mm_packs_epi32(_mm_cvtps_epi32(f[2]), _mm_cvtps_epi32(f[3]));
-    const __m128i q = _mm_packus_epi16(_mm_adds_epi16(a, zero), _mm_adds_epi16(b, zero));
-
-    return _mm_min_epu8(_mm_max_epu8(q, _mm_set1_epi8((char) r->low)),
-                        _mm_set1_epi8((char) r->high));
-}
-
-static inline __attribute__((always_inline)) void part_sse2(uint8_t *to, __m128i q, int i,
-                                                            int count)
-{
-    const __m128i at = i == 0   ? q
-                       : i == 1 ? _mm_srli_si128(q, 4)
-                       : i == 2 ? _mm_srli_si128(q, 8)
-                                : _mm_srli_si128(q, 12);
-    const int32_t bytes = _mm_cvtsi128_si32(at);
-
-    if (count == 4)
-        memcpy(to, &bytes, 4);
-    else
-        put_some(to, (uint32_t) bytes, count);
-}
 #include "libpith/kernels/image_dense_s8_body.h"
 #undef FORM
 #undef TARGET
@@ -81,34 +46,6 @@ static inline __attribute__((always_inline)) void part_sse2(uint8_t *to, __m128i
 #define TARGET  __attribute__((target("avx2,fma")))
 #define LANES   8
 #define OPERAND __m256i
-
-TARGET static inline __attribute__((always_inline)) __m256i
-pack_256(const __m256 *f, const struct pith_requantize *r)
-{
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    const __m256i zero = _mm256_set1_epi16((int16_t) r->zero);
-    const __m256i a = _mm256_packs_epi32(_mm256_cvtps_epi32(f[0]), _mm256_cvtps_epi32(f[1])),
-                  b = _mm256_packs_epi32(_mm256_cvtps_epi32(f[2]), _mm256_cvtps_epi32(f[3]));
-    __m256i q = _mm256_packus_epi16(_mm256_adds_epi16(a, zero), _mm256_adds_epi16(b, zero));
-
-    q = _mm256_max_epu8(q, _mm256_set1_epi8((char) r->low));
-    q = _mm256_min_epu8(q, _mm256_set1_epi8((char) r->high));
-    return _mm256_permutevar8x32_epi32(q, order);
-}
-
-TARGET static inline __attribute__((always_inline)) void part_256(uint8_t *to, __m256i q, int i,
-                                                                  int count)
-{
-    const int64_t bytes = i == 0   ? _mm256_extract_epi64(q, 0)
-                          : i == 1 ? _mm256_extract_epi64(q, 1)
-                          : i == 2 ? _mm256_extract_epi64(q, 2)
-                                   : _mm256_extract_epi64(q, 3);
-
-    if (count == 8)
-        memcpy(to, &bytes, 8);
-    else
-        put_some(to, (uint64_t) bytes, count);
-}
 
 /* By multiplying with a reciprocal, which is off by two units in the last place at most. That
  * changes the nearest integer only close to the middle between two; divides where a quotient is
@@ -196,31 +133,6 @@ TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f
 #define LANES   16
 #define TILE    4
 #define OPERAND __m512i
-
-TARGET static inline __attribute__((always_inline)) __m512i
-pack_512(const __m512 *f, const struct pith_requantize *r)
-{
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512i zero = _mm512_set1_epi16((int16_t) r->zero);
-    const __m512i a = _mm512_packs_epi32(_mm512_cvtps_epi32(f[0]), _mm512_cvtps_epi32(f[1])),
-                  b = _mm512_packs_epi32(_mm512_cvtps_epi32(f[2]), _mm512_cvtps_epi32(f[3]));
-    __m512i q = _mm512_packus_epi16(_mm512_adds_epi16(a, zero), _mm512_adds_epi16(b, zero));
-
-    q = _mm512_max_epu8(q, _mm512_set1_epi8((char) r->low));
-    q = _mm512_min_epu8(q, _mm512_set1_epi8((char) r->high));
-    return _mm512_permutexvar_epi32(order, q);
-}
-
-TARGET static inline __attribute__((always_inline)) void part_512(uint8_t *to, __m512i q, int i,
-                                                                  int count)
-{
-    const __m128i bytes = i == 0   ? _mm512_castsi512_si128(q)
-                          : i == 1 ? _mm512_extracti32x4_epi32(q, 1)
-                          : i == 2 ? _mm512_extracti32x4_epi32(q, 2)
-                                   : _mm512_extracti32x4_epi32(q, 3);
-
-    _mm_mask_storeu_epi8(to, (__mmask16) (0xFFFFU >> (16 - count)), bytes);
-}
 
 TARGET static inline __attribute__((always_inline)) void quotients_512(__m512 *f, float by)
 {

@@ -1,21 +1,26 @@
-/* Integer products of few pixels with weights of four bits: packing, and the walk over pixels and
- * channels. See image_int4_s8.h. */
+/* Integer convolution with weights of four bits: packing, and the walk over pixels and channels. See
+ * image_int4_s8.h. */
 #include "libpith/kernels/image_int4_s8.h"
 
 #include <errno.h>
 
-#define FEW_PIXELS 4 /* more meet weights that have been made wide before (image_dense_s8.c) */
+#define FEW_PIXELS 4 /* reading the weights is most of the work */
 
 static int64_t count_pixels(const struct pith_conv_s8 *conv)
 {
     return conv->y.n * conv->y.h * conv->y.w;
 }
 
+static int64_t depth_of(const struct pith_conv_s8 *conv)
+{
+    return conv->kernel[0] * conv->kernel[1] * conv->in_channels;
+}
+
 static bool fits(const struct pith_conv_s8 *conv)
 {
-    if (conv->groups != 1 || conv->kernel[0] != 1 || conv->kernel[1] != 1)
+    if (conv->groups != 1)
         return false;
-    for (int64_t i = 0; i < conv->out_channels * conv->in_channels; i++)
+    for (int64_t i = 0; i < conv->out_channels * depth_of(conv); i++)
         if (conv->weights[i] < -8 || conv->weights[i] > 7)
             return false;
     return true;
@@ -23,11 +28,44 @@ static bool fits(const struct pith_conv_s8 *conv)
 
 bool pith_int4_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 {
-    (void) private;
-    return count_pixels(conv) <= FEW_PIXELS && fits(conv);
+    const struct pith_int4_s8_form *form = private;
+    const bool pays = count_pixels(conv) <= FEW_PIXELS || (depth_of(conv) >= form->depth &&
+                                                           conv->out_channels >= form->channels);
+
+    return conv->blocks || (pays && fits(conv));
 }
 
 /* ---- packing ---- */
+
+/* Taps that follow each other in memory are one segment; a block is one of its own. */
+static int plan_segments(struct pith_step *step, struct pith_int4_s8 *s)
+{
+    const struct pith_conv_s8 *conv = s->conv;
+    const bool by_row = !conv->blocks &&
+                        (conv->kernel[1] == 1 ||
+                         (conv->dilation[1] == 1 && conv->in.pixel == conv->in_channels));
+    const int64_t taps = by_row ? conv->kernel[0] : conv->kernel[0] * conv->kernel[1],
+                  across = by_row ? 1 : conv->kernel[1],
+                  blocks = conv->blocks ? conv->blocks->count : 1,
+                  depth = conv->in_channels * (by_row ? conv->kernel[1] : 1),
+                  size = conv->blocks && conv->blocks->size < depth ? conv->blocks->size : depth;
+
+    s->segments = taps * blocks;
+    s->segment = pith_step_alloc(step, s->segments * (int64_t) sizeof *s->segment);
+    if (!s->segment)
+        return -ENOMEM;
+    for (int64_t i = 0; i < s->segments; i++) {
+        struct pith_int4_s8_segment *segment = &s->segment[i];
+        const int64_t tap = i / blocks, first = i % blocks * size;
+
+        segment->x = tap / across * conv->dilation[0] * conv->in.row +
+                     tap % across * conv->dilation[1] * conv->in.pixel + first;
+        segment->depth = depth - first < size ? depth - first : size;
+        segment->quads = (segment->depth + 3) / 4;
+        s->vector_bytes += (segment->quads + 1) / 2 * s->form->lanes * 4;
+    }
+    return 0;
+}
 
 static int vectors_from(const struct pith_int4_s8_form *form, int64_t channels)
 {
@@ -48,10 +86,24 @@ static void put_weight(const struct pith_int4_s8_form *form, uint8_t *to, int64_
     to[place / 2 * 2 + second] |= (uint8_t) ((w & 15) << (place % 2 * 4));
 }
 
+/* One output channel; to: its lane in the first vector of its tile. */
+static void pack_channel(const struct pith_int4_s8 *s, const int8_t *w, uint8_t *to, int64_t vectors)
+{
+    const int64_t step = vectors * s->form->lanes * 4;
+
+    for (int64_t i = 0; i < s->segments; i++) {
+        const int64_t depth = s->segment[i].depth;
+
+        for (int64_t k = 0; k < depth; k++)
+            put_weight(s->form, to + k / 8 * step, k, *w++);
+        to += (depth + 7) / 8 * step;
+    }
+}
+
 int pith_int4_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_int4_s8_form *form = private;
-    const int64_t depth = conv->in_channels, lanes = form->lanes,
+    const int64_t depth = depth_of(conv), lanes = form->lanes,
                   all = (conv->out_channels + lanes - 1) / lanes;
     struct pith_int4_s8 *s;
 
@@ -62,20 +114,17 @@ int pith_int4_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const v
         return -ENOMEM;
     s->conv = conv;
     s->form = form;
-    s->quads = (depth + 3) / 4;
-    s->vector_bytes = (s->quads + 1) / 2 * lanes * 4;
+    if (plan_segments(step, s) < 0)
+        return -ENOMEM;
     s->weights = pith_step_alloc(step, all * s->vector_bytes);
     if (!s->weights)
         return -ENOMEM;
     for (int64_t m = 0; m < conv->out_channels; m++) {
-        const int64_t first = m / (lanes * form->vectors) * lanes * form->vectors,
-                      n = (m - first) / lanes,
-                      vectors = vectors_from(form, conv->out_channels - first);
-        uint8_t *tile = s->weights + first / lanes * s->vector_bytes;
+        const int64_t first = m / (lanes * form->vectors) * lanes * form->vectors;
 
-        for (int64_t k = 0; k < depth; k++)
-            put_weight(form, tile + ((k / 8 * vectors + n) * lanes + m % lanes) * 4, k,
-                       conv->weights[m * depth + k]);
+        pack_channel(s, conv->weights + m * depth,
+                     s->weights + first / lanes * s->vector_bytes + (m - first) * 4,
+                     vectors_from(form, conv->out_channels - first));
     }
     conv->packed = s;
     conv->form = pith_int4_s8_run;
@@ -84,52 +133,78 @@ int pith_int4_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const v
 
 /* ---- the walk ---- */
 
-/* Pixel `index` of the output, counted through. */
-static void set_pixel(const struct pith_conv_s8 *conv, int64_t index,
-                      struct pith_int4_s8_pixels *at, int place)
-{
-    const int64_t col = index % conv->y.w, row = index / conv->y.w % conv->y.h,
-                  n = index / conv->y.w / conv->y.h;
+struct cursor {
+    int64_t row, col; /* row: of all pictures, counted through */
+};
 
-    at->x[place] = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
-                   (col * conv->stride[1] - conv->pad[1]) * conv->in.pixel;
-    at->y[place] = n * conv->out.picture + row * conv->out.row + col * conv->out.pixel;
-    at->added[place] = n * conv->added.picture + row * conv->added.row + col * conv->added.pixel;
+/* The next `count` pixels. */
+static void next_pixels(const struct pith_conv_s8 *conv, struct cursor *at, int count,
+                        struct pith_int4_s8_pixels *out)
+{
+    int p = 0;
+
+    while (p < count) {
+        const int64_t n = conv->y.n == 1 ? 0 : at->row / conv->y.h, row = at->row - n * conv->y.h;
+        const int64_t left = conv->y.w - at->col, x_step = conv->stride[1] * conv->in.pixel;
+        const int end = left < count - p ? p + (int) left : count;
+        int64_t x = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
+                    at->col * x_step - conv->pad[1] * conv->in.pixel;
+        int64_t y = n * conv->out.picture + row * conv->out.row + at->col * conv->out.pixel;
+        int64_t added =
+            n * conv->added.picture + row * conv->added.row + at->col * conv->added.pixel;
+
+        at->col += end - p;
+        for (; p < end; p++) {
+            out->x[p] = x;
+            out->y[p] = y;
+            out->added[p] = added;
+            x += x_step;
+            y += conv->out.pixel;
+            added += conv->added.pixel;
+        }
+        if (at->col == conv->y.w) {
+            at->col = 0;
+            at->row++;
+        }
+    }
 }
 
-/* All channels of 1 << size pixels. Channels begin and end where tiles do. */
+/* All channels of `count` pixels. Channels begin and end where tiles do. */
 static void run_pixels(const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,
-                       const struct pith_int4_s8_pixels *at, int size,
+                       const struct pith_int4_s8_pixels *at, int count,
                        const struct pith_conv_s8_span *span)
 {
     const struct pith_int4_s8_form *form = s->form;
     const int64_t tile_channels = (int64_t) form->vectors * form->lanes;
+    const bool blocked = s->conv->blocks != NULL;
 
     for (int64_t channel = span->channel; channel < span->channel_end; channel += tile_channels) {
         const int64_t left = span->channel_end - channel;
         const int vectors = vectors_from(form, left);
         const int64_t lanes = left < tile_channels ? left : tile_channels;
 
-        form->tiles[vectors - 1][size](s, data, at,
-                                       s->weights + channel / form->lanes * s->vector_bytes,
-                                       channel, (int) (lanes - (vectors - 1) * form->lanes));
+        for (int p = 0; p < count;) {
+            const int size = count - p >= 4 ? 2 : count - p >= 2 ? 1 : 0;
+
+            form->tiles[blocked][vectors - 1][size](
+                s, data, at, p, s->weights + channel / form->lanes * s->vector_bytes, channel,
+                (int) (lanes - (vectors - 1) * form->lanes));
+            p += 1 << size;
+        }
     }
 }
 
 void pith_int4_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
                       const struct pith_conv_s8_span *span)
 {
-    const struct pith_int4_s8 *s = conv->packed;
-    const int64_t end = span->row_end * conv->y.w;
-    int64_t pixel = span->row * conv->y.w;
+    struct cursor at = {span->row, 0};
 
-    while (pixel < end) {
-        const int size = end - pixel >= 4 ? 2 : end - pixel >= 2 ? 1 : 0;
-        struct pith_int4_s8_pixels at = {{0}};
+    for (int64_t left = (span->row_end - span->row) * conv->y.w; left > 0;) {
+        const int count = left < PITH_INT4_S8_PIXELS ? (int) left : PITH_INT4_S8_PIXELS;
+        struct pith_int4_s8_pixels pixels;
 
-        for (int p = 0; p < 1 << size; p++)
-            set_pixel(conv, pixel + p, &at, p);
-        run_pixels(s, data, &at, size, span);
-        pixel += 1 << size;
+        next_pixels(conv, &at, count, &pixels);
+        run_pixels(conv->packed, data, &pixels, count, span);
+        left -= count;
     }
 }

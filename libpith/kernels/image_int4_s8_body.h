@@ -3,48 +3,39 @@
  *
  * Who includes it defines FORM(name), the name with the form's ending; TARGET, the function
  * attribute; LANES, the int32 lanes of a vector, which are output channels; VECTORS, the most of a
- * tile; HALVES, the steps that four products take: 1, or 2 with words; SPLIT(four, h), four stored
- * bytes, the same in every lane: step h's factor; MAKE_WIDE(packed, b), what eight weights of each
- * lane are for 2 * HALVES steps; DOT(sum, x, w), a sum and what a step adds; SUM(sum), what the
- * sums are worth; NEAREST(f), floats to int32, half to even; WIDEN(p), LANES bytes at p as int32.
- */
+ * tile; APART(P, N), 1 where a tile of that size has registers for two sums; HALVES, the steps that
+ * four products take: 1, or 2 with words; SPLIT(four, h), four stored bytes, the same in every lane:
+ * step h's factor; MAKE_WIDE(packed, b), what eight weights of each lane are for 2 * HALVES steps;
+ * DOT(sum, x, w), a sum and what a step adds; SUM(sum), what the sums are worth; NEAREST(f), floats
+ * to int32, half to even; WIDEN(p), LANES bytes at p as int32; FORM(packed), PACK(f, r) and PART, as
+ * requantize_x86.h has them. Where DOT adds pairs of products in 16
+ * bits: NARROW_QUADS, the quads that such sums hold, and WIDE_SUM(narrow), them as int32. */
 #define UNROLL _Pragma("GCC unroll 8")
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 typedef int32_t FORM(words) __attribute__((vector_size(4 * LANES), may_alias));
 typedef float FORM(vector) __attribute__((vector_size(4 * LANES)));
-typedef uint8_t FORM(bytes) __attribute__((vector_size(LANES)));
 typedef int32_t FORM(loose_words) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float FORM(loose_vector) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #include "libpith/kernels/requantize_body.h"
 
-INLINE void FORM(put)(const struct pith_requantize *r, FORM(words) sum, int64_t channel,
-                      const uint8_t *added, void *y, int64_t at, int count)
+/* f: the product, in steps of the output or of the grid before a residual. */
+INLINE FORM(vector) FORM(add_some)(const struct pith_requantize *r, FORM(vector) f,
+                                   const uint8_t *added, int count)
 {
-    FORM(vector)
-    f = FORM(requantize_real)(r, sum + *(const FORM(loose_words) *) (r->bias + channel),
-                              *(const FORM(loose_vector) *) (r->scale + channel));
+    uint8_t whole[LANES] = {0};
 
-    if (added) {
-        uint8_t whole[LANES] = {0};
+    memcpy(whole, added, (size_t) count);
+    return FORM(requantize_add)(r, f, WIDEN(whole));
+}
 
-        memcpy(whole, added, (size_t) count);
-        f = FORM(requantize_add)(r, f, WIDEN(whole));
-    }
-    if (r->real) {
-        f = FORM(limit)(f, r->real_low, r->real_high);
-        if (count == LANES)
-            memcpy((float *) y + at, &f, sizeof f);
-        else
-            memcpy((float *) y + at, &f, (size_t) count * sizeof(float));
-        return;
-    }
-    const FORM(bytes) packed = __builtin_convertvector(FORM(requantize_store)(r, f), FORM(bytes));
-
+INLINE void FORM(put_real)(const struct pith_requantize *r, FORM(vector) f, float *y, int count)
+{
+    f = FORM(limit)(f, r->real_low, r->real_high);
     if (count == LANES)
-        memcpy((uint8_t *) y + at, &packed, LANES);
+        memcpy(y, &f, sizeof f);
     else
-        memcpy((uint8_t *) y + at, &packed, (size_t) count);
+        memcpy(y, &f, (size_t) count * sizeof(float));
 }
 
 /* One quad of the input of P pixels and N vectors of channels. b: of each vector's 2 * HALVES
@@ -68,55 +59,166 @@ INLINE void FORM(add_quad)(FORM(words) (*sum)[4], const uint8_t *const *x, int64
     }
 }
 
-/* P pixels by N vectors of channels. Even and odd quads are summed apart where registers suffice: a
- * chain alone is as long as the instruction takes. */
-INLINE void FORM(tile)(const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,
-                       const struct pith_int4_s8_pixels *at, const uint8_t *weights,
-                       int64_t channel, int last, const int P, const int N)
+/* `quads` quads from the k-th on; returns where the weights go on. Even and odd quads are summed
+ * apart where `apart` is 1: a chain alone is as long as the instruction takes. */
+INLINE const FORM(words) *FORM(add_quads)(FORM(words) (*sum)[4][4], const uint8_t *const *x,
+                                          int64_t k, int64_t quads, const FORM(words) * w,
+                                          const int apart, const int P, const int N)
 {
-    const struct pith_requantize *r = &s->conv->to;
-    const FORM(words) *w = (const FORM(words) *) weights;
-    const int apart = P * N <= 2 * VECTORS ? 1 : 0;
-    FORM(words) sum[2][4][4];
-    const uint8_t *x[4];
+    FORM(words) b[4][2 * HALVES];
 
-    UNROLL for (int p = 0; p < P; p++)
-    {
-        x[p] = data->x + at->x[p];
-        UNROLL for (int n = 0; n < N; n++) sum[0][p][n] = sum[1][p][n] = (FORM(words)){0};
-    }
-    for (int64_t quad = 0; quad < s->quads; quad += 2) {
-        FORM(words) b[4][2 * HALVES];
-
+    for (; quads >= 2; quads -= 2, k += 2) {
         UNROLL for (int n = 0; n < N; n++) MAKE_WIDE(w[n], b[n]);
         w += N;
-        FORM(add_quad)(sum[0], x, quad * 4, b, 0, P, N);
-        if (quad + 1 < s->quads) /* what lies behind the last may not be there */
-            FORM(add_quad)(sum[apart], x, quad * 4 + 4, b, HALVES, P, N);
+        FORM(add_quad)(sum[0], x, k * 4, b, 0, P, N);
+        FORM(add_quad)(sum[apart], x, k * 4 + 4, b, HALVES, P, N);
     }
-    UNROLL for (int p = 0; p < P; p++)
-    {
-        const uint8_t *added = data->added ? data->added + at->added[p] + channel : NULL;
+    if (quads > 0) { /* what lies behind the last may not be there */
+        UNROLL for (int n = 0; n < N; n++) MAKE_WIDE(w[n], b[n]);
+        w += N;
+        FORM(add_quad)(sum[0], x, k * 4, b, 0, P, N);
+    }
+    return w;
+}
 
-        UNROLL for (int n = 0; n < N; n++)
+INLINE void FORM(clear)(FORM(words) (*sum)[4], const int P, const int N)
+{
+    UNROLL for (int p = 0; p < P; p++) UNROLL for (int n = 0; n < N; n++) sum[p][n] =
+        (FORM(words)){0};
+}
+
+/* What a segment adds to the sums. */
+INLINE const FORM(words) *FORM(add_segment)(FORM(words) (*sum)[4][4], const uint8_t *const *x,
+                                            int64_t quads, const FORM(words) * w, const int apart,
+                                            const int P, const int N)
+{
+#ifdef NARROW_QUADS
+    for (int64_t k = 0; k < quads; k += NARROW_QUADS) {
+        FORM(words) narrow[1][4][4];
+
+        FORM(clear)(narrow[0], P, N);
+        if (quads - k >= NARROW_QUADS) /* a count that the compiler knows */
+            w = FORM(add_quads)(narrow, x, k, NARROW_QUADS, w, 0, P, N);
+        else
+            w = FORM(add_quads)(narrow, x, k, quads - k, w, 0, P, N);
+        UNROLL for (int p = 0; p < P; p++) UNROLL for (int n = 0; n < N; n++) sum[0][p][n] +=
+            WIDE_SUM(narrow[0][p][n]);
+    }
+    (void) apart;
+    return w;
+#else
+    return FORM(add_quads)(sum, x, 0, quads, w, apart, P, N);
+#endif
+}
+
+/* Four vectors at a time. */
+INLINE void FORM(put)(const struct pith_requantize *r, FORM(vector) (*f)[4], void *y,
+                      const int64_t *at, int64_t channel, int last, const int P, const int N)
+{
+    if (r->real) {
+        UNROLL for (int p = 0; p < P; p++) UNROLL for (int n = 0; n < N; n++) FORM(put_real)(
+            r, f[p][n], (float *) y + at[p] + channel + n * LANES, n == N - 1 ? last : LANES);
+        return;
+    }
+    UNROLL for (int i = 0; i < P * N; i += 4)
+    {
+        FORM(vector) four[4];
+
+        UNROLL for (int j = 0; j < 4; j++) four[j] =
+            i + j < P * N ? f[(i + j) / N][(i + j) % N] : f[i / N][i % N];
+        const FORM(packed) q = (FORM(packed)) PACK(four, r);
+
+        UNROLL for (int j = 0; j < 4; j++)
         {
-            if (apart)
-                sum[0][p][n] += sum[1][p][n];
-            FORM(put)
-            (r, SUM(sum[0][p][n]), channel + n * LANES, added ? added + n * LANES : NULL, data->y,
-             at->y[p] + channel + n * LANES, n == N - 1 ? last : LANES);
+            const int p = (i + j) / N, n = (i + j) % N;
+
+            if (i + j < P * N)
+                PART((uint8_t *) y + at[p] + channel + n * LANES, q, j,
+                     n == N - 1 ? last : LANES);
         }
     }
 }
 
-#define TILE_OF(P, N)                                                                              \
-    TARGET static void FORM(tile_##P##_##N)(                                                       \
-        const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,                        \
-        const struct pith_int4_s8_pixels *at, const uint8_t *weights, int64_t channel, int last)   \
-    {                                                                                              \
-        FORM(tile)(s, data, at, weights, channel, last, P, N);                                     \
+/* P pixels by N vectors of channels. f: where BLOCKED, what has been summed up so far, in steps of the
+ * output. */
+INLINE void FORM(tile)(const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,
+                       const struct pith_int4_s8_pixels *at, int first, const uint8_t *weights,
+                       int64_t channel, int last, const int P, const int N, const bool BLOCKED)
+{
+    const struct pith_requantize r = s->conv->to; /* or each byte stored might change it */
+    const struct pith_blocks_s8 *blocks = s->conv->blocks;
+    const FORM(words) *w = (const FORM(words) *) weights;
+    const int apart = APART(P, N);
+    FORM(words) sum[2][4][4];
+    FORM(vector) f[4][4];
+
+    FORM(clear)(sum[0], P, N);
+    FORM(clear)(sum[1], P, N);
+    if (BLOCKED)
+        UNROLL for (int n = 0; n < N; n++) UNROLL for (int p = 0; p < P; p++) f[p][n] =
+            *(const FORM(loose_vector) *) (blocks->start + channel + n * LANES);
+    for (int64_t i = 0; i < s->segments; i++) {
+        const uint8_t *x[4];
+
+        UNROLL for (int p = 0; p < P; p++) x[p] = data->x + at->x[first + p] + s->segment[i].x;
+        w = FORM(add_segment)(sum, x, s->segment[i].quads, w, apart, P, N);
+        if (!BLOCKED)
+            continue;
+        UNROLL for (int n = 0; n < N; n++)
+        {
+            const int64_t place = i * blocks->padded + channel + n * LANES;
+            const FORM(vector) scale = *(const FORM(loose_vector) *) (blocks->scale + place);
+            const FORM(words) bias = *(const FORM(loose_words) *) (blocks->bias + place);
+
+            UNROLL for (int p = 0; p < P; p++)
+            {
+                FORM(words) all = sum[0][p][n];
+
+                if (apart)
+                    all += sum[1][p][n];
+                f[p][n] += __builtin_convertvector(SUM(all) + bias, FORM(vector)) * scale;
+            }
+        }
+        FORM(clear)(sum[0], P, N);
+        if (apart)
+            FORM(clear)(sum[1], P, N);
     }
-#define TILES_OF(N) TILE_OF(1, N) TILE_OF(2, N) TILE_OF(4, N)
+    UNROLL for (int p = 0; p < P; p++) UNROLL for (int n = 0; n < N; n++)
+    {
+        const int64_t c = channel + n * LANES;
+
+        if (BLOCKED) {
+            f[p][n] = FORM(requantize_slant)(&r, f[p][n]);
+            continue;
+        }
+        if (apart)
+            sum[0][p][n] += sum[1][p][n];
+        f[p][n] = FORM(requantize_real)(
+            &r, SUM(sum[0][p][n]) + *(const FORM(loose_words) *) (r.bias + c),
+            *(const FORM(loose_vector) *) (r.scale + c));
+    }
+    if (data->added)
+        UNROLL for (int p = 0; p < P; p++) UNROLL for (int n = 0; n < N; n++) f[p][n] =
+            FORM(add_some)(&r, f[p][n], data->added + at->added[first + p] + channel + n * LANES,
+                           n == N - 1 ? last : LANES);
+    FORM(put)(&r, f, data->y, &at->y[first], channel, last, P, N);
+}
+
+#define TILE_OF(name, P, N, BLOCKED)                                                               \
+    TARGET static void FORM(name##_##P##_##N)(                                                     \
+        const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,                        \
+        const struct pith_int4_s8_pixels *at, int first, const uint8_t *weights, int64_t channel,  \
+        int last)                                                                                  \
+    {                                                                                              \
+        FORM(tile)(s, data, at, first, weights, channel, last, P, N, BLOCKED);                     \
+    }
+#define TILES_OF(N)                                                                                \
+    TILE_OF(tile, 1, N, false)                                                                     \
+    TILE_OF(tile, 2, N, false)                                                                     \
+    TILE_OF(tile, 4, N, false)                                                                     \
+    TILE_OF(blocks, 1, N, true)                                                                    \
+    TILE_OF(blocks, 2, N, true)                                                                    \
+    TILE_OF(blocks, 4, N, true)
 
 TILES_OF(1)
 TILES_OF(2)

@@ -160,14 +160,14 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
     if (!m)
         return -ENOMEM;
     step->params = m;
-    if (!per_tensor(aq) || !per_tensor(yq) || !bq || bq->block_size != 0 ||
+    if (!per_tensor(aq) || !per_tensor(yq) || !bq || (bq->block_size != 0 && !step->input[1].data) ||
         !(is_eight_bits(step->input[1].dtype) ||
           (is_four_bits(step->input[1].dtype) && step->input[1].data)) ||
         !is_eight_bits(step->output[0].dtype))
         return pith_step_fail(step, err, -ENOTSUP,
                               "this quantization is not one for the integer kernel");
     rc = plan_shape(step, m, &axis, err);
-    if (rc == 0 && bq->count > 1 && (bq->axis != axis || (int64_t) bq->count != m->cols))
+    if (rc == 0 && bq->block_size == 0 && bq->count > 1 && (bq->axis != axis || (int64_t) bq->count != m->cols))
         rc = pith_step_fail(step, err, -ENOTSUP, "weight scales along the sum");
     if (rc < 0)
         return rc;
@@ -180,7 +180,8 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
     if (!sum_scale || !m->scale)
         return -ENOMEM;
     for (int64_t j = 0; j < m->cols; j++) {
-        sum_scale[j] = (double) aq->scale[0] * (double) bq->scale[bq->count > 1 ? j : 0];
+        sum_scale[j] = (double) aq->scale[0] *
+                       (double) bq->scale[bq->count > 1 && bq->block_size == 0 ? j : 0];
         m->scale[j] = (float) (sum_scale[j] / (double) yq->scale[0]);
     }
     m->y_zero = yq->zero_point[0];
@@ -194,6 +195,8 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
         return rc;
     rc = pith_gemm_s8_plan(step, m->rows, m->cols, m->depth, m->b_depth, m->b_col, sum_scale,
                            real_bias, &m->bytes);
+    if (rc == 1 && bq->block_size != 0)
+        return pith_step_fail(step, err, -ENOTSUP, "blocks of such weights are for floats");
     if (rc == 1) {
         step->form = "words";
         rc = plan_bias(step, m, sum_scale, real_bias);

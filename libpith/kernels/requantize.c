@@ -163,6 +163,7 @@ int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, in
         rc = plan_residual(step, &r, y_scale, &product_scale, err);
     if (rc < 0)
         return rc;
+    r.product_scale = product_scale;
     r.bias = pith_step_alloc(step, (channels + PITH_REQUANTIZE_SPARE) * (int64_t) sizeof *r.bias);
     r.scale = pith_step_alloc(step, (channels + PITH_REQUANTIZE_SPARE) * (int64_t) sizeof *r.scale);
     if (!r.bias || !r.scale)

@@ -20,6 +20,7 @@
 struct pith_requantize {
     int32_t *bias; /* a channel, in steps of its sums */
     float *scale;  /* a channel: from steps of its sums to steps of the output (float output: to reals) */
+    float product_scale; /* what a step of the product stands for: of the output, or of the grid before a residual; 1: reals */
     float slope;   /* of what is negative; 1: as it is */
     /* the residual */
     bool adds;
@@ -54,11 +55,14 @@ int32_t pith_stored_zero(const struct pith_quantization *q, int32_t dtype);
 /* The real bias of each channel: float32, or integers with their quantization. -ENOTSUP where it has another form. */
 int pith_read_bias(struct pith_step *step, size_t input, int64_t channels, double *out, struct pith_error *err) PITH_CHECKED;
 
+static inline float pith_requantize_slant(const struct pith_requantize *r, float f)
+{
+    return f < 0.0F ? f * r->slope : f;
+}
+
 static inline float pith_requantize_real(const struct pith_requantize *r, int64_t channel, int32_t sum)
 {
-    const float f = (float) (int32_t) ((uint32_t) sum + (uint32_t) r->bias[channel]) * r->scale[channel];
-
-    return f < 0.0F ? f * r->slope : f;
+    return pith_requantize_slant(r, (float) (int32_t) ((uint32_t) sum + (uint32_t) r->bias[channel]) * r->scale[channel]);
 }
 
 /* residual: the stored integer. */

@@ -23,15 +23,18 @@ INLINE FORM(vector) FORM(limit)(FORM(vector) x, float low, float high)
     return FORM(select)(x > FORM(spread)(high), FORM(spread)(high), x);
 }
 
+INLINE FORM(vector) FORM(requantize_slant)(const struct pith_requantize *r, FORM(vector) f)
+{
+    if (r->slope == 1.0F)
+        return f;
+    return FORM(select)(f < FORM(spread)(0.0F), f * FORM(spread)(r->slope), f);
+}
+
 /* pith_requantize_real of sums that have their bias. */
 INLINE FORM(vector)
     FORM(requantize_real)(const struct pith_requantize *r, FORM(words) sum, FORM(vector) scale)
 {
-    const FORM(vector) f = __builtin_convertvector(sum, FORM(vector)) * scale;
-
-    if (r->slope == 1.0F)
-        return f;
-    return FORM(select)(f < FORM(spread)(0.0F), f * FORM(spread)(r->slope), f);
+    return FORM(requantize_slant)(r, __builtin_convertvector(sum, FORM(vector)) * scale);
 }
 
 /* pith_requantize_add. residual: as stored. */
