@@ -16,7 +16,7 @@ END
 pithd_start
 make_model first kws 1.0 1 1000
 push first kws
-reports kws '"state":"active"' '"serving":true'
+reports kws ' is active ' '"serving":true'
 ok $? "a version serves to begin with" "$folder/pithd.log"
 
 # Ends as each deployment may. Prints its state once it has.
@@ -69,6 +69,6 @@ ok $? "none failed but for the limit of five attempts" "$folder/unexplained"
 sql "SELECT state, count(*) FROM deployments GROUP BY state" | sed 's/^/# /'
 make_model last kws last 9999 1000
 push last kws
-reports kws '"generation":9999' '"state":"active"' '"serving":true'
+reports kws '^9999 is active ' '"serving":true'
 [ $? -eq 0 ] && [ "$(sql "PRAGMA quick_check")" = ok ] && pithd_stop && ! ls "$folder/state" | grep -q broken
 ok $? "and the next deployment goes through" "$folder/pithd.log"

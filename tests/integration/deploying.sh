@@ -36,21 +36,27 @@ reported() { # MODEL
     retained "${fleet_port:-$home_port}" "pith/1/gw/gw-test/model/$1/reported"
 }
 
-reports() { # MODEL PATTERN...: waits until the document matches all
-    watched=$1
-    shift
-    for pattern in "$@"; do
-        wait_for report_matches "$watched" "$pattern" || {
-            reported "$watched" >"$folder/last_report"
-            echo "# wanted $pattern"
-            return 1
-        }
-    done
-    reported "$watched" >"$folder/last_report"
+# The same, with what it is about in front, since generations and states stand in its versions as well: "5 is active {...}".
+reported_state() { # MODEL
+    reported "$1" | python3 -c 'import json, sys
+for line in sys.stdin:
+    document = json.loads(line)
+    print(document["generation"], "is", document["state"], line, end="")'
+}
+
+reports() { # MODEL PATTERN...: waits until one document matches them all; '^5 is active ' is generation 5's
+    wait_for report_matches "$@"
+    found=$?
+    reported "$1" >"$folder/last_report"
+    return $found
 }
 
 report_matches() {
-    mosquitto_sub -p "${fleet_port:-$home_port}" -t "pith/1/gw/gw-test/model/$1/reported" -C 1 -W 2 2>/dev/null | grep -q -- "$2"
+    report=$(reported_state "$1")
+    shift
+    for pattern in "$@"; do
+        printf '%s\n' "$report" | grep -q -- "$pattern" || return 1
+    done
 }
 
 sql() { # STATEMENT

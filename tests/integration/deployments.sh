@@ -20,7 +20,7 @@ pithd_start
 # ---- the way to active ----
 make_model a kws 1.0 1 200000
 push a kws
-reports kws '"state":"active"' '"serving":true'
+reports kws ' is active ' '"serving":true'
 ok $? "a signed model goes all the way to active" "$folder/pithd.log"
 sql "SELECT group_concat(state, ' ') FROM (SELECT state FROM deployment_states ORDER BY sequence)" >"$folder/states"
 # A worker that is quick passes through compressing while the state before is still being written.
@@ -41,10 +41,10 @@ openssl genpkey -algorithm ed25519 -out "$folder/release.key" 2>/dev/null
 make_model stranger kws 2.0 2 1000
 mv "$folder/good.key" "$folder/release.key"
 put_desired stranger kws
-reports kws '"refused":{[^}]*"generation":2' '"state":"active"'
+reports kws '"refused":{[^}]*"generation":2' ' is active '
 ok $? "a stranger's signature is refused, and the model goes on" "$folder/last_report"
 put_desired stranger never-heard-of
-reports never-heard-of '"state":"rejected"' '"generation":2'
+reports never-heard-of '^2 is rejected '
 ok $? "so it is for a model that is not here" "$folder/last_report"
 
 make_model b kws 1.1 5 1000
@@ -58,7 +58,7 @@ wait_for logged 'event=deployment_refused model=kws' 3
 ok $? "an unsigned one is refused" "$folder/pithd.log"
 
 push b kws
-reports kws '"generation":5' '"state":"active"' '"previous":{[^}]*"generation":1'
+reports kws '^5 is active ' '"previous":{[^}]*"generation":1'
 ok $? "a newer generation takes over, and the old version is kept" "$folder/last_report"
 put_desired a kws
 reports kws '"refused":{"generation":1,"reason":"generation 1 is older than 5' '"active":{[^}]*'
@@ -83,18 +83,18 @@ for n in 4 4 1 3; do
     put_chunk c "$sha" $n
 done
 put_desired c kws
-reports kws '"state":"fetching"' '"missing_count":2'
+reports kws ' is fetching ' '"missing_count":2'
 ok $? "what is missing is waited for, and told" "$folder/last_report"
 reports kws '"progress":"graph g: waits for chunk [02] of 5'
 ok $? "by its number" "$folder/last_report"
 call '{"method": "cancel", "params": {"model": "kws", "reason": "a test"}}' | grep -q '"ok":true'
-reports kws '"state":"cancelled"' '"reason":"by hand: a test"' '"active":{[^}]*"generation":5'
+reports kws ' is cancelled ' '"reason":"by hand: a test"' '"active":{[^}]*"generation":5'
 ok $? "waiting can be cancelled, and the active version stays" "$folder/last_report"
 
 make_model d kws 1.4 7 300000
 put_chunk d "$(cat "$folder/d/manifest")" 0
 put_desired d kws
-reports kws '"generation":7' '"state":"fetching"'
+reports kws '^7 is fetching '
 sha=$(cat "$folder/d/graph")
 for n in 3 0 0 4 2; do
     put_chunk d "$sha" $n
@@ -105,7 +105,7 @@ put "blob/$sha/1" "$folder/too_long"
 head -c 100 /dev/zero >"$folder/too_short"
 put "blob/$sha/1" "$folder/too_short"
 put_chunk d "$sha" 1
-reports kws '"state":"active"' '"generation":7'
+reports kws '^7 is active '
 ok $? "chunks that come late, twice, out of order or of a wrong size do no harm" "$folder/last_report"
 
 make_model e kws 1.5 8 100000
@@ -114,7 +114,7 @@ put_chunks e
 head -c 65536 /dev/zero >"$folder/e/blob/$sha/0"
 put_chunk e "$sha" 0
 put_desired e kws
-reports kws '"state":"failed"' 'does not have the digest' '"active":{[^}]*"generation":7'
+reports kws ' is failed ' 'does not have the digest' '"active":{[^}]*"generation":7'
 ok $? "a corrupted chunk is fetched again, three times, then the deployment fails" "$folder/last_report"
 [ "$(grep -c 'event=blob_damaged' "$folder/pithd.log")" -eq 3 ]
 ok $? "three times it was"
@@ -122,7 +122,7 @@ ok $? "three times it was"
 make_model f kws 1.6 9 8000000
 put_chunk f "$(cat "$folder/f/manifest")" 0
 put_desired f kws
-reports kws '"state":"rejected"' 'model_max_size'
+reports kws ' is rejected ' 'model_max_size'
 ok $? "a model that is too large is rejected before its bytes are fetched" "$folder/last_report"
 
 # ---- workers ----
@@ -130,7 +130,7 @@ generation=10
 misbehaves() { # VERSION STATE PATTERN SENTENCE
     make_model "w-$1" kws "$1" $generation 1000
     push "w-$1" kws
-    reports kws "\"generation\":$generation" "\"state\":\"$2\"" "$3" '"active":{[^}]*"generation":7' '"serving":true'
+    reports kws "^$generation is $2 " "$3" '"active":{[^}]*"generation":7' '"serving":true'
     ok $? "$4" "$folder/last_report"
     generation=$((generation + 1))
 }
@@ -153,23 +153,23 @@ misbehaves rejected rejected 'needs operator Foo' "an operator that no engine ha
 
 make_model gate kws worse $generation 1000 '"gates": {"min_fidelity": 0.9}'
 push gate kws
-reports kws '"state":"failed"' 'gate min_fidelity: 0.5000' '"outcome":"failed"' '"active":{[^}]*"generation":7'
+reports kws ' is failed ' 'gate min_fidelity: 0.5000' '"outcome":"failed"' '"active":{[^}]*"generation":7'
 ok $? "a variant that is worse than its gate allows does not come to serve" "$folder/last_report"
 
 # ---- superseded, group, rollback, removal ----
 make_model s1 kws 2.1 30 100000
 put_chunk s1 "$(cat "$folder/s1/manifest")" 0
 put_desired s1 kws
-reports kws '"generation":30' '"state":"fetching"'
+reports kws '^30 is fetching '
 make_model s2 kws 2.2 31 1000
 put_chunks s2
 put group/beta/model/kws/desired "$folder/s2/desired"
-reports kws '"generation":31' '"state":"active"'
+reports kws '^31 is active '
 [ "$(sql "SELECT state FROM deployments WHERE generation = 30")" = superseded ]
 ok $? "a newer document, for the group, supersedes one under way" "$folder/last_report"
 
 call '{"method": "rollback", "params": {"model": "kws"}}' | grep -q '"version":"1.4"'
-reports kws '"state":"rolled-back"' '"active":{[^}]*"generation":7' '"serving":true'
+reports kws ' is rolled-back ' '"active":{[^}]*"generation":7' '"serving":true'
 ok $? "rollback goes back without the network" "$folder/last_report"
 wait_for sh -c "sqlite3 -readonly '$folder/state/pith.db' 'SELECT trial_count FROM models' | grep -qx 0"
 call '{"method": "activate", "params": {"model": "kws", "version": "2.2"}}' >"$folder/answer"
@@ -180,7 +180,7 @@ ok $? "a version that is not kept is refused with those that are"
 
 make_model gone kws none 40 absent
 put_desired gone kws
-reports kws '"state":"absent"' '"active":null'
+reports kws ' is absent ' '"active":null'
 wait_for sh -c "[ -z \"\$(ls '$folder/state/deployments' '$folder/state/blobs' | grep -v :)\" ]"
 ok $? "absent removes the model, and its files" "$folder/last_report"
 

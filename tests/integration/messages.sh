@@ -47,15 +47,15 @@ ok $? "availability" "$folder/why"
 
 make_model a kws 1.0 1 8 '"gates": {"min_fidelity": 0.9}'
 push a kws
-reports kws '"state":"active"' '"serving":true'
+reports kws ' is active ' '"serving":true'
 make_model b kws 1.1 2 8
 push b kws
-reports kws '"generation":2' '"state":"active"' '"serving":true'
+reports kws '^2 is active ' '"serving":true'
 put_desired a kws
 reports kws '"refused":'
 printf 'nonsense' >"$folder/nonsense"
 put gw/gw-test/model/other/desired "$folder/nonsense"
-reports other '"state":"rejected"'
+reports other ' is rejected '
 seen 'model/[a-z]*/reported' | valid reported.json
 ok $? "reported: on the way, active, refused and rejected" "$folder/why"
 
@@ -104,7 +104,7 @@ answered status '{}' && answered describe '{}' && answered plugins '{}' && answe
     answered label "{\"pipeline\": \"scale\", \"label\": null, \"id\": \"$id\"}" && answered telemetry '{"period": "minute"}'
 ok $? "requests and answers that ask" "$folder/why"
 wait_for sh -c "sqlite3 -readonly '$folder/state/pith.db' 'SELECT trial_count FROM models WHERE model = \"kws\"' | grep -qx 0"
-answered rollback '{"model": "kws", "reason": "a test"}' && reports kws '"state":"rolled-back"' &&
+answered rollback '{"model": "kws", "reason": "a test"}' && reports kws ' is rolled-back ' &&
     wait_for answered activate '{"model": "kws", "version": "1.1"}' && answered reload '{}'
 ok $? "requests and answers that change" "$folder/why"
 for request in '{"method": "statu"}' '{"method": "cancel", "params": {"model": "kws"}}' '{"method": "activate"}' 'nonsense'; do

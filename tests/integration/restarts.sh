@@ -10,10 +10,10 @@ config_write "mqtt://127.0.0.1:$home_port" </dev/null
 pithd_start
 make_model a kws 1.0 3 1000
 push a kws
-reports kws '"state":"active"' '"generation":3' '"serving":true'
+reports kws '^3 is active ' '"serving":true'
 make_model b kws 1.1 4 1000
 push b kws
-reports kws '"state":"active"' '"generation":4' '"previous":{[^}]*"generation":3' '"serving":true'
+reports kws '^4 is active ' '"previous":{[^}]*"generation":3' '"serving":true'
 ok $? "two versions are here, the newer one serves" "$folder/pithd.log"
 # The trial is over before the daemon may be ended: what is written below must be the last word.
 wait_for sh -c "sqlite3 -readonly '$folder/state/pith.db' 'SELECT trial_count FROM models' | grep -qx 0"
@@ -34,7 +34,7 @@ ok $? "after four starts that ended early it is tried once more" "$folder/pithd.
 wait_for sh -c "sqlite3 -readonly '$folder/state/pith.db' 'SELECT trial_count FROM models' | grep -qx 0"
 ok $? "and as it serves now, the trial ends" "$folder/pithd.log"
 started_with_trials 5
-reports kws '"state":"rolled-back"' '"active":{[^}]*"generation":3' '"serving":true' \
+reports kws ' is rolled-back ' '"active":{[^}]*"generation":3' '"serving":true' \
     'pithd ended 5 times while it began to serve this version'
 ok $? "after five the version before serves, and the document says why" "$folder/last_report"
 
@@ -50,5 +50,5 @@ put_desired a kws
 wait_for logged 'event=deployment_refused model=kws.*generation 3 is older than 4'
 ok $? "an older document is still refused" "$folder/pithd.log"
 put_desired b kws
-reports kws '"state":"active"' '"active":{[^}]*"generation":4' '"serving":true'
+reports kws ' is active ' '"active":{[^}]*"generation":4' '"serving":true'
 ok $? "and the one that it had accepted brings the model back" "$folder/pithd.log"

@@ -65,7 +65,7 @@ wait_for gone
 ok $? "without consent, what was kept before is removed at a start" "$folder/pithd.log"
 make_model a kws 1.0 1 20000 "$budget"
 push a kws
-reports kws '"state":"active"' '"serving":true'
+reports kws ' is active ' '"serving":true'
 mosquitto_sub -p "$home_port" -t pith/1/gw/gw-test/result/numbers >"$folder/results" &
 children="$children $!"
 feed_until heard 100
