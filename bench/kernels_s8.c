@@ -10,7 +10,7 @@
 #include "libpith/kernels/image_conv_s8.h"
 
 #define ROUNDS    40
-#define FORMS_MAX 20
+#define FORMS_MAX 24
 
 struct layer {
     const char *net;
@@ -237,6 +237,9 @@ static int time_forms(struct bench *b, double seconds, double (*us)[ROUNDS], siz
 
         if (rc < 0)
             return rc;
+        b->step.scratch = aligned_alloc(64, (b->step.scratch_bytes + 64) / 64 * 64);
+        if (!b->step.scratch)
+            return -12;
         memset(us[f], 0, sizeof us[f]); /* 0 where it isn't one for this layer */
         for (int round = -1; rc == 0 && round < ROUNDS; round++) {
             const double start = now_us();
@@ -249,6 +252,7 @@ static int time_forms(struct bench *b, double seconds, double (*us)[ROUNDS], siz
             }
             times = (int64_t) (seconds * 1e6 / ROUNDS / (now_us() - start + 0.1)) + 1;
         }
+        free(b->step.scratch);
     }
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "libpith/kernels/image_depthwise_s8.h"
 #include "libpith/kernels/image_int4_s8.h"
 #include "libpith/kernels/image_sparse_s8.h"
+#include "libpith/kernels/image_winograd_s8.h"
 #include "libpith/kernels/narrow_s8.h"
 #include "libpith/kernels/sliding.h"
 
@@ -199,15 +200,21 @@ static const struct pith_conv_s8_form forms[] = {
      NULL},
     {"sparse avx512", PITH_ISA_AVX512, false, &pith_sparse_s8_avx512, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
+    {"winograd avx512", PITH_ISA_AVX512, false, &pith_winograd_s8_avx512, pith_winograd_s8_pack,
+     pith_winograd_s8_pays},
     {"int4 avx512", PITH_ISA_AVX512, false, &pith_int4_s8_avx512, pith_int4_s8_pack,
      pith_int4_s8_pays, true},
     {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack, NULL},
     {"sparse avx2", PITH_ISA_AVX2, false, &pith_sparse_s8_avx2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
+    {"winograd avx2", PITH_ISA_AVX2, false, &pith_winograd_s8_avx2, pith_winograd_s8_pack,
+     pith_winograd_s8_pays},
     {"int4 avx2", PITH_ISA_AVX2, false, &pith_int4_s8_avx2, pith_int4_s8_pack, pith_int4_s8_pays, true},
     {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack, NULL},
     {"sparse sse2", PITH_ISA_SSE2, false, &pith_sparse_s8_sse2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
+    {"winograd sse2", PITH_ISA_SSE2, false, &pith_winograd_s8_sse2, pith_winograd_s8_pack,
+     pith_winograd_s8_pays},
     {"int4 sse2", PITH_ISA_SSE2, false, &pith_int4_s8_sse2, pith_int4_s8_pack, pith_int4_s8_pays, true},
     {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack, NULL},
 #elif defined __aarch64__
@@ -237,6 +244,22 @@ const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *
     return NULL;
 }
 
+/* In parts by rows, or by channels where there are few rows. */
+static uint32_t count_parts(const struct pith_conv_s8 *conv)
+{
+    const int64_t rows = conv->y.n * conv->y.h;
+    const int64_t cuts =
+        conv->groups > 1 ? 1 : (conv->y.c + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT;
+
+    return pith_parts_of(rows > cuts ? rows : cuts);
+}
+
+static void plan_parts(struct pith_step *step, const struct pith_conv_s8 *conv)
+{
+    step->parts = conv->parts ? conv->parts : count_parts(conv);
+    step->scratch_bytes = (size_t) (conv->part_bytes * step->parts);
+}
+
 int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form)
 {
     struct pith_conv_s8 *conv = step->params;
@@ -244,12 +267,13 @@ int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *for
              : conv->blocks ? 1 /* planned once: their weights are gone */
                             : order_weights(step, conv, NULL, NULL);
 
-    if (rc == 1)
-        return 1;
-    if (rc < 0 || form)
-        return rc < 0 ? rc : form->pack(step, conv, form->private);
+    if (rc != 0)
+        return rc;
+    conv->part_bytes = conv->parts = 0;
     conv->form = pith_conv_s8_plain;
-    return 0;
+    rc = form ? form->pack(step, conv, form->private) : 0;
+    plan_parts(step, conv);
+    return rc;
 }
 
 int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv)
@@ -275,16 +299,6 @@ int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv)
     return 0;
 }
 
-/* In parts by rows, or by channels where there are few rows. */
-static uint32_t count_parts(const struct pith_conv_s8 *conv)
-{
-    const int64_t rows = conv->y.n * conv->y.h;
-    const int64_t cuts =
-        conv->groups > 1 ? 1 : (conv->y.c + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT;
-
-    return pith_parts_of(rows > cuts ? rows : cuts);
-}
-
 static int conv_prepare(struct pith_step *step, struct pith_error *err)
 {
     struct pith_conv_s8 *conv = pith_step_alloc(step, sizeof *conv);
@@ -298,7 +312,7 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
         rc = pith_conv_s8_choose(step, conv);
     if (rc < 0)
         return rc;
-    step->parts = count_parts(conv);
+    plan_parts(step, conv);
     step->taken_in = UINT32_C(1) << 1;
     if (has_bias(step))
         step->taken_in |= UINT32_C(1) << 2;
@@ -373,7 +387,8 @@ static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
     const struct pith_conv_s8_data data = {
         .x = step->input[0].data,
         .added = conv->to.adds ? step->input[step->residual.input].data : NULL,
-        .y = step->output[0].data};
+        .y = step->output[0].data,
+        .scratch = conv->part_bytes ? (uint8_t *) step->scratch + part * conv->part_bytes : NULL};
     const int64_t rows = conv->y.n * conv->y.h;
     const float zero = 0.0F;
     struct pith_conv_s8_span span = {0, rows, 0, conv->y.c};

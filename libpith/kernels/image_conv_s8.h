@@ -28,12 +28,15 @@ struct pith_conv_s8 {
     uint8_t in_zero, out_zero; /* stored bytes that stand for 0, for halos */
     pith_conv_s8_run *form;    /* pith_conv_s8_plain, or a faster one */
     void *packed;              /* the form's own */
+    /* Forms that want scratch: bytes for each part, and how many parts there may be, no more than rows. Else 0. */
+    int64_t part_bytes;
+    uint32_t parts;
 };
 
 /* Where the values of one run lie: pixel (0,0) of picture 0. */
 struct pith_conv_s8_data {
     const uint8_t *x, *added; /* added: NULL where there is no residual */
-    void *y;
+    void *y, *scratch; /* scratch: part_bytes, of this part alone */
 };
 
 /* Which part of the output is wanted: rows of all pictures, counted through, and channels of all

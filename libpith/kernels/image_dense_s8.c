@@ -132,7 +132,7 @@ static bool divides_well(const struct pith_requantize *to)
            to->residual_scale < most && to->y_scale > least && to->y_scale < most;
 }
 
-static enum pith_dense_s8_store store_of(const struct pith_requantize *to)
+enum pith_dense_s8_store pith_dense_s8_store_of(const struct pith_requantize *to)
 {
     if (to->real || to->slope != 1.0F)
         return PITH_DENSE_ANY;
@@ -161,7 +161,7 @@ static void plan_walk(struct pith_dense_s8 *d)
     d->x_step = conv->stride[1] * conv->in.pixel;
     d->y_step = conv->out.pixel;
     d->added_step = conv->added.pixel;
-    d->store = store_of(&conv->to);
+    d->store = pith_dense_s8_store_of(&conv->to);
 }
 
 /* Runs of four bytes that lie evenly are one run of so many fours. */

@@ -21,6 +21,8 @@ struct pith_dense_s8_pixels {
  * to what was rounded to a grid of its own; and all else. */
 enum pith_dense_s8_store { PITH_DENSE_PLAIN, PITH_DENSE_ADDS, PITH_DENSE_ANY };
 
+enum pith_dense_s8_store pith_dense_s8_store_of(const struct pith_requantize *to);
+
 /* Taps whose channels follow each other in memory are one run; run_bytes is rounded up to 4, with weights of 0. Packed
  * weights: [group][tile of channels][run][four bytes of it, or eight][vector of channels][as the instruction wants them]. */
 struct pith_dense_s8 {

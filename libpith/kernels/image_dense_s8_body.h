@@ -136,7 +136,7 @@ INLINE void FORM(store_bytes)(const struct pith_requantize *r, FORM(vector) f, u
 
 /* Sums of a tile of P pixels by N vectors of channels become bytes, four vectors at a time. */
 INLINE void FORM(store)(const struct pith_dense_s8 *d, const struct pith_requantize *r,
-                        const struct pith_dense_s8_pixels *at, FORM(words) acc[PIXELS][4],
+                        const struct pith_dense_s8_pixels *at, FORM(words) (*acc)[4],
                         const uint8_t *added, uint8_t *y, int64_t channel, int last, const int P,
                         const int N, const enum pith_dense_s8_store store, const bool across)
 {

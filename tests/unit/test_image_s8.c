@@ -179,9 +179,8 @@ static void conv_extremes(struct conv_case *t, bool most_negative)
     pith_image_fill_halo(&t->x.image, &t->x.dims, t->x.data, 1, &zero);
 }
 
-static void conv_case_init(struct conv_case *t, int round)
+static void conv_case_of(struct conv_case *t, struct geometry g, int round)
 {
-    const struct geometry g = pick_geometry(round);
     const int32_t out_halo[4] = {round % 2, round % 3, round % 2, round % 4};
     int32_t halo[4] = {round % 3, 0, round % 2, 1};
     struct pith_shape shapes[3];
@@ -214,6 +213,11 @@ static void conv_case_init(struct conv_case *t, int round)
                  t->real ? 4 : 1);
     picture_init(&t->added, &t->s.output[0].shape, halo, round % 5 == 1 ? pick(1, 9) : 0, 1);
     picture_fill(&t->added, t->added_grid.zero);
+}
+
+static void conv_case_init(struct conv_case *t, int round)
+{
+    conv_case_of(t, pick_geometry(round), round);
 }
 
 static void conv_case_fill_step(struct conv_case *t, int round)
@@ -363,12 +367,15 @@ static void convolution_rounds_the_exact_sum_once(void **state)
         conv_case_fill_step(&t, round);
         assert_ok(byte_step_prepare(&t.s, FORM), &t.s.err);
         conv_case_data(&t);
+        t.s.step.scratch = aligned_alloc(64, (t.s.step.scratch_bytes + 64) / 64 * 64);
+        assert_non_null(t.s.step.scratch);
         snprintf(what, sizeof what, "round %d", round);
         if (round % 5 == 0 && t.s.step.parts >= 3)
             for (uint32_t part = 3; part-- > 0;)
                 t.s.step.kernel->run_part(&t.s.step, part, 3);
         else
             assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
+        free(t.s.step.scratch);
         check_exact(&t, what);
         picture_check_around(&t.y, t.real ? (const void *) &zero : (const void *) &t.y_grid.zero);
         conv_case_done(&t);
@@ -378,7 +385,7 @@ static void convolution_rounds_the_exact_sum_once(void **state)
 /* Whatever form runs, each gives the bytes of the plain one. */
 static void every_form_of_convolution_is_the_plain_one(void **state)
 {
-    int sparse = 0, four_bits = 0;
+    int sparse = 0, four_bits = 0, winograd = 0;
 
     (void) state;
     for (int round = 0; round < 400; round++) {
@@ -406,7 +413,11 @@ static void every_form_of_convolution_is_the_plain_one(void **state)
             memset(t.y.block, MARK, t.y.bytes);
             if (pith_conv_s8_use(&t.s.step, form) == 1)
                 continue;
+            t.s.step.scratch = aligned_alloc(64, (t.s.step.scratch_bytes + 64) / 64 * 64);
+            assert_non_null(t.s.step.scratch);
             assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
+            free(t.s.step.scratch);
+            winograd += strncmp(form->name, "winograd", 8) == 0;
             sparse += strncmp(form->name, "sparse", 6) == 0;
             four_bits += strncmp(form->name, "int4", 4) == 0;
             picture_check_equal(&t.y, &want, what);
@@ -417,10 +428,65 @@ static void every_form_of_convolution_is_the_plain_one(void **state)
         conv_case_done(&t);
     }
 #if defined __x86_64__
-    assert_true(sparse >= 40 && four_bits >= 20);
+    assert_true(sparse >= 40 && four_bits >= 20 && winograd >= 100);
 #else
-    (void) sparse, (void) four_bits;
+    (void) sparse, (void) four_bits, (void) winograd;
 #endif
+}
+
+/* Sums that are four times too large on the way still fit just below the limit; past it, Winograd's
+ * form is none. */
+static void winograd_sums_reach_their_limit(void **state)
+{
+    (void) state;
+    for (int64_t channels = 1800; channels <= 1900; channels += 100) {
+        const struct geometry g = {.rank = 4,
+                                   .batch = 1,
+                                   .groups = 1,
+                                   .in_channels = channels,
+                                   .out_channels = 5,
+                                   .in = {5, 4},
+                                   .out = {5, 4},
+                                   .kernel = {3, 3},
+                                   .stride = {1, 1},
+                                   .dilation = {1, 1},
+                                   .pad = {1, 1},
+                                   .pad_end = {1, 1}};
+        struct conv_case t;
+
+        conv_case_of(&t, g, 5); /* real outputs: sums themselves, to 24 bits */
+        for (int64_t i = 0; i < pith_shape_elements(&t.w.shape); i++)
+            pith_tensor_set(&t.w, i, i / (9 * channels) % 2 ? 127 : -127);
+        memset(t.x.block, least() + 255, t.x.bytes);
+        conv_case_fill_step(&t, 5);
+        t.s.step.activation = PITH_ACTIVATION_NONE;
+        assert_ok(byte_step_prepare(&t.s, FORM), &t.s.err);
+        conv_case_data(&t);
+        for (size_t i = 0; pith_conv_s8_form_at(t.s.step.params, i); i++) {
+            const struct pith_conv_s8_form *form = pith_conv_s8_form_at(t.s.step.params, i);
+            struct picture want = t.y;
+
+            if (strncmp(form->name, "winograd", 8) != 0)
+                continue;
+            assert_int_equal(pith_conv_s8_use(&t.s.step, NULL), 0);
+            assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
+            want.block = malloc(want.bytes);
+            assert_non_null(want.block);
+            want.data = want.block + (t.y.data - t.y.block);
+            memcpy(want.block, t.y.block, t.y.bytes);
+            assert_int_equal(pith_conv_s8_use(&t.s.step, form), channels > 1842 ? 1 : 0);
+            if (channels <= 1842) {
+                t.s.step.scratch = aligned_alloc(64, (t.s.step.scratch_bytes + 64) / 64 * 64);
+                assert_non_null(t.s.step.scratch);
+                memset(t.y.block, MARK, t.y.bytes);
+                assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
+                free(t.s.step.scratch);
+                picture_check_equal(&t.y, &want, form->name);
+            }
+            free(want.block);
+        }
+        conv_case_done(&t);
+    }
 }
 
 static void convolution_refuses_a_halo_that_is_too_small(void **state)
@@ -620,6 +686,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_rounds_the_exact_sum_once),
         cmocka_unit_test(every_form_of_convolution_is_the_plain_one),
+        cmocka_unit_test(winograd_sums_reach_their_limit),
         cmocka_unit_test(convolution_refuses_a_halo_that_is_too_small),
         cmocka_unit_test(products_round_the_exact_sum_once),
         cmocka_unit_test(pools_round_the_exact_mean_once),
