@@ -42,7 +42,8 @@ int pith_remove_tree(const char *path, struct pith_error *err) PITH_CHECKED;
 int pith_zstd_compress(const void *data, size_t bytes, int level, struct pith_buffer *out, struct pith_error *err) PITH_CHECKED;
 int pith_zstd_decompress(const void *data, size_t bytes, size_t limit_bytes, struct pith_buffer *out,
                          struct pith_error *err) PITH_CHECKED;
-/* What the first frame claims that comes out of it; false where it says nothing. Only to be told, not to be relied on. */
+/* What the first frame claims that comes out of it, or what does where it is short and claims nothing; false where neither is
+ * known. Only to be told, not to be relied on. */
 bool pith_zstd_content_bytes(const void *data, size_t bytes, uint64_t *out_bytes);
 #define PITH_ZSTD_LEVEL 19 /* what variants and uploads are stored with: made once, read often */
 

@@ -91,12 +91,27 @@ int pith_zstd_decompress(const void *data, size_t bytes, size_t limit_bytes,
     return rc;
 }
 
+#define SHORT_BYTES (128 << 10)
+
+static bool count_short(const void *data, size_t bytes, uint64_t *out_bytes)
+{
+    struct pith_buffer out = {0};
+    bool counted = bytes <= SHORT_BYTES && pith_zstd_decompress(data, bytes, SHORT_BYTES, &out, NULL) == 0;
+
+    if (counted)
+        *out_bytes = out.bytes;
+    pith_buffer_done(&out);
+    return counted;
+}
+
 bool pith_zstd_content_bytes(const void *data, size_t bytes, uint64_t *out_bytes)
 {
     unsigned long long claim = ZSTD_getFrameContentSize(data, bytes);
 
-    if (claim == ZSTD_CONTENTSIZE_UNKNOWN || claim == ZSTD_CONTENTSIZE_ERROR)
+    if (claim == ZSTD_CONTENTSIZE_ERROR)
         return false;
+    if (claim == ZSTD_CONTENTSIZE_UNKNOWN)
+        return count_short(data, bytes, out_bytes);
     *out_bytes = claim;
     return true;
 }

@@ -246,6 +246,44 @@ static void zstd_gives_back_what_it_took(void **state)
     free(text);
 }
 
+/* Packed piece by piece: short ones don't say their size, and all are held to what was told of them. */
+static void a_writer_packs_what_was_told_of_it(void **state)
+{
+    static const size_t sizes[] = {1, 5000, (1 << 17) - 1, 1 << 17, 300000};
+    const struct folder *folder = *state;
+    char path[512];
+    uint8_t *text = malloc(300000);
+
+    assert_non_null(text);
+    for (size_t i = 0; i < 300000; i++)
+        text[i] = (uint8_t) (i * i >> 7);
+    folder_path(folder, path, "packed.zst");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t missing = 0; missing < 2; missing++) {
+            struct pith_buffer packed = {0}, back = {0};
+            struct pith_file_writer *writer;
+            struct pith_error err = {0};
+            uint64_t told = 0;
+
+            assert_ok(pith_file_writer_open(&writer, path, 0600, 19, sizes[i] + missing, &err), &err);
+            for (size_t at = 0; at < sizes[i]; at += 1000)
+                assert_ok(pith_file_writer_add(writer, text + at, sizes[i] - at < 1000 ? sizes[i] - at : 1000, &err),
+                          &err);
+            assert_int_equal(pith_file_writer_commit(writer, NULL, &err), missing ? -EINVAL : 0);
+            if (missing)
+                continue;
+            assert_ok(pith_file_read(path, 1 << 20, &packed, &err), &err);
+            assert_ok(pith_zstd_decompress(packed.data, packed.bytes, sizes[i], &back, &err), &err);
+            assert_int_equal(back.bytes, sizes[i]);
+            assert_memory_equal(back.data, text, sizes[i]);
+            assert_true(pith_zstd_content_bytes(packed.data, packed.bytes, &told));
+            assert_int_equal(told, sizes[i]);
+            pith_buffer_done(&packed);
+            pith_buffer_done(&back);
+        }
+    free(text);
+}
+
 static void zstd_refuses_a_bomb_that_hides_its_size(void **state)
 {
     /* A frame without a content size: one run-length block after another, 128 KiB of zeros from 4
@@ -295,6 +333,7 @@ int main(void)
         folder_test(remove_tree_follows_no_link),
         folder_test(remove_tree_takes_a_tree_3000_deep_and_wide),
         cmocka_unit_test(zstd_gives_back_what_it_took),
+        folder_test(a_writer_packs_what_was_told_of_it),
         cmocka_unit_test(zstd_refuses_a_bomb_that_hides_its_size),
         cmocka_unit_test(zstd_refuses_a_huge_window),
     };
