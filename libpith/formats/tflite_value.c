@@ -4,6 +4,8 @@
 #include "libpith/formats/tflite_read.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- axes ---- */
@@ -47,18 +49,53 @@ static bool sizes_known(const struct pith_shape *shape)
     return shape->rank > 0;
 }
 
+#define FUSED_NAMES 100 /* values that may share their first name */
+
 /* ---- values ---- */
+
+static bool name_is_free(const struct pith_graph *graph, const char *name)
+{
+    return pith_graph_find_value(graph, name) == PITH_NO_VALUE;
+}
+
+/* What operators were fused into one has the names of all of them, joined by ';': hundreds of letters. The
+ * first of them says what it is, with a number where it is taken. Malloc'ed. */
+static char *short_name(const struct pith_graph *graph, const char *name)
+{
+    int length = (int) strcspn(name, ";");
+    char *made = NULL;
+
+    for (unsigned i = 1; i < FUSED_NAMES; i++) {
+        int rc = i == 1 ? asprintf(&made, "%.*s", length, name) : asprintf(&made, "%.*s_%u", length, name, i);
+
+        if (rc < 0)
+            return NULL;
+        if (made[0] && name_is_free(graph, made))
+            return made;
+        free(made);
+    }
+    return strdup(name);
+}
 
 static uint32_t add_value(struct tflite_node *node, const char *name, int32_t dtype)
 {
     struct pith_graph *graph = node->reader->graph;
     uint32_t value = PITH_NO_VALUE;
+    char *fused = NULL;
 
     if (node->rc < 0)
         return PITH_NO_VALUE;
-    if (name && (!name[0] || pith_graph_find_value(graph, name) != PITH_NO_VALUE))
+    if (name && strchr(name, ';')) {
+        fused = short_name(graph, name);
+        if (!fused)
+            node->rc = -ENOMEM;
+        name = fused;
+    }
+    if (name && (!name[0] || !name_is_free(graph, name)))
         name = NULL;
-    node->rc = pith_graph_add_value(graph, name, dtype, NULL, &value, node->err);
+    if (node->rc == 0)
+        node->rc = pith_graph_add_value(graph, name, dtype, NULL, &value, node->err);
+    free(fused);
     return node->rc < 0 ? PITH_NO_VALUE : value;
 }
 

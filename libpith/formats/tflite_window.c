@@ -48,12 +48,24 @@ static bool window_is_sane(struct tflite_node *node, const struct tflite_window_
     return node->rc == 0;
 }
 
+/* Not where all are what the operator takes without them. */
+static void set_unless(struct tflite_node *node, uint32_t emitted, const char *name, const int64_t *numbers,
+                       uint32_t count, int64_t otherwise)
+{
+    bool differs = false;
+
+    for (uint32_t i = 0; i < count; i++)
+        differs = differs || numbers[i] != otherwise;
+    if (differs)
+        tflite_set_ints(node, emitted, name, numbers, count);
+}
+
 /* strides, dilations and pads of an emitted Conv or pool. */
 static void set_window(struct tflite_node *node, uint32_t emitted, int padding,
                        struct tflite_window_axis *axes, uint32_t count)
 {
     int64_t strides[3] = {0}, dilations[3] = {0}, pads[6] = {0};
-    bool known = true, dilated = false;
+    bool known = true;
 
     for (uint32_t i = 0; i < count; i++) {
         known = known && axes[i].in >= 0;
@@ -62,17 +74,15 @@ static void set_window(struct tflite_node *node, uint32_t emitted, int padding,
             tflite_same_pads(&axes[i]);
         strides[i] = axes[i].stride;
         dilations[i] = axes[i].dilation;
-        dilated = dilated || axes[i].dilation > 1;
         pads[i] = axes[i].before;
         pads[count + i] = axes[i].after;
     }
-    tflite_set_ints(node, emitted, "strides", strides, count);
-    if (dilated)
-        tflite_set_ints(node, emitted, "dilations", dilations, count);
+    set_unless(node, emitted, "strides", strides, count, 1);
+    set_unless(node, emitted, "dilations", dilations, count, 1);
     if (padding == PADDING_SAME && !known)
         tflite_set_string(node, emitted, "auto_pad", "SAME_UPPER");
     else
-        tflite_set_ints(node, emitted, "pads", pads, 2 * count);
+        set_unless(node, emitted, "pads", pads, 2 * count, 0);
 }
 
 /* The input's places, from the file's order: they lie between batch and channels. */

@@ -160,6 +160,24 @@ static void some_cuts_of_real_models_are_refused(void **state)
     }
 }
 
+/* The file's names of fused operators are hundreds of letters, all of them joined. */
+static void fused_operators_go_by_the_first_of_their_names(void **state)
+{
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    char path[4096];
+
+    (void) state;
+    skip_without_data();
+    (void) snprintf(path, sizeof path, "%s/models/mlperf_tiny/kws_ref_model_float32.tflite", testing_data());
+    assert_ok(pith_graph_open(&graph, path, LIMIT_BYTES, &err), &err);
+    for (uint32_t value = 0; value < pith_graph_value_limit(graph); value++)
+        assert_null(strchr(pith_value_name(graph, value), ';'));
+    assert_int_not_equal(pith_graph_find_value(graph, "functional_1/activation/Relu"), PITH_NO_VALUE);
+    assert_int_not_equal(pith_graph_find_value(graph, "functional_1/activation/Relu_2"), PITH_NO_VALUE);
+    pith_graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +187,7 @@ int main(void)
         cmocka_unit_test(every_bent_byte_of_a_small_model_is_survived),
         cmocka_unit_test(operators_that_are_not_known_are_named),
         cmocka_unit_test(some_cuts_of_real_models_are_refused),
+        cmocka_unit_test(fused_operators_go_by_the_first_of_their_names),
     };
 
     return cmocka_run_group_tests_name("tflite", tests, NULL, NULL);
