@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAME_BYTES 40 /* a value with a longer name gives those made for it a number instead */
+
 /* A value named after another: "conv_out" and "_raw". Where that name is taken it gets a new one.
  */
 static int add_named(struct pith_graph *graph, const char *name, const char *suffix, int32_t dtype,
@@ -67,25 +69,19 @@ static int add_list(struct pith_graph *graph, const char *name, const char *suff
 struct unfolding { /* of one value */
     struct pith_graph *graph;
     struct pith_quantization *q; /* taken off the value; own */
-    char *name;                  /* the value's, own */
+    char *name;                  /* own: what values made for it are called after */
     int32_t real;
     uint32_t scale, zero_point; /* constants that were made; zero_point may be PITH_NO_VALUE */
 };
 
+/* These nodes have no names: they go by what they make, and there are more of them than of all others. */
 static int add_linear(struct unfolding *of, const char *op, uint32_t from, uint32_t to)
 {
     const uint32_t inputs[] = {from, of->scale, of->zero_point};
-    size_t length = strlen(of->name) + 32;
-    char *name = malloc(length);
     uint32_t node;
-    int rc;
+    int rc = pith_graph_add_node(of->graph, "", op, "", inputs,
+                                 of->zero_point == PITH_NO_VALUE ? 2 : 3, &to, 1, &node, NULL);
 
-    if (!name)
-        return -ENOMEM;
-    (void) snprintf(name, length, "%s_%s", of->name, op);
-    rc = pith_graph_add_node(of->graph, "", op, name, inputs,
-                             of->zero_point == PITH_NO_VALUE ? 2 : 3, &to, 1, &node, NULL);
-    free(name);
     if (rc == 0 && (of->q->count > 1 || of->q->block_size))
         rc = pith_node_set_int(of->graph, node, "axis", of->q->axis);
     if (rc == 0 && of->q->block_size)
@@ -152,6 +148,18 @@ static int unfold_input(struct unfolding *of, uint32_t value)
     return rc == 0 ? unfold_pair(of, value, rounded) : rc;
 }
 
+/* int32 has none. 4-bit constants on a symmetric grid leave theirs out, which means the same; 8-bit ones
+ * keep theirs, as runtimes look for it when they make integer operators. */
+static bool goes_without_zero_point(const struct unfolding *of, uint32_t value)
+{
+    if (of->q->dtype != PITH_INT4 || !pith_value_constant(of->graph, value))
+        return of->q->dtype == PITH_INT32;
+    for (size_t i = 0; i < of->q->count; i++)
+        if (of->q->zero_point[i])
+            return false;
+    return true;
+}
+
 static int unfold_as_it_is(struct unfolding *of, uint32_t value)
 {
     const struct pith_shape *shape = pith_value_shape(of->graph, value);
@@ -162,7 +170,7 @@ static int unfold_as_it_is(struct unfolding *of, uint32_t value)
         return -EINVAL;
     grid = grid_shape(of->q, shape);
     rc = add_list(of->graph, of->name, "_scale", of->real, &grid, of->q, true, &of->scale);
-    if (rc == 0 && of->q->dtype != PITH_INT32) /* which has no zero point */
+    if (rc == 0 && !goes_without_zero_point(of, value))
         rc = add_list(of->graph, of->name, "_zero_point", of->q->dtype, &grid, of->q, false,
                       &of->zero_point);
     if (rc < 0)
@@ -172,6 +180,15 @@ static int unfold_as_it_is(struct unfolding *of, uint32_t value)
     if (pith_value_is_input(of->graph, value))
         return unfold_input(of, value);
     return unfold_produced(of, value);
+}
+
+static char *name_base(const char *name, uint32_t value)
+{
+    char *number = NULL;
+
+    if (strlen(name) <= NAME_BYTES)
+        return strdup(name);
+    return asprintf(&number, "value_%u", (unsigned) value) < 0 ? NULL : number;
 }
 
 static int unfold_value(struct pith_graph *graph, uint32_t value, struct pith_error *err)
@@ -195,7 +212,7 @@ static int unfold_value(struct pith_graph *graph, uint32_t value, struct pith_er
             "that",
             folded->name);
     } else {
-        of.name = strdup(folded->name);
+        of.name = name_base(folded->name, value);
         if (of.name)
             rc = unfold_as_it_is(&of, value);
         if (rc < 0)

@@ -367,6 +367,80 @@ static void quantization_raises_the_opset_as_far_as_needed(void **state)
     }
 }
 
+#define LONG_NAME "a/name/that/is/longer/than/any/that/others/should/be/made/of"
+
+static void put_long_name(struct pith_buffer *out)
+{
+    put_node(out, "Relu", "relu", "x", LONG_NAME);
+    put_node(out, "Relu", "again", LONG_NAME, "y");
+}
+
+/* What is made for a value is called after it, or after its number, and pairs have no names. */
+static void long_names_are_written_once(void **state)
+{
+    const float scale = 0.5f;
+    const int32_t zero = 3;
+    const struct pith_quantization q = {PITH_UINT8, 0, 0, 1, &scale, &zero};
+    struct pith_graph *graph = read_graph(put_long_name, 13);
+    struct pith_buffer file = {0};
+    struct pith_error err = {0};
+    size_t times = 0;
+
+    (void) state;
+    assert_int_equal(pith_value_set_quantization(graph, pith_graph_find_value(graph, LONG_NAME), &q), 0);
+    assert_ok(pith_onnx_write(graph, &file, &err), &err);
+    for (size_t at = 0; at + strlen(LONG_NAME) <= file.bytes; at++)
+        times += !memcmp(file.data + at, LONG_NAME, strlen(LONG_NAME));
+    assert_int_equal(times, 2); /* where it is made, and where it is used */
+    struct pith_graph *back = read_file(&file);
+
+    assert_int_equal(quantization_of(back, LONG_NAME)->zero_point[0], 3);
+    assert_int_equal(count_op(back, "QuantizeLinear"), 0);
+    pith_graph_free(back);
+    pith_graph_free(graph);
+    pith_buffer_done(&file);
+}
+
+/* Of a symmetric grid of 4-bit constants it says nothing that would not go without saying. */
+static void zero_points_of_zero_are_left_out_beside_four_bits(void **state)
+{
+    (void) state;
+    for (int shifted = 0; shifted < 2; shifted++)
+        for (int wide = 0; wide < 2; wide++) {
+            const float scale = 0.5f;
+            const struct pith_quantization q = {wide ? PITH_INT8 : PITH_INT4, 0, 0, 1, &scale, &shifted};
+            struct pith_shape shape = pith_shape_of(1, (int64_t[]){4});
+            struct pith_graph *graph = read_graph(put_relu, 21);
+            struct pith_buffer file = {0};
+            struct pith_tensor w;
+            struct pith_error err = {0};
+            uint32_t value, sum, node;
+            bool found = false;
+
+            assert_ok(pith_tensor_alloc(&w, q.dtype, &shape, &err), &err);
+            pith_tensor_set(&w, 1, -7);
+            assert_ok(pith_graph_add_value(graph, "w", PITH_FLOAT32, &shape, &value, &err), &err);
+            assert_ok(pith_value_set_quantization(graph, value, &q), &err);
+            assert_ok(pith_value_take_constant(graph, value, &w), &err);
+            assert_ok(pith_graph_add_value(graph, "sum", PITH_FLOAT32, NULL, &sum, &err), &err);
+            assert_ok(pith_graph_add_node(graph, "", "Add", "add", (uint32_t[]){value, value}, 2, &sum, 1, &node, &err),
+                      &err);
+            assert_int_equal(pith_graph_add_output(graph, sum), 0);
+            assert_ok(pith_graph_validate(graph, &err), &err);
+            assert_ok(pith_onnx_write(graph, &file, &err), &err);
+            for (size_t at = 0; at + 12 <= file.bytes; at++)
+                found = found || !memcmp(file.data + at, "w_zero_point", 12);
+            assert_int_equal(found, shifted || wide);
+            struct pith_graph *back = read_file(&file);
+
+            assert_int_equal(quantization_of(back, "w")->zero_point[0], shifted);
+            assert_int_equal(pith_tensor_get_int(pith_value_constant(back, pith_graph_find_value(back, "w")), 1), -7);
+            pith_graph_free(back);
+            pith_graph_free(graph);
+            pith_buffer_done(&file);
+        }
+}
+
 static void a_value_that_is_both_ends_cannot_be_rounded(void **state)
 {
     const float scale = 1;
@@ -398,6 +472,8 @@ int main(void)
         cmocka_unit_test(float_weights_fold_to_the_integers_of_quantize_linear),
         cmocka_unit_test(a_scale_that_is_none_stays_in_its_nodes),
         cmocka_unit_test(quantization_raises_the_opset_as_far_as_needed),
+        cmocka_unit_test(long_names_are_written_once),
+        cmocka_unit_test(zero_points_of_zero_are_left_out_beside_four_bits),
         cmocka_unit_test(a_value_that_is_both_ends_cannot_be_rounded),
     };
 
