@@ -246,6 +246,46 @@ static void quantize_gives_single_layers_their_own_form(void **unused)
     pith_graph_free(graph);
 }
 
+/* Beside 4-bit weights a bias has no more bits than matter: 8 of its own, 11 below the greatest. */
+static void quantize_rounds_biases_beside_four_bits(void **unused)
+{
+    struct pith_graph *graph = conv_net();
+
+    (void) unused;
+    for (int bits = 4; bits <= 8; bits += 4) {
+        struct applied applied;
+        float greatest = 0, worst = 0;
+        bool short_ones = true;
+
+        assert_ok(apply_to(graph,
+                           bits == 4 ? "{\"weights\": \"int4\", \"activations\": \"float32\"}"
+                                     : "{\"activations\": \"float32\"}",
+                           false, &applied),
+                  &err);
+        const struct pith_tensor *was =
+            pith_value_constant(graph, pith_node_input(graph, find_node(graph, "conv2"), 2));
+        const struct pith_tensor *is = pith_value_constant(
+            applied.graph, pith_node_input(applied.graph, find_node(applied.graph, "conv2"), 2));
+
+        assert_non_null(was);
+        assert_int_equal(is->dtype, PITH_FLOAT32);
+        for (int64_t i = 0; i < pith_shape_elements(&was->shape); i++) {
+            float a = ((const float *) was->data)[i], b = ((const float *) is->data)[i];
+            uint32_t word;
+
+            memcpy(&word, &b, sizeof word);
+            short_ones = short_ones && !(word & 0xff);
+            greatest = fmaxf(greatest, fabsf(a));
+            worst = fmaxf(worst, fabsf(a - b));
+            assert_true(fabsf(a - b) <= fabsf(a) / 512);
+        }
+        assert_true(worst <= greatest / 2048);
+        assert_int_equal(short_ones, bits == 4);
+        done(&applied);
+    }
+    pith_graph_free(graph);
+}
+
 /* Ranges that a handful of samples shows are none to rely on. 16 bits have room, and who names a
  * layer or a least count knows better. */
 static void quantize_leaves_activations_float_where_samples_are_few(void **unused)
@@ -464,6 +504,7 @@ int main(void)
         cmocka_unit_test(quantize_without_samples_rounds_weights_alone),
         cmocka_unit_test(quantize_writes_every_form_to_files_that_say_the_same),
         cmocka_unit_test(quantize_gives_single_layers_their_own_form),
+        cmocka_unit_test(quantize_rounds_biases_beside_four_bits),
         cmocka_unit_test(quantize_leaves_activations_float_where_samples_are_few),
         cmocka_unit_test(quantize_leaves_room_for_pairs_of_products),
         cmocka_unit_test(quantize_goes_on_from_weights_that_are_integers),
