@@ -449,7 +449,7 @@ static int tell(struct job *job, struct outcome *outcomes, struct both *both,
                        "format", 1, "ok", 1, "outcome",
                        all_original(job) ? "original" : "compressed", "reason", reason, "model",
                        job->manifest->model, "version", job->manifest->version, "variant_name",
-                       variant_name(job), "recipe", pith_recipe_json(job->recipe), "budget", budget,
+                       variant_name(job), "recipe", pith_recipe_json(job->recipe, true), "budget", budget,
                        "graphs", graphs, "total", "original", pith_facts_json(&both->total[0]),
                        "variant", pith_facts_json(&both->total[1]), "steps", job->steps,
                        "evaluation", evaluation_json(job, both));

@@ -192,7 +192,7 @@ static int apply_step(struct job *job, size_t graph_index, const struct pith_rec
 /* What made the file, in the file: the recipe, and the original's digest. */
 static int stamp(const struct job *job, const struct job_graph *graph, struct pith_graph *made)
 {
-    json_t *recipe = pith_recipe_json(job->recipe);
+    json_t *recipe = pith_recipe_json(job->recipe, false);
     char *text = recipe ? pith_json_text(recipe) : NULL;
     int rc = text ? pith_graph_set_metadata(made, "pith.recipe", text) : -ENOMEM;
 

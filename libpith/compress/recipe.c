@@ -268,14 +268,15 @@ static json_t *option_json(const struct pith_option *option, const struct pith_o
     }
 }
 
-static json_t *step_json(const struct pith_recipe_step *step)
+static json_t *step_json(const struct pith_recipe_step *step, bool whole)
 {
     json_t *options = json_object();
 
     for (size_t i = 0; step->technique->options && step->technique->options[i].name; i++)
-        (void) json_object_set_new(
-            options, step->technique->options[i].name,
-            option_json(&step->technique->options[i], &step->options.values[i]));
+        if (whole || step->options.values[i].given)
+            (void) json_object_set_new(
+                options, step->technique->options[i].name,
+                option_json(&step->technique->options[i], &step->options.values[i]));
     return json_pack("{s:o}", step->technique->name, options);
 }
 
@@ -298,12 +299,12 @@ json_t *pith_budget_json(const struct pith_budget *budget)
     return object;
 }
 
-json_t *pith_recipe_json(const struct pith_recipe *recipe)
+json_t *pith_recipe_json(const struct pith_recipe *recipe, bool whole)
 {
     json_t *steps = json_array();
 
     for (size_t i = 0; i < recipe->step_count; i++)
-        (void) json_array_append_new(steps, step_json(&recipe->steps[i]));
+        (void) json_array_append_new(steps, step_json(&recipe->steps[i], whole));
     return json_pack("{s:s, s:s*, s:o, s:o}", "name", recipe->name, "summary", recipe->summary,
                      "budget", pith_budget_json(&recipe->budget), "steps", steps);
 }

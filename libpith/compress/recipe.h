@@ -43,8 +43,8 @@ int pith_recipe_parse(struct pith_recipe **out, const char *name, const void *te
 int pith_recipe_find(struct pith_recipe **out, const char *name, const char *path,
                      const struct pith_plugins *plugins, struct pith_error *err) PITH_CHECKED;
 void pith_recipe_free(struct pith_recipe *recipe);
-/* As checked, every option with its value. A new reference; NULL: out of memory. */
-json_t *pith_recipe_json(const struct pith_recipe *recipe);
+/* As checked. whole: every option with its value, else those that it gives. A new reference; NULL: out of memory. */
+json_t *pith_recipe_json(const struct pith_recipe *recipe, bool whole);
 json_t *pith_budget_json(const struct pith_budget *budget);
 /* Members of `object` (NULL is fine) override those of *budget. */
 int pith_budget_override(struct pith_budget *budget, const json_t *object, const char *where,

@@ -46,7 +46,7 @@ static void recipe_reads_steps_options_and_budget(void **unused)
     assert_int_equal(recipe->budget.max_bytes, 900000);
     assert_int_equal(recipe->budget.evaluations, 3);
     assert_int_equal(recipe->step_count, 2);
-    json_t *told = pith_recipe_json(recipe);
+    json_t *told = pith_recipe_json(recipe, true);
     json_t *options =
         json_object_get(json_array_get(json_object_get(told, "steps"), 0), "quantize");
 
@@ -58,10 +58,16 @@ static void recipe_reads_steps_options_and_budget(void **unused)
     struct pith_recipe *second;
 
     assert_ok(parse(again, &second, &err), &err);
-    json_t *told_again = pith_recipe_json(second);
+    json_t *told_again = pith_recipe_json(second, true);
 
     assert_true(json_equal(told, told_again));
     free(again);
+    json_t *given = pith_recipe_json(recipe, false);
+
+    options = json_object_get(json_array_get(json_object_get(given, "steps"), 0), "quantize");
+    assert_int_equal(json_object_size(options), 3);
+    assert_string_equal(json_string_value(json_object_get(options, "activations")), "uint8");
+    json_decref(given);
     json_decref(told_again);
     json_decref(told);
     pith_recipe_free(second);
