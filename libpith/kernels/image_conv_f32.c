@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/image_narrow_f32.h"
 
 /* Whether there is a bias: input 2 may also be what is added behind a convolution that has none. */
 static bool has_bias(const struct pith_step *step)
@@ -34,7 +35,7 @@ static int check_shapes(struct pith_step *step, const struct image_conv *conv,
         return pith_step_fail(step, err, -EINVAL, "what is added must have the output's shape");
     if (!step->input[1].data || (has_bias(step) && !step->input[2].data))
         return pith_step_fail(step, err, -ENOTSUP, "weights that are not constant");
-    return 0;
+    return pith_image_check_weights(step, err);
 }
 
 static int image_conv_prepare(struct pith_step *step, struct pith_error *err)
@@ -76,6 +77,12 @@ static int image_conv_prepare(struct pith_step *step, struct pith_error *err)
         step->taken_in = UINT32_C(1) << 1 | (has_bias(step) ? UINT32_C(1) << 2 : 0);
         return pith_image_conv_pack(step, conv);
     }
+    if (step->input[1].dtype != PITH_FLOAT32) {
+        conv->weights = pith_image_float_weights(step);
+        if (!conv->weights)
+            return -ENOMEM;
+        step->taken_in = UINT32_C(1) << 1;
+    }
     conv->rows = conv->window.out[1];
     conv->pictures = conv->batch;
     step->parts = pith_parts_of(conv->pictures * conv->rows);
@@ -102,7 +109,7 @@ static float window_sum(const struct image_conv *conv, const float *x, const flo
 static void plain_pixel(const struct pith_step *step, const struct image_conv *conv, float *y,
                         const float *x, const float *residual)
 {
-    const float *w = step->input[1].data;
+    const float *w = conv->weights ? conv->weights : step->input[1].data;
     const float *bias = has_bias(step) ? step->input[2].data : NULL;
 
     for (int64_t m = 0; m < conv->groups * conv->out_channels; m++) {
@@ -143,15 +150,14 @@ static void image_conv_part(struct pith_step *step, uint32_t part, uint32_t coun
 {
     const struct image_conv *conv = step->params;
     const int64_t rows = conv->pictures * conv->rows;
-    const int64_t from = pith_part_begin(rows, part, count),
-                  to = pith_part_begin(rows, part + 1, count);
 
     if (conv->winograd.weights)
         pith_image_winograd_run(step, conv, part, count);
     else if (conv->form)
-        pith_image_conv_fast(step, conv, from, to);
+        pith_image_conv_fast(step, conv, part, count);
     else
-        plain_rows(step, conv, from, to);
+        plain_rows(step, conv, pith_part_begin(rows, part, count),
+                   pith_part_begin(rows, part + 1, count));
     if (part == 0)
         pith_image_zero_halo(step, 0);
 }
@@ -166,8 +172,12 @@ static int image_conv_run(struct pith_step *step, struct pith_error *err)
 const struct pith_kernel pith_kernels_image_conv_f32[] = {
     {.op = "Conv",
      .name = "image_conv_f32",
-     .types = {PITH_BIT(FLOAT32), PITH_BIT(FLOAT32), PITH_BIT(FLOAT32)},
-     .flags = PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_FUSES_ACTIVATION | PITH_KERNEL_FUSES_RESIDUAL,
+     .types = {PITH_BIT(FLOAT32),
+               PITH_BIT(FLOAT32) | PITH_BIT(INT8) | PITH_BIT(UINT8) | PITH_BIT(INT4) |
+                   PITH_BIT(UINT4),
+               PITH_BIT(FLOAT32)},
+     .flags = PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_FUSES_ACTIVATION |
+              PITH_KERNEL_FUSES_RESIDUAL | PITH_KERNEL_NARROW_WEIGHTS,
      .prepare = image_conv_prepare,
      .run = image_conv_run,
      .run_part = image_conv_part},

@@ -71,6 +71,9 @@ struct image_block {
     int pixels;                  /* dense: the most of a tile */
     int last;
     const float *w, *bias; /* packed */
+    const uint8_t *narrow; /* or NULL: what w is made of, of `width` channels a row (image_narrow_f32.h) */
+    const float *scale;
+    int64_t width;
 };
 
 /* Patches of 4x4 output pixels; see image_winograd_f32.c. */
@@ -85,6 +88,8 @@ struct image_winograd {
     const float *bias, *zeros;
 };
 
+struct image_narrow;
+
 struct image_conv {
     struct pith_sliding
         window; /* dimensions 1 and 2 are rows and columns; dimension 0 is one element */
@@ -92,6 +97,8 @@ struct image_conv {
     int64_t in_channels, out_channels; /* of a group */
     struct pith_image in, out, added;  /* added: the residual's */
     const float *bias;                 /* while it is packed; NULL: none */
+    const float *weights;              /* floats, while they are packed; plain: of input 1, or made of it */
+    struct image_narrow *narrow;       /* NULL: packed weights are floats */
 
     /* ---- fast forms; NULL: plain ---- */
     const struct image_form *form;
@@ -116,9 +123,9 @@ int pith_image_best_vectors(const struct image_form *form, int64_t cols, int64_t
 /* `cols` pixels from where t is, by the fewest tiles of at most `most`; tile: by pixels - 1. Moves t. */
 void pith_image_run_tiles(image_tile_run *const *tile, int64_t most, struct image_tile *t,
                           int64_t cols);
-/* Rows from..to-1 of pictures * rows. */
-void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, int64_t from,
-                          int64_t to);
+/* Part `part` of `parts` of all rows. */
+void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, uint32_t part,
+                          uint32_t parts);
 
 /* Whether Winograd's algorithm can do the convolution, and is expected to be faster. */
 bool pith_image_winograd_fits(const struct image_conv *conv);

@@ -3,13 +3,16 @@
 #include <errno.h>
 #include <string.h>
 
-#include "libpith/kernels/image_conv_f32.h"
+#include "libpith/kernels/image_narrow_f32.h"
 
 #define MERGED_COLS                                                                                \
     48 /* pixels of a row where all pixels are one: a multiple of most tiles, and few enough to be \
           parts */
 #define CACHED_FLOATS                                                                              \
     (64 * 1024) /* 256 KiB: what may stay in the second-level cache beside everything else */
+#define NARROW_WEIGHTS (8 * 1024) /* fewer are not worth keeping narrow */
+#define NARROW_PIXELS                                                                              \
+    24 /* of a picture: fewer take hardly longer than making floats of the weights does */
 #define NEAR_FLOATS                                                                                \
     (12 * 1024) /* 48 KiB, of which a block of channels reads a part: rows that all blocks of a \
                    depthwise convolution walk before the next ones */
@@ -139,24 +142,58 @@ static void fill_block(struct image_conv *conv, struct image_block *b, int64_t c
         bias[m] = conv->bias[channel + m];
 }
 
+/* Weights that are narrow stay so where making them floats is little beside what is done with them. */
+static int plan_narrow(struct pith_step *step, struct image_conv *conv)
+{
+    struct image_narrow narrow;
+
+    if (pith_shape_elements(&step->input[1].shape) < NARROW_WEIGHTS ||
+        conv->batch * conv->window.out_plane < NARROW_PIXELS ||
+        !pith_image_narrow_find(step, &narrow))
+        return 0;
+    conv->narrow = pith_step_alloc(step, sizeof *conv->narrow);
+    if (!conv->narrow)
+        return -ENOMEM;
+    *conv->narrow = narrow;
+    step->form = pith_narrow_name(narrow.kind);
+    return 0;
+}
+
+static int pack_block(struct pith_step *step, struct image_conv *conv, struct image_block *b,
+                      int64_t channel, int64_t valid, int64_t width)
+{
+    const int64_t depth = conv->in_channels * conv->window.taps;
+    float *packed;
+
+    if (conv->narrow) {
+        if (conv->narrow->floats < depth * width)
+            conv->narrow->floats = depth * width;
+        return pith_image_narrow_pack(step, conv->narrow, b, channel, valid, width);
+    }
+    packed = pith_step_alloc(step, depth * width * (int64_t) sizeof *packed);
+    if (!packed)
+        return -ENOMEM;
+    b->w = packed;
+    pack_dense(conv, conv->weights + channel * depth, packed, valid, width);
+    return 0;
+}
+
 static int plan_dense(struct pith_step *step, struct image_conv *conv)
 {
     const struct pith_sliding *w = &conv->window;
     const struct image_form *form = conv->form;
     const int64_t lanes = form->lanes, total = (conv->out_channels + lanes - 1) / lanes;
-    const int64_t depth = conv->in_channels * w->taps;
     const bool by_rows =
         conv->groups == 1 && w->dilation[2] == 1 && conv->in.pixel == conv->in_channels;
     const int vectors = pith_image_best_vectors(form, conv->cols, total);
     const int64_t a_group = (total + vectors - 1) / vectors;
-    float *packed, *bias;
+    float *bias;
 
     conv->length = by_rows ? w->kernel[2] * conv->in_channels : conv->in_channels;
     conv->block_count = conv->groups * a_group;
     conv->block = pith_step_alloc(step, conv->block_count * (int64_t) sizeof *conv->block);
-    packed = pith_step_alloc(step, conv->groups * total * lanes * depth * (int64_t) sizeof(float));
     bias = pith_step_alloc(step, conv->groups * total * lanes * (int64_t) sizeof(float));
-    if (!conv->block || !packed || !bias || plan_runs(step, conv, by_rows) < 0)
+    if (!conv->block || !bias || plan_narrow(step, conv) < 0 || plan_runs(step, conv, by_rows) < 0)
         return -ENOMEM;
     for (int64_t i = 0; i < conv->block_count; i++) {
         struct image_block *b = &conv->block[i];
@@ -170,10 +207,11 @@ static int plan_dense(struct pith_step *step, struct image_conv *conv)
         b->x_at = group * conv->in_channels;
         b->tile = form->tile[now - 1];
         b->pixels = form->most_pixels[now - 1];
-        b->w = packed;
-        pack_dense(conv, (const float *) step->input[1].data + channel * depth, packed, valid,
-                   now * lanes);
-        packed += now * lanes * depth;
+        if (!conv->narrow && !conv->weights)
+            conv->weights = pith_image_float_weights(step);
+        if ((!conv->narrow && !conv->weights) ||
+            pack_block(step, conv, b, channel, valid, now * lanes) < 0)
+            return -ENOMEM;
         bias += now * lanes;
     }
     return 0;
@@ -212,9 +250,11 @@ static int plan_depthwise(struct pith_step *step, struct image_conv *conv)
 {
     const struct pith_sliding *w = &conv->window;
     const int64_t lanes = conv->form->lanes, channels = conv->groups, taps = w->taps;
-    const float *from = step->input[1].data;
+    const float *from = conv->weights = pith_image_float_weights(step);
     float *packed, *bias;
 
+    if (!from)
+        return -ENOMEM;
     fold_pixels(step, conv);
     conv->length = w->kernel[2];
     conv->tap_step = w->dilation[2] * conv->in.pixel;
@@ -260,22 +300,48 @@ static const struct image_form *best_width(const struct image_conv *conv)
                : conv->form;
 }
 
-int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv)
+/* Rows that all blocks walk before the next ones: what they read stays in the cache, and narrow weights
+ * are made floats once for them. */
+static int64_t count_rows_a_turn(const struct image_conv *conv, int64_t weights)
 {
-    const int64_t weights = pith_shape_elements(&step->input[1].shape);
+    const int64_t most = is_depthwise(conv)                             ? NEAR_FLOATS
+                         : conv->narrow || weights > CACHED_FLOATS / 2 ? CACHED_FLOATS
+                                                                        : 0;
+
+    return conv->x_row > 0 && most / conv->x_row > 1 ? most / conv->x_row : 1;
+}
+
+static int pack_winograd(struct pith_step *step, struct image_conv *conv)
+{
+    conv->weights = pith_image_float_weights(step);
+    return conv->weights ? pith_image_winograd_pack(step, conv) : -ENOMEM;
+}
+
+static int pack_direct(struct pith_step *step, struct image_conv *conv)
+{
     int rc;
 
-    if (pith_image_winograd_fits(conv))
-        return pith_image_winograd_pack(step, conv);
     conv->form = best_width(conv);
     plan_rows(step, conv);
     rc = is_depthwise(conv) ? plan_depthwise(step, conv) : plan_dense(step, conv);
-    conv->rows_a_turn = 1;
-    if (is_depthwise(conv) && conv->x_row > 0)
-        conv->rows_a_turn = NEAR_FLOATS / conv->x_row > 1 ? NEAR_FLOATS / conv->x_row : 1;
-    else if (weights > CACHED_FLOATS / 2 && conv->x_row > 0)
-        conv->rows_a_turn = CACHED_FLOATS / conv->x_row > 1 ? CACHED_FLOATS / conv->x_row : 1;
+    conv->rows_a_turn = count_rows_a_turn(conv, pith_shape_elements(&step->input[1].shape));
     step->parts = pith_parts_of(conv->pictures * conv->rows);
+    if (conv->narrow) {
+        if (step->parts > IMAGE_NARROW_PARTS)
+            step->parts = IMAGE_NARROW_PARTS;
+        step->scratch_bytes = (size_t) (step->parts * conv->narrow->floats) * sizeof(float);
+    }
+    return rc;
+}
+
+int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv)
+{
+    const int rc = pith_image_winograd_fits(conv) ? pack_winograd(step, conv)
+                                                  : pack_direct(step, conv);
+
+    if (step->input[1].dtype != PITH_FLOAT32)
+        pith_step_release(step, conv->weights);
+    conv->weights = NULL;
     return rc;
 }
 
@@ -319,7 +385,6 @@ static void begin_row(const struct pith_step *step, const struct image_conv *con
 static void run_block(const struct pith_step *step, const struct image_conv *conv,
                       const struct image_block *b, struct image_tile *t, int64_t from, int64_t to)
 {
-    t->w = b->w;
     t->bias = b->bias;
     t->last = b->last;
     for (int64_t i = from; i < to; i++) {
@@ -336,9 +401,12 @@ static void run_block(const struct pith_step *step, const struct image_conv *con
     }
 }
 
-void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, int64_t from,
-                          int64_t to)
+void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, uint32_t part,
+                          uint32_t parts)
 {
+    const int64_t to = pith_part_begin(conv->pictures * conv->rows, part + 1, parts);
+    float *floats =
+        conv->narrow ? (float *) step->scratch + part * conv->narrow->floats : NULL;
     struct image_tile t = {.x_step = conv->x_step,
                            .offset = conv->offset,
                            .runs = conv->runs,
@@ -354,10 +422,19 @@ void pith_image_conv_fast(const struct pith_step *step, const struct image_conv 
                            .activation = step->activation,
                            .after = step->residual.after};
 
-    for (int64_t row = from; row < to; row += conv->rows_a_turn) {
+    for (int64_t row = pith_part_begin(conv->pictures * conv->rows, part, parts); row < to;
+         row += conv->rows_a_turn) {
         const int64_t end = to - row < conv->rows_a_turn ? to : row + conv->rows_a_turn;
 
-        for (int64_t i = 0; i < conv->block_count; i++)
-            run_block(step, conv, &conv->block[i], &t, row, end);
+        for (int64_t i = 0; i < conv->block_count; i++) {
+            const struct image_block *b = &conv->block[i];
+
+            t.w = b->w;
+            if (b->narrow) {
+                pith_image_narrow_expand(conv->narrow, b, floats);
+                t.w = floats;
+            }
+            run_block(step, conv, b, &t, row, end);
+        }
     }
 }

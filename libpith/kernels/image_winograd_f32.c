@@ -74,12 +74,12 @@ static inline void transform_weights(const kernels g[9], kernels out[ELEMENTS])
 }
 
 /* Into [element][block][in][channels of the block], which is how tiles read them. */
-static void pack_weights(const struct pith_step *step, const struct image_conv *conv, float *to)
+static void pack_weights(const struct image_conv *conv, float *to)
 {
     const struct image_winograd *p = &conv->winograd;
     const int64_t c_count = conv->in_channels, m_count = conv->out_channels,
                   wide = p->vectors * conv->form->lanes;
-    const float *w = step->input[1].data;
+    const float *w = conv->weights;
 
     for (int64_t m = 0; m < m_count; m += KERNELS) { /* blocks are wider, in steps of that */
         const int64_t first = m / wide * wide;
@@ -127,7 +127,7 @@ int pith_image_winograd_pack(struct pith_step *step, struct image_conv *conv)
     bias = pith_step_alloc(step, 2 * p->padded * (int64_t) sizeof(float));
     if (!weights || !bias)
         return -ENOMEM;
-    pack_weights(step, conv, weights);
+    pack_weights(conv, weights);
     if (conv->bias)
         memcpy(bias, conv->bias, (size_t) conv->out_channels * sizeof *bias);
     p->weights = weights;

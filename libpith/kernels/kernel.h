@@ -119,6 +119,9 @@ enum pith_kernel_flags {
     /* Takes and gives channels-last values (image.h): every activation of the step, of rank 3 or 4, lies so; constants
      * and lists do not. With PITH_KERNEL_QUANTIZED the stored type is the one that pith_image_integer_dtype names. */
     PITH_KERNEL_CHANNELS_LAST = 32,
+    /* Takes input 1, where it is constant and of one of the kernel's integer types, as it is stored, with its quantization,
+     * though all else is floats. */
+    PITH_KERNEL_NARROW_WEIGHTS = 64,
 };
 
 struct pith_kernel {

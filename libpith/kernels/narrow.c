@@ -9,8 +9,6 @@
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/isa.h"
 
-enum narrow_kind { NARROW_FOURTHS, NARROW_BYTES, NARROW_FLOAT16, NARROW_BFLOAT16 };
-
 /* Elements along the depth that lie together in a vector of columns: so many in each lane's bytes.
  */
 static inline __attribute__((always_inline)) int narrow_group(enum narrow_kind kind)
@@ -82,13 +80,14 @@ static const struct narrow_form {
     enum pith_isa isa;
     int lanes;
     void (*run)(const struct pith_narrow *s, const struct pith_narrow_call *call);
+    void (*expand)(enum narrow_kind kind, const uint8_t *packed, int64_t rows, int64_t width, const float *scale, float *to);
 } forms[] = {
 #if defined __x86_64__
-    {PITH_ISA_AVX512, 16, run_avx512},
-    {PITH_ISA_AVX2, 8, run_avx2},
-    {PITH_ISA_PLAIN, 4, run_sse2}, /* vectors of 128 bits, which every one has */
+    {PITH_ISA_AVX512, 16, run_avx512, expand_avx512},
+    {PITH_ISA_AVX2, 8, run_avx2, expand_avx2},
+    {PITH_ISA_PLAIN, 4, run_sse2, expand_sse2}, /* vectors of 128 bits, which every one has */
 #else
-    {PITH_ISA_PLAIN, 4, run_plain},
+    {PITH_ISA_PLAIN, 4, run_plain, expand_plain},
 #endif
 };
 
@@ -233,7 +232,7 @@ static void pack_element(const struct pith_narrow *s, const struct matrix *m, ui
     }
 }
 
-static const char *name_of(enum narrow_kind kind)
+const char *pith_narrow_name(enum narrow_kind kind)
 {
     static const char *const names[] = {"int4 weights", "int8 weights", "float16 weights",
                                         "bfloat16 weights"};
@@ -302,7 +301,7 @@ int pith_narrow_plan(struct pith_step *step, int64_t depth, int64_t cols, int64_
     rc = pack(step, s, &m);
     if (rc < 0)
         return rc;
-    step->form = name_of(kind);
+    step->form = pith_narrow_name(kind);
     *out = s;
     return 0;
 }
@@ -310,4 +309,46 @@ int pith_narrow_plan(struct pith_step *step, int64_t depth, int64_t cols, int64_
 void pith_narrow_run(const struct pith_narrow *n, const struct pith_narrow_call *call)
 {
     n->run(n, call);
+}
+
+/* ---- rows ---- */
+
+int64_t pith_narrow_rows_bytes(enum narrow_kind kind, int64_t rows, int64_t width)
+{
+    return (rows + narrow_group(kind) - 1) / narrow_group(kind) * width * narrow_group_bytes(kind);
+}
+
+void pith_narrow_rows_put(enum narrow_kind kind, uint8_t *packed, int64_t width, int64_t row,
+                          int64_t col, float value)
+{
+    const int at = (int) (row % narrow_group(kind));
+    uint8_t *to = packed + (row / narrow_group(kind) * width + col) * narrow_group_bytes(kind);
+    uint16_t half;
+
+    switch (kind) {
+    case NARROW_FOURTHS:
+        to[at / 2] |= (uint8_t) (((int) value & 15) << (at % 2 * 4));
+        break;
+    case NARROW_BYTES:
+        *to = (uint8_t) (int8_t) value;
+        break;
+    case NARROW_FLOAT16:
+        half = pith_float_to_float16(value);
+        memcpy(to, &half, sizeof half);
+        break;
+    case NARROW_BFLOAT16:
+        half = pith_float_to_bfloat16(value);
+        memcpy(to + at * (int) sizeof half, &half, sizeof half);
+        break;
+    }
+}
+
+void pith_narrow_rows_expand(enum narrow_kind kind, const uint8_t *packed, int64_t rows,
+                             int64_t width, const float *scale, float *to)
+{
+    const struct narrow_form *form = forms;
+
+    while (!pith_isa_includes(pith_isa(), form->isa) || width % form->lanes != 0)
+        form++;
+    form->expand(kind, packed, rows, width, scale, to);
 }

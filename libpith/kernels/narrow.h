@@ -29,6 +29,20 @@ int pith_narrow_plan(struct pith_step *step, int64_t depth, int64_t cols, int64_
                      int64_t b_col, int32_t col_axis, struct pith_narrow **out) PITH_CHECKED;
 void pith_narrow_run(const struct pith_narrow *n, const struct pith_narrow_call *call);
 
+/* ---- rows ---- */
+
+/* What an element is kept as: a signed integer of four or eight bits, float16 or bfloat16. */
+enum narrow_kind { NARROW_FOURTHS, NARROW_BYTES, NARROW_FLOAT16, NARROW_BFLOAT16 };
+
+/* Rows of `width` elements, a multiple of 4, that are made floats all together. */
+int64_t pith_narrow_rows_bytes(enum narrow_kind kind, int64_t rows, int64_t width);
+/* Sets element (row,col) of packed rows that were zeroed. value: an integer, or a float that the kind holds. */
+void pith_narrow_rows_put(enum narrow_kind kind, uint8_t *packed, int64_t width, int64_t row, int64_t col, float value);
+/* to[row * width + col] = element * scale[col]; scale NULL: the element. One rounding. */
+void pith_narrow_rows_expand(enum narrow_kind kind, const uint8_t *packed, int64_t rows, int64_t width,
+                             const float *scale, float *to);
+const char *pith_narrow_name(enum narrow_kind kind); /* "int8 weights" */
+
 /* ---- for tests ---- */
 /* Uses the index-th form that this CPU has, from the best on, for what is planned from now on; -1:
  * the one for pith_isa(). False: there is none such. */

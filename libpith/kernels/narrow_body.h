@@ -192,6 +192,47 @@ TARGET static void FORM(run)(const struct pith_narrow *s, const struct pith_narr
     }
 }
 
+/* pith_narrow_rows_expand, where the width is whole vectors. */
+INLINE void FORM(expand_as)(const enum narrow_kind kind, const uint8_t *packed, int64_t rows,
+                            int64_t width, const float *scale, float *to)
+{
+    const int group = narrow_group(kind), bytes = LANES * narrow_group_bytes(kind);
+
+    for (int64_t row = 0; row < rows; row += group)
+        for (int64_t col = 0; col < width; col += LANES, packed += bytes) {
+            FORM(vector) by = (FORM(vector)){0} + 1.0F;
+            float *place = to + row * width + col;
+
+            if (scale)
+                by = *(const FORM(loose) *) (scale + col);
+
+            UNROLL for (int at = 0; at < group; at++)
+            {
+                if (row + at < rows)
+                    *(FORM(loose) *) (place + at * width) = FORM(widen)(packed, kind, at) * by;
+            }
+        }
+}
+
+TARGET static void FORM(expand)(enum narrow_kind kind, const uint8_t *packed, int64_t rows,
+                                int64_t width, const float *scale, float *to)
+{
+    switch (kind) {
+    case NARROW_FOURTHS:
+        FORM(expand_as)(NARROW_FOURTHS, packed, rows, width, scale, to);
+        break;
+    case NARROW_BYTES:
+        FORM(expand_as)(NARROW_BYTES, packed, rows, width, scale, to);
+        break;
+    case NARROW_FLOAT16:
+        FORM(expand_as)(NARROW_FLOAT16, packed, rows, width, scale, to);
+        break;
+    case NARROW_BFLOAT16:
+        FORM(expand_as)(NARROW_BFLOAT16, packed, rows, width, scale, to);
+        break;
+    }
+}
+
 #undef UNROLL
 #undef INLINE
 #undef FORM

@@ -274,6 +274,17 @@ static int fuse(struct plan *plan, struct candidate *c)
     return 0;
 }
 
+/* Weights that the float kernel takes as they are stored; not those that a normalization behind it would change. */
+static bool stay_narrow(const struct plan *plan, const struct candidate *c, size_t input, uint32_t value)
+{
+    const struct pith_quantization *q = pith_value_quantization(plan->graph, value);
+    const uint32_t user = plan->user[c->value];
+
+    return input == 1 && q && (c->kernel->flags & PITH_KERNEL_NARROW_WEIGHTS) &&
+           (c->kernel->types[1] >> q->dtype & 1) &&
+           (user == PITH_NO_NODE || strcmp(pith_node_op(plan->graph, user), "BatchNormalization") != 0);
+}
+
 /* Constants, as stored or as floats. Activations follow when it is sure that the step is made. */
 static int gather_constants(struct plan *plan, struct candidate *c, struct pith_error *err)
 {
@@ -284,7 +295,8 @@ static int gather_constants(struct plan *plan, struct candidate *c, struct pith_
         c->in[i] = PLAN_NO_SLOT;
         if (value == PITH_NO_VALUE || is_activation(plan, value))
             continue;
-        rc = c->integer ? plan_slot(plan, value, &c->in[i])
+        rc = c->integer || stay_narrow(plan, c, (size_t) i, value)
+                 ? plan_slot(plan, value, &c->in[i])
                         : plan_plain_slot(plan, value, &c->in[i], err);
         if (rc < 0)
             return rc;
