@@ -3,6 +3,7 @@
 #include "bench/engines/contestant.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,7 @@ int contestant_start(struct contestant *out, const char *engine,
     int to[2], from[2];
     json_t *answer;
 
-    *out = (struct contestant){.engine = engine};
+    *out = (struct contestant){.engine = engine, .cosine = NAN};
     if (pipe(to) < 0 || pipe(from) < 0)
         return pith_fail(err, -errno, "pipe: %s", strerror(errno));
     out->pid = fork();

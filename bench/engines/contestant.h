@@ -19,6 +19,8 @@ struct contestant {
     FILE *to, *from;
     bool ready;
     char reason[PITH_ERROR_TEXT_BYTES]; /* why not ready */
+    double cosine; /* of its outputs to those that all are compared with; NAN: not ready */
+    bool is_off;   /* a peer whose outputs differ too much, and that is timed all the same */
     double load_ms, rss_bytes, arena_bytes, weight_bytes, macs;
     char kernel[64]; /* library and version, where the engine tells */
     double quiet_us[CONTESTANT_ROUNDS_MAX], median_us[CONTESTANT_ROUNDS_MAX]; /* of each round */

@@ -21,6 +21,7 @@
 #define LEAST_COSINE_FLOAT 0.9999
 #define LEAST_COSINE_INT8                                                                          \
     0.99 /* rounding differs by a step here and there, and goes on through the layers */
+#define LEAST_COSINE_PEER 0.9 /* what is further off computes something else */
 
 struct settings {
     const char *models, *engines, *plugin_path, *data, *made;
@@ -94,7 +95,7 @@ static void refuse(struct contestant *contestant, const char *than, double liken
 }
 
 /* The first peer that is ready is what the others are compared with; it is a library that many have
- * checked. */
+ * checked. A peer that is somewhat off (its instructions saturate, say) is marked and stays in the race; we don't. */
 static void compare_outputs(struct race *race, char paths[][PATH_MAX])
 {
     const double least =
@@ -115,10 +116,13 @@ static void compare_outputs(struct race *race, char paths[][PATH_MAX])
         } else if (!than) {
             than = c->engine;
             reference = outputs;
+            race->reference = than;
             continue;
         } else {
             likeness = cosine(&outputs, &reference);
-            if (!(likeness >= least))
+            c->cosine = likeness;
+            c->is_off = !ours && likeness < least && likeness >= LEAST_COSINE_PEER;
+            if (!(likeness >= least) && !c->is_off)
                 refuse(c, than, likeness, least);
         }
         free(outputs.values);
@@ -224,7 +228,7 @@ static int run_all(const struct settings *settings, struct pith_error *err)
         if (!bench_model_wanted(race.model, settings->models))
             continue;
         for (size_t i = 0; i < count; i++)
-            contestants[i] = (struct contestant){.engine = engines[i]};
+            contestants[i] = (struct contestant){.engine = engines[i], .cosine = NAN};
         rc = run_model(settings, &race, folder, err);
         if (rc == 0 && settings->json)
             report_add(rows, &race);

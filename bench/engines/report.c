@@ -83,6 +83,8 @@ void report_add(json_t *rows, const struct race *race)
 
         if (!c->ready)
             (void) json_object_set_new(row, "reason", json_string(c->reason));
+        put(row, "cosine", c->cosine);
+        (void) json_object_set_new(row, "is_off", json_boolean(c->is_off));
         put(row, "quiet_us", quiet_us);
         put(row, "median_us", report_median_us(c));
         put(row, "best_other_us", best_other_us(race, c));
@@ -121,7 +123,8 @@ void report_print(const struct race *race)
         const double quiet_us = report_quiet_us(c);
         char text[7][16], engine[32];
 
-        (void) snprintf(engine, sizeof engine, "%s%s", c->engine, is_capped(c) ? "" : " *");
+        (void) snprintf(engine, sizeof engine, "%s%s%s", c->engine, is_capped(c) ? "" : " *",
+                        c->is_off ? " !" : "");
         if (!c->ready) {
             (void) printf("%-12s %-8s %2d %-14s can't: %s\n", race->model->name, race->model->type,
                           race->threads, engine, c->reason);
@@ -135,5 +138,10 @@ void report_print(const struct race *race)
                       short_number(c->load_ms, text[4]), short_number(c->rss_bytes / 1e6, text[5]),
                       short_number(c->arena_bytes / 1e3, text[6]));
     }
+    for (size_t i = 0; i < race->count; i++)
+        if (race->contestants[i].ready && race->contestants[i].is_off)
+            (void) printf("! %s: its outputs are off, cosine %.5f to those of %s\n",
+                          race->contestants[i].engine, race->contestants[i].cosine,
+                          race->reference);
     (void) fflush(stdout);
 }

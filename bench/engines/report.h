@@ -12,6 +12,7 @@ struct race { /* one model, all contestants */
     int threads;
     struct contestant *contestants;
     size_t count;
+    const char *reference; /* the engine whose outputs the others are compared with; NULL: none ran */
 };
 
 /* Appends one object a contestant to the list. */
