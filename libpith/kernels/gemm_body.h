@@ -12,6 +12,7 @@ typedef int32_t FORM(words) __attribute__((vector_size(LANES * 4)));
 typedef uint8_t FORM(bytes) __attribute__((vector_size(LANES)));
 typedef int32_t FORM(loose_words) __attribute__((vector_size(LANES * 4), aligned(2), may_alias));
 
+#define UNROLL _Pragma("GCC unroll 16")
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
 INLINE FORM(vector) FORM(spread)(float x)
@@ -41,7 +42,8 @@ INLINE void FORM(finish_f32)(const struct pith_gemm_f32 *g, int64_t row, int64_t
 
     if (g->col_bias)
         memcpy(col_bias, g->col_bias + col, (size_t) cols * sizeof(float));
-    for (int i = 0; i < rows; i++) {
+    UNROLL for (int i = 0; i < rows; i++)
+    {
         float *c = g->c + (row + i) * g->c_row + col;
         const float row_bias = g->row_bias ? g->row_bias[row + i] : 0.0F;
         FORM(vector) x[2];
@@ -67,12 +69,12 @@ INLINE void FORM(tile_f32)(const struct pith_gemm_f32 *g, int64_t row, int64_t c
     const float *a = g->a + row * g->a_row;
     const int64_t a_row = g->a_row, a_depth = g->a_depth, depth = g->depth;
 
-    for (int i = 0; i < rows; i++)
-        acc[i][0] = acc[i][1] = (FORM(vector)){0};
+    UNROLL for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = (FORM(vector)){0};
     for (int64_t p = 0; p < depth; p++) {
         const FORM(vector) b0 = *(const FORM(loose) *) b, b1 = *(const FORM(loose) *) (b + LANES);
 
-        for (int i = 0; i < rows; i++) {
+        UNROLL for (int i = 0; i < rows; i++)
+        {
             const float x = a[i * a_row];
 
             acc[i][0] += x * b0;
@@ -93,10 +95,10 @@ INLINE void FORM(row_f32)(const struct pith_gemm_f32 *g, int64_t row, int64_t co
     const int64_t a_depth = g->a_depth, depth = g->depth;
     int64_t p = 0;
 
-    for (int i = 0; i < 4; i++)
-        acc[i][0] = acc[i][1] = (FORM(vector)){0};
+    UNROLL for (int i = 0; i < 4; i++) acc[i][0] = acc[i][1] = (FORM(vector)){0};
     for (; p + 4 <= depth; p += 4) {
-        for (int i = 0; i < 4; i++) {
+        UNROLL for (int i = 0; i < 4; i++)
+        {
             acc[i][0] += a[i * a_depth] * *(const FORM(loose) *) (b + 2 * LANES * i);
             acc[i][1] += a[i * a_depth] * *(const FORM(loose) *) (b + 2 * LANES * i + LANES);
         }
@@ -167,7 +169,8 @@ INLINE void FORM(finish_s16)(const struct pith_gemm_s16 *g, int64_t row, int64_t
         memcpy(col_bias, g->col_bias + col, (size_t) cols * sizeof(int32_t));
     if (!g->sums && g->col_scale)
         memcpy(col_scale, g->col_scale + col, (size_t) cols * sizeof(float));
-    for (int i = 0; i < rows; i++) {
+    UNROLL for (int i = 0; i < rows; i++)
+    {
         const int32_t row_bias = !g->sums && g->row_bias ? g->row_bias[row + i] : 0;
         FORM(bytes) x[2];
 
@@ -191,13 +194,13 @@ INLINE void FORM(tile_s16)(const struct pith_gemm_s16 *g, int64_t row, int64_t c
     const int16_t *a = g->a + row * g->a_row;
     const int64_t a_row = g->a_row, depth = g->depth;
 
-    for (int i = 0; i < rows; i++)
-        acc[i][0] = acc[i][1] = (FORM(words)){0};
+    UNROLL for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = (FORM(words)){0};
     for (int64_t p = 0; p < depth; p += 2) {
         const FORM(words) b0 = *(const FORM(loose_words) *) b,
                           b1 = *(const FORM(loose_words) *) (b + 2 * LANES);
 
-        for (int i = 0; i < rows; i++) {
+        UNROLL for (int i = 0; i < rows; i++)
+        {
             FORM(words) pair = {0};
             int32_t x;
 
@@ -241,6 +244,7 @@ TARGET static void FORM(tap_f32)(float *restrict y, const float *restrict x, int
 }
 
 #undef INLINE
+#undef UNROLL
 #undef FORM
 #undef TARGET
 #undef LANES
