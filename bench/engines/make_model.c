@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAMPLES 8
+#define SAMPLES 16 /* least_samples of the technique `quantize` is 10 */
 
 static int make_float(const char *name, struct pith_graph **out, struct pith_error *err)
 {

@@ -69,24 +69,31 @@ int64_t pith_gemm_packed(const struct pith_gemm_form *form, int64_t depth, int64
     return (cols + form->panel - 1) / form->panel * form->panel * ((depth + 1) / 2 * 2);
 }
 
+/* One panel of `width` columns; read along whichever side lies together. */
+static void pack_panel(float *packed, int64_t panel, const float *b, int64_t b_depth, int64_t b_col,
+                       int64_t depth, int64_t width)
+{
+    if (width < panel)
+        memset(packed, 0, (size_t) (depth * panel) * sizeof *packed);
+    if (b_depth == 1 && b_col != 1) {
+        for (int64_t j = 0; j < width; j++)
+            for (int64_t p = 0; p < depth; p++)
+                packed[p * panel + j] = b[j * b_col + p];
+        return;
+    }
+    for (int64_t p = 0; p < depth; p++, b += b_depth, packed += panel)
+        for (int64_t j = 0; j < width; j++)
+            packed[j] = b[j * b_col];
+}
+
 void pith_gemm_pack_f32(const struct pith_gemm_form *form, float *packed, const float *b,
                         int64_t b_depth, int64_t b_col, int64_t depth, int64_t cols)
 {
     const int64_t panel = form->panel;
 
-    for (int64_t col = 0; col < cols; col += panel) {
-        const int64_t width = cols - col < panel ? cols - col : panel;
-
-        for (int64_t p = 0; p < depth; p++) {
-            const float *from = b + p * b_depth + col * b_col;
-
-            for (int64_t j = 0; j < width; j++)
-                packed[j] = from[j * b_col];
-            for (int64_t j = width; j < panel; j++)
-                packed[j] = 0.0F;
-            packed += panel;
-        }
-    }
+    for (int64_t col = 0; col < cols; col += panel)
+        pack_panel(packed + col * depth, panel, b + col * b_col, b_depth, b_col, depth,
+                   cols - col < panel ? cols - col : panel);
 }
 
 void pith_gemm_pack_s16(const struct pith_gemm_form *form, int16_t *packed, const void *b,

@@ -26,6 +26,9 @@
 #define PITH_INTS (PITH_SIGNED_INTS | PITH_UNSIGNED_INTS)
 #define PITH_NUMBERS (PITH_FLOATS | PITH_INTS)
 
+/* Of nodes that stand for several of a model's, and that an engine makes. Their kernels check them like any other. */
+#define PITH_FUSED_DOMAIN "pith.fused"
+
 #define PITH_STEP_MAX_BYTES (INT64_C(1) << 32) /* of packed weights or scratch of one step: far past any edge model */
 
 /* What a producer applies to its result x before it stores it: x < 0 ? slope * x : x, then no less than low and no more than

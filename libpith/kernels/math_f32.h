@@ -1,7 +1,9 @@
-/* exp, sigmoid and tanh of many floats at once, for each instruction set. Against the exact value:
- * exp within 2 units in the last place (also subnormal ones), sigmoid within 4 or 2^-126, tanh
- * within 4. exp(-inf) = 0, exp(x) = inf past 88.7228, NaN stays NaN, tanh keeps the sign of zero.
- * The plain form is the C library's functions. */
+/* exp, sigmoid, tanh, erf and Gelu of many floats at once, for each instruction set. Against the
+ * exact value: exp within 2 units in the last place (also subnormal ones), sigmoid within 4 or
+ * 2^-126, tanh within 4, erf within 4. Gelu is x / 2 * (1 + erf(x / sqrt(2))), or the form with
+ * tanh, evaluated so: towards -inf it keeps an error of 4 units of 1, times x. exp(-inf) = 0,
+ * exp(x) = inf past 88.7228, NaN stays NaN, tanh keeps the sign of zero. The plain form is the C
+ * library's functions. */
 #ifndef PITH_KERNELS_MATH_F32_H
 #define PITH_KERNELS_MATH_F32_H
 
@@ -14,7 +16,7 @@ typedef void pith_math_run(float *y, const float *x, int64_t count);
 
 struct pith_math_form {
     enum pith_isa isa;
-    pith_math_run *exp, *sigmoid, *tanh;
+    pith_math_run *exp, *sigmoid, *tanh, *erf, *gelu, *gelu_tanh;
 };
 
 /* The form for pith_isa(). Thread: any. */

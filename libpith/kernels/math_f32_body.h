@@ -18,6 +18,9 @@
 LOOP(exp)
 LOOP(sigmoid)
 LOOP(tanh)
+LOOP(erf)
+LOOP(gelu)
+LOOP(gelu_tanh)
 
 #undef LOOP
 #include "libpith/kernels/vectors_end.h"

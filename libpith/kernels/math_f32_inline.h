@@ -46,3 +46,39 @@ INLINE FORM(vector) FORM(tanh_of)(FORM(vector) x)
     /* p already has x's sign, but for zero */
     return (FORM(vector))((FORM(words)) FORM(select)(magnitude < 0.625F, p, far) | sign);
 }
+
+INLINE FORM(vector) FORM(erf_of)(FORM(vector) x)
+{
+    const FORM(words) sign = (FORM(words)) x & INT32_MIN;
+    const FORM(vector) magnitude = (FORM(vector))((FORM(words)) x ^ sign), z = x * x,
+                       t = FORM(at_most)(FORM(spread)(4.0F), magnitude); /* past it, it is 1 */
+    FORM(vector) near = -9.66704429e-06F * z + 1.12659589e-4F, far;
+
+    near = near * z - 8.48408039e-4F;
+    near = near * z + 5.22103181e-3F;
+    near = near * z - 2.68654307e-2F;
+    near = near * z + 1.12837825e-1F;
+    near = near * z - 3.76126385e-1F;
+    near = near * z + 1.28379167e-1F;
+    near = near * x + x;
+    far = -2.06928627e-7F * t + 3.10091572e-6F;
+    far = far * t - 9.58247562e-7F;
+    far = far * t - 3.31930491e-4F;
+    far = far * t + 3.82775994e-3F;
+    far = far * t - 2.43022190e-2F;
+    far = far * t + 1.06971241e-1F;
+    far = far * t + 6.34659728e-1F;
+    far = far * t + 1.28778965e-1F;
+    far = 1.0F - FORM(exp_of)(-t - far * t);
+    return (FORM(vector))((FORM(words)) FORM(select)(magnitude < 1.0F, near, far) | sign);
+}
+
+INLINE FORM(vector) FORM(gelu_of)(FORM(vector) x)
+{
+    return 0.5F * x * (1.0F + FORM(erf_of)(x * 0.707106781F));
+}
+
+INLINE FORM(vector) FORM(gelu_tanh_of)(FORM(vector) x)
+{
+    return 0.5F * x * (1.0F + FORM(tanh_of)(0.797884561F * (x + 0.044715F * x * x * x)));
+}

@@ -164,6 +164,23 @@ static int matmul_prepare(struct pith_step *step, struct pith_error *err)
     return rc;
 }
 
+/* PITH_FUSED_DOMAIN: A, B, and a row that is added to each of the product's. */
+static int biased_prepare(struct pith_step *step, struct pith_error *err)
+{
+    struct matmul *m;
+    int rc = matmul_prepare(step, err);
+
+    if (rc < 0)
+        return rc;
+    m = step->params;
+    if (!pith_step_has(step, 2) || step->input[2].shape.rank != 1 ||
+        step->input[2].shape.dim[0] != m->cols)
+        return pith_step_fail(step, err, -EINVAL, "the bias must have %lld entries",
+                              (long long) m->cols);
+    m->beta = 1.0F;
+    return 0;
+}
+
 /* C broadcasts to (rows, cols). The same for all rows and constant: a bias in the product's last
  * step. */
 static int plan_c(struct pith_step *step, struct matmul *m, struct pith_error *err)
@@ -324,6 +341,13 @@ const struct pith_kernel pith_kernels_matmul[] = {
      .types = F32_ALL,
      .flags = PITH_KERNEL_FUSES_ACTIVATION,
      .prepare = matmul_prepare,
+     .run = matmul_run},
+    {.op = "MatMul",
+     .domain = PITH_FUSED_DOMAIN,
+     .name = "matmul_f32",
+     .types = F32_ALL,
+     .flags = PITH_KERNEL_FUSES_ACTIVATION,
+     .prepare = biased_prepare,
      .run = matmul_run},
     {.op = "Gemm",
      .name = "gemm_f32",

@@ -1,8 +1,9 @@
 /* Normalizations: BatchNormalization (inference and training form), InstanceNormalization,
  * GroupNormalization, LayerNormalization, LRN, LpNormalization, MeanVarianceNormalization. Means
- * and variances are summed in double, which costs little next to reading the data and keeps long
- * rows exact. */
+ * and variances are summed in double (LayerNormalization: in vectors of floats, these in double),
+ * which costs little next to reading the data and keeps long rows exact. */
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/rows_f32.h"
 
 #include <errno.h>
 #include <math.h>
@@ -222,8 +223,23 @@ static int layer_prepare(struct pith_step *step, struct pith_error *err)
     for (size_t i = 1; i < 3; i++)
         if (taken(step, i) && pith_shape_elements(&step->output[i].shape) != r->count)
             return pith_step_fail(step, err, -EINVAL, "output %zu has one entry a row", i);
+    step->in_place = 1;
     step->params = r;
     return 0;
+}
+
+static void layer_row(const struct rows *r, const float *x, float *y, const float *scale,
+                      const float *bias, float out[2])
+{
+    double mean, variance, factor;
+
+    moments(x, r->length, &mean, &variance);
+    factor = 1.0 / sqrt(variance + (double) r->epsilon);
+    for (int64_t i = 0; i < r->length; i++)
+        y[i] = (float) (((double) x[i] - mean) * factor) * scale[i % r->scale_count] +
+               (bias ? bias[i % r->bias_count] : 0.0F);
+    out[0] = (float) mean;
+    out[1] = (float) factor;
 }
 
 static int layer_run(struct pith_step *step, struct pith_error *err)
@@ -231,22 +247,23 @@ static int layer_run(struct pith_step *step, struct pith_error *err)
     const struct rows *r = step->params;
     const float *scale = step->input[1].data,
                 *bias = pith_step_has(step, 2) ? step->input[2].data : NULL;
+    const struct pith_rows_form *form = pith_rows_form();
 
     (void) err;
+    if (r->scale_count != r->length || (bias && r->bias_count != r->length) || r->length < 1)
+        form = NULL;
     for (int64_t row = 0; row < r->count; row++) {
         const float *x = (const float *) step->input[0].data + row * r->length;
-        float *y = (float *) step->output[0].data + row * r->length;
-        double mean, variance, factor;
+        float *y = (float *) step->output[0].data + row * r->length, out[2];
 
-        moments(x, r->length, &mean, &variance);
-        factor = 1.0 / sqrt(variance + (double) r->epsilon);
-        for (int64_t i = 0; i < r->length; i++)
-            y[i] = (float) (((double) x[i] - mean) * factor) * scale[i % r->scale_count] +
-                   (bias ? bias[i % r->bias_count] : 0.0F);
+        if (form)
+            form->normalize(y, x, r->length, scale, bias, r->epsilon, out);
+        else
+            layer_row(r, x, y, scale, bias, out);
         if (taken(step, 1))
-            ((float *) step->output[1].data)[row] = (float) mean;
+            ((float *) step->output[1].data)[row] = out[0];
         if (taken(step, 2))
-            ((float *) step->output[2].data)[row] = (float) factor;
+            ((float *) step->output[2].data)[row] = out[1];
     }
     return 0;
 }
@@ -464,6 +481,12 @@ const struct pith_kernel pith_kernels_normalize[] = {
      .prepare = group_prepare,
      .run = group_run},
     {.op = "LayerNormalization",
+     .name = "layer_norm_f32",
+     .types = F32,
+     .prepare = layer_prepare,
+     .run = layer_run},
+    {.op = "LayerNormalization",
+     .domain = PITH_FUSED_DOMAIN,
      .name = "layer_norm_f32",
      .types = F32,
      .prepare = layer_prepare,

@@ -2,12 +2,13 @@
  * from `axis` on. */
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/math_f32.h"
+#include "libpith/kernels/rows_f32.h"
 
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
-#define LANES 16         /* partial maxima and sums of a line: the compiler makes vectors of them */
+#define LANES        16 /* partial maxima and sums of a line: the compiler makes vectors of them */
 #define BLOCK_FLOATS 2048 /* short lines that are taken together, and columns */
 
 struct softmax {
@@ -78,8 +79,8 @@ static float sum_of_line(const float *x, int64_t count)
     return sum;
 }
 
-/* `lines` lines of `count`, one behind the other. Exponentials of all are made in one go, so that short
- * lines fill vectors too. */
+/* `lines` lines of `count`, one behind the other. Exponentials of all are made in one go, so that
+ * short lines fill vectors too. */
 static void softmax_lines(const float *x, float *y, int64_t lines, int64_t count)
 {
     for (int64_t l = 0; l < lines; l++) {
@@ -167,9 +168,19 @@ static int softmax_run(struct pith_step *step, struct pith_error *err)
     const struct softmax *s = step->params;
     const float *x = step->input[0].data;
     float *y = step->output[0].data;
+    const struct pith_rows_form *rows = pith_rows_form();
     const int64_t together = s->count > 0 && s->count < BLOCK_FLOATS ? BLOCK_FLOATS / s->count : 1;
 
     (void) err;
+    if (s->inner == 1 && rows && s->count >= rows->lanes) {
+        for (int64_t o = 0; o < s->outer; o++) {
+            float *line = y + o * s->count;
+
+            rows->multiply(line, s->count,
+                           1.0F / rows->exponentials(line, x + o * s->count, s->count, 1.0F, NULL));
+        }
+        return 0;
+    }
     if (s->inner == 1) {
         for (int64_t o = 0; o < s->outer; o += together)
             softmax_lines(x + o * s->count, y + o * s->count,

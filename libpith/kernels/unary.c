@@ -71,12 +71,12 @@ UNARY(celu, x > 0 ? x : a * expm1(x / a))
 UNARY(cos, cos(x))
 UNARY(cosh, cosh(x))
 UNARY(elu, x < 0 ? a * expm1(x) : x)
-UNARY(erf, erf(x))
+MATH(erf, erf(x))
 MATH(exp, exp(x))
 UNARY(floor, floor(x))
-UNARY(gelu, (T) 0.5 * x * (1 + erf(x * (T) M_SQRT1_2)))
+MATH(gelu, (T) 0.5 * x * (1 + erf(x * (T) M_SQRT1_2)))
 /* sqrt(2 / pi) */
-UNARY(gelu_tanh, (T) 0.5 * x * (1 + tanh((T) 0.7978845608028654 * (x + (T) 0.044715 * x * x * x))))
+MATH(gelu_tanh, (T) 0.5 * x * (1 + tanh((T) 0.7978845608028654 * (x + (T) 0.044715 * x * x * x))))
 UNARY(hard_sigmoid, fmax((T) 0, fmin((T) 1, a *x + b)))
 UNARY(hard_swish, x *fmax((T) 0, fmin((T) 1, x / 6 + (T) 0.5)))
 UNARY(leaky_relu, x < 0 ? a * x : x)
@@ -175,10 +175,10 @@ static const struct unary_op ops[] = {
     {"Cos", REAL(cos)},
     {"Cosh", REAL(cosh)},
     {"Elu", REAL(elu), .attribute = {{"alpha", 1}}},
-    {"Erf", REAL(erf)},
+    {"Erf", .f32 = erf_many, .f64 = erf_f64},
     {"Exp", .f32 = exp_many, .f64 = exp_f64},
     {"Floor", REAL(floor)},
-    {"Gelu", REAL(gelu)},
+    {"Gelu", .f32 = gelu_many, .f64 = gelu_f64},
     {"HardSigmoid", REAL(hard_sigmoid), .attribute = {{"alpha", 0.2}, {"beta", 0.5}}},
     {"HardSwish", REAL(hard_swish)},
     {"LeakyRelu", REAL(leaky_relu), .attribute = {{"alpha", 0.01}}},
@@ -250,9 +250,9 @@ static int unary_prepare(struct pith_step *step, struct pith_error *err)
     u->through_f32 = numbers_in(NUMBERS_HALF, u->dtype);
     if (op)
         u->loop = pick_loop(op, u->dtype);
-    if (op && op->f32 == gelu_f32 && u->loop &&
+    if (op && op->f32 == gelu_many && u->loop &&
         strcmp(pith_node_string(step->graph, step->node, "approximate", "none"), "tanh") == 0)
-        u->loop = u->dtype == PITH_FLOAT64 ? gelu_tanh_f64 : gelu_tanh_f32;
+        u->loop = u->dtype == PITH_FLOAT64 ? gelu_tanh_f64 : gelu_tanh_many;
     if (!u->loop)
         return pith_step_fail(step, err, -ENOTSUP, "no loop for %s", pith_dtype_name(u->dtype));
     if (!pith_shape_equal(&step->input[0].shape, &step->output[0].shape) ||

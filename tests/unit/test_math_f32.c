@@ -1,4 +1,4 @@
-/* exp, sigmoid and tanh of every form against the C library's in double, over their whole range. */
+/* exp, sigmoid, tanh, erf and Gelu of every form against the C library's in double, over their whole range. */
 #include "tests/testing.h"
 
 #include "libpith/kernels/math_f32.h"
@@ -11,6 +11,16 @@
 static double sigmoid(double x)
 {
     return 1.0 / (1.0 + exp(-x));
+}
+
+static double gelu(double x)
+{
+    return 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
+}
+
+static double gelu_tanh(double x)
+{
+    return 0.5 * x * (1.0 + tanh(sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
 }
 
 /* The distance between two floats next to `value`. */
@@ -59,6 +69,9 @@ static void check_specials(const struct pith_math_form *form)
     form->tanh(y, x, 8);
     assert_true(y[0] == 1.0F && y[1] == -1.0F && isnan(y[2]) && y[5] == FLT_MIN);
     assert_true(y[3] == 0.0F && !signbit(y[3]) && y[4] == 0.0F && signbit(y[4]));
+    form->erf(y, x, 8);
+    assert_true(y[0] == 1.0F && y[1] == -1.0F && isnan(y[2]) && y[6] == 1.0F && y[7] == -1.0F);
+    assert_true(y[3] == 0.0F && !signbit(y[3]) && y[4] == 0.0F && signbit(y[4]));
 }
 
 static void math_is_within_its_bounds(void **state)
@@ -78,6 +91,11 @@ static void math_is_within_its_bounds(void **state)
         check(form, "sigmoid", form->sigmoid, sigmoid, -110.0, 95.0, 4.0, (double) FLT_MIN);
         check(form, "tanh", form->tanh, tanh, -10.0, 10.0, 4.0, 0.0);
         check(form, "tanh", form->tanh, tanh, -0.7, 0.7, 4.0, 0.0);
+        check(form, "erf", form->erf, erf, -6.0, 6.0, 4.0, 0.0);
+        check(form, "erf", form->erf, erf, -1.1, 1.1, 4.0, 0.0);
+        /* the sum of 1 and erf has an error of 4 units of 1, which x multiplies */
+        check(form, "gelu", form->gelu, gelu, -6.0, 6.0, 6.0, 6.0 * 4.0 * 0x1p-24);
+        check(form, "gelu_tanh", form->gelu_tanh, gelu_tanh, -6.0, 6.0, 12.0, 6.0 * 8.0 * 0x1p-24);
         check_specials(form);
     }
     pith_isa_set(best);

@@ -383,7 +383,7 @@ int plan_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
         return rc;
     if (control_is(plan->graph, node))
         return control_build(plan, node, err);
-    rc = pith_graph_infer_node(plan->graph, node, err);
+    rc = fused_infer_node(plan->graph, node, err);
     if (rc < 0)
         return rc;
     kernel = plan_find_kernel(plan->graph, node, &why);

@@ -11,6 +11,7 @@
 #define PITH_NATIVE_PLAN_H
 
 #include "libpith/kernels/kernel.h"
+#include "plugins/engines/native/fused.h"
 #include "plugins/engines/native/team.h"
 #include <pith/engine.h>
 

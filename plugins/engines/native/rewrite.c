@@ -1,6 +1,7 @@
 /* What is rewritten in the plan's own graph before anything is built. A Pad with zeros that feeds
  * convolutions alone becomes their own padding: exporters write it for strided convolutions, whose
- * padding is not the same on both sides. A Transpose that undoes another one goes. */
+ * padding is not the same on both sides. A Transpose that undoes another one goes. What fused.h names
+ * becomes one node. */
 #include "plugins/engines/native/plan.h"
 
 #include <errno.h>
@@ -264,5 +265,13 @@ int rewrite_graph(struct pith_graph *graph)
     for (uint32_t node = 0; node < pith_graph_node_limit(graph) && rc == 0; node++)
         if (pith_node_exists(graph, node) && is_op(graph, node, "Transpose"))
             rc = cancel_transpose(graph, node);
+    if (rc == 0)
+        rc = fuse_attentions(graph);
+    if (rc == 0)
+        rc = fuse_layer_norms(graph);
+    if (rc == 0)
+        rc = fuse_gelus(graph);
+    if (rc == 0)
+        rc = fuse_biases(graph);
     return rc;
 }

@@ -118,7 +118,7 @@ static int infer_late(struct plan *plan, struct plan_step *step, struct pith_err
     if (rc == 0)
         rc = show_inputs(plan, step);
     if (rc == 0)
-        rc = pith_graph_infer_node(plan->graph, node, err);
+        rc = fused_infer_node(plan->graph, node, err);
     if (hide_inputs(plan, step) < 0 && rc == 0)
         rc = -EINVAL; /* clearing can't fail */
     return rc;

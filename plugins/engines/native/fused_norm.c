@@ -1,0 +1,241 @@
+/* Layer normalization and Gelu that exporters wrote out in small operators, and products with a
+ * bias. See fused.h. */
+#include "plugins/engines/native/fused.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "libpith/kernels/kernel.h"
+
+static bool about(float x, double want)
+{
+    return fabs((double) x - want) <= 1e-6 * fabs(want);
+}
+
+/* ---- layer normalization: (x - mean) / sqrt(mean of squares + epsilon) * scale + bias ---- */
+
+/* Over the last axis alone, which stays. *out_x: of what. */
+static bool is_mean(const struct pith_graph *graph, uint32_t node, uint32_t *out_x)
+{
+    const struct pith_shape *shape;
+    const struct pith_tensor *list;
+    const int64_t *axes;
+    int64_t axis;
+    size_t count = 0;
+
+    if (node == PITH_NO_NODE || !fused_is(graph, node, "ReduceMean") ||
+        pith_node_int(graph, node, "keepdims", 1) != 1)
+        return false;
+    *out_x = pith_node_input(graph, node, 0);
+    shape = *out_x == PITH_NO_VALUE ? NULL : pith_value_shape(graph, *out_x);
+    axes = pith_node_ints(graph, node, "axes", &count);
+    if (axes && count == 1) {
+        axis = axes[0];
+    } else {
+        const uint32_t value = pith_node_input(graph, node, 1);
+
+        list = value == PITH_NO_VALUE ? NULL : pith_value_constant(graph, value);
+        if (!list || pith_shape_elements(&list->shape) != 1)
+            return false;
+        axis = pith_tensor_get_int(list, 0);
+    }
+    return axis == -1 || (shape && axis == (int64_t) shape->rank - 1);
+}
+
+/* The value that is squared by the node, or PITH_NO_VALUE. */
+static uint32_t squared(const struct pith_graph *graph, uint32_t node)
+{
+    const struct pith_tensor *exponent;
+
+    if (node == PITH_NO_NODE)
+        return PITH_NO_VALUE;
+    if (fused_is(graph, node, "Mul") &&
+        pith_node_input(graph, node, 0) == pith_node_input(graph, node, 1))
+        return pith_node_input(graph, node, 0);
+    exponent = fused_is(graph, node, "Pow") ? fused_constant(graph, node, 1) : NULL;
+    if (!exponent || pith_shape_elements(&exponent->shape) != 1 ||
+        pith_tensor_get(exponent, 0) != 2.0)
+        return PITH_NO_VALUE;
+    return pith_node_input(graph, node, 0);
+}
+
+static uint32_t producer_of(const struct pith_graph *graph, uint32_t value)
+{
+    return value == PITH_NO_VALUE || pith_value_quantization(graph, value)
+               ? PITH_NO_NODE
+               : pith_value_producer(graph, value);
+}
+
+/* Whether `value` is x less its mean; exporters may have written that twice. */
+static bool is_centred(const struct pith_graph *graph, uint32_t value, uint32_t *x)
+{
+    const uint32_t node = producer_of(graph, value);
+    uint32_t of;
+
+    if (node == PITH_NO_NODE || !fused_is(graph, node, "Sub") ||
+        !is_mean(graph, producer_of(graph, pith_node_input(graph, node, 1)), &of) ||
+        of != pith_node_input(graph, node, 0) || (*x != PITH_NO_VALUE && *x != of))
+        return false;
+    *x = of;
+    return true;
+}
+
+/* The value that the Div gives is x, normalized; *x and *epsilon. */
+static bool is_normalized(const struct pith_graph *graph, uint32_t div, uint32_t *x, float *epsilon)
+{
+    const uint32_t root = fused_producer(graph, pith_node_input(graph, div, 1), "Sqrt");
+    uint32_t sum, variance, square;
+
+    *x = PITH_NO_VALUE;
+    if (root == PITH_NO_NODE || !is_centred(graph, pith_node_input(graph, div, 0), x))
+        return false;
+    sum = producer_of(graph, pith_node_input(graph, root, 0));
+    if (sum == PITH_NO_NODE || !fused_is(graph, sum, "Add") ||
+        !fused_scalar(graph, sum, epsilon, &variance) ||
+        !is_mean(graph, producer_of(graph, variance), &square))
+        return false;
+    return is_centred(graph, squared(graph, producer_of(graph, square)), x);
+}
+
+/* The node is `op` of a value and a constant row; *out_row: that constant. */
+static bool takes_row(const struct pith_graph *graph, uint32_t node, const char *op, uint32_t value,
+                      uint32_t *out_row)
+{
+    size_t at;
+    const struct pith_tensor *row;
+
+    if (node == PITH_NO_NODE || !fused_is(graph, node, op))
+        return false;
+    at = pith_node_input(graph, node, 0) == value ? 1 : 0;
+    row = fused_constant(graph, node, at);
+    *out_row = pith_node_input(graph, node, at);
+    return row && row->shape.rank == 1;
+}
+
+static int fuse_layer_norm(struct pith_graph *graph, uint32_t div)
+{
+    const uint32_t normalized = pith_node_output(graph, div, 0);
+    const uint32_t mul = fused_only_user(graph, normalized);
+    const struct pith_shape *shape;
+    uint32_t inputs[3], add, scaled, last = mul, node;
+    size_t count = 2;
+    float epsilon;
+    int rc;
+
+    if (!is_normalized(graph, div, &inputs[0], &epsilon) ||
+        !takes_row(graph, mul, "Mul", normalized, &inputs[1]))
+        return 0;
+    shape =
+        pith_value_shape(graph, inputs[0]); /* the scale must not broadcast what is normalized */
+    if (!shape || shape->rank < 1 ||
+        shape->dim[shape->rank - 1] != pith_value_shape(graph, inputs[1])->dim[0])
+        return 0;
+    scaled = pith_node_output(graph, mul, 0);
+    add = fused_only_user(graph, scaled);
+    if (takes_row(graph, add, "Add", scaled, &inputs[2]) &&
+        pith_value_shape(graph, inputs[2])->dim[0] == shape->dim[shape->rank - 1]) {
+        last = add;
+        count = 3;
+    }
+    rc = fused_replace(graph, last, PITH_FUSED_DOMAIN, "LayerNormalization", inputs, count, &node);
+    if (rc == 0)
+        rc = pith_node_set_int(graph, node, "axis", -1);
+    return rc < 0 ? rc : pith_node_set_float(graph, node, "epsilon", epsilon);
+}
+
+int fuse_layer_norms(struct pith_graph *graph)
+{
+    int rc = 0;
+
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph) && rc == 0; node++)
+        if (pith_node_exists(graph, node) && fused_is(graph, node, "Div"))
+            rc = fuse_layer_norm(graph, node);
+    return rc;
+}
+
+/* ---- Gelu: x * (1 + erf(x / sqrt(2))) * 0.5, the half anywhere ---- */
+
+/* The value of which `value` is c times, by a node of `op`; or PITH_NO_VALUE. */
+static uint32_t times(const struct pith_graph *graph, uint32_t value, const char *op, double c)
+{
+    const uint32_t node = producer_of(graph, value);
+    uint32_t other;
+    float factor;
+
+    if (node == PITH_NO_NODE || !fused_is(graph, node, op) ||
+        !fused_scalar(graph, node, &factor, &other) || !about(factor, c) ||
+        (strcmp(op, "Div") == 0 && other != pith_node_input(graph, node, 0)))
+        return PITH_NO_VALUE;
+    return other;
+}
+
+static int fuse_gelu(struct pith_graph *graph, uint32_t erf)
+{
+    const uint32_t argument = pith_node_input(graph, erf, 0);
+    const uint32_t add = fused_only_user(graph, pith_node_output(graph, erf, 0));
+    uint32_t x = times(graph, argument, "Div", M_SQRT2), moved, product, other, last, node;
+    float one;
+
+    if (x == PITH_NO_VALUE)
+        x = times(graph, argument, "Mul", M_SQRT1_2);
+    if (x == PITH_NO_VALUE || add == PITH_NO_NODE || !fused_is(graph, add, "Add") ||
+        !fused_scalar(graph, add, &one, &other) || one != 1.0F)
+        return 0;
+    moved = pith_node_output(graph, add, 0);
+    last = fused_only_user(graph, moved);
+    if (last == PITH_NO_NODE || !fused_is(graph, last, "Mul"))
+        return 0;
+    other = pith_node_input(graph, last, pith_node_input(graph, last, 0) == moved ? 1 : 0);
+    if (other == x) {
+        product = pith_node_output(graph, last, 0);
+        last = fused_only_user(graph, product);
+        if (last == PITH_NO_NODE || !fused_is(graph, last, "Mul") ||
+            times(graph, pith_node_output(graph, last, 0), "Mul", 0.5) != product)
+            return 0;
+    } else if (times(graph, other, "Mul", 0.5) != x) {
+        return 0;
+    }
+    return fused_replace(graph, last, "", "Gelu", &x, 1, &node);
+}
+
+int fuse_gelus(struct pith_graph *graph)
+{
+    int rc = 0;
+
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph) && rc == 0; node++)
+        if (pith_node_exists(graph, node) && fused_is(graph, node, "Erf"))
+            rc = fuse_gelu(graph, node);
+    return rc;
+}
+
+/* ---- a product with a bias ---- */
+
+static int fuse_bias(struct pith_graph *graph, uint32_t matmul)
+{
+    const uint32_t product = pith_node_output(graph, matmul, 0);
+    const uint32_t add = fused_only_user(graph, product),
+                   inputs[2] = {pith_node_input(graph, matmul, 0),
+                                pith_node_input(graph, matmul, 1)};
+    const struct pith_tensor *w = fused_constant(graph, matmul, 1);
+    const struct pith_shape *a =
+        inputs[0] == PITH_NO_VALUE ? NULL : pith_value_shape(graph, inputs[0]);
+    uint32_t bias, node;
+
+    if (!w || w->shape.rank != 2 || !a || a->rank < 2 ||
+        !takes_row(graph, add, "Add", product, &bias) ||
+        pith_value_shape(graph, bias)->dim[0] != w->shape.dim[1])
+        return 0;
+    return fused_replace(graph, add, PITH_FUSED_DOMAIN, "MatMul",
+                         (uint32_t[]){inputs[0], inputs[1], bias}, 3, &node);
+}
+
+int fuse_biases(struct pith_graph *graph)
+{
+    int rc = 0;
+
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph) && rc == 0; node++)
+        if (pith_node_exists(graph, node) && fused_is(graph, node, "MatMul"))
+            rc = fuse_bias(graph, node);
+    return rc;
+}

@@ -1,0 +1,353 @@
+/* Attention, layer normalization, Gelu and biases that exporters wrote out: as one node each,
+ * beside the literal execution; and graphs that look like them and are not. For every instruction
+ * set. */
+#include "tests/unit/native_engine.h"
+
+#include <errno.h>
+#include <math.h>
+
+#include "libpith/kernels/isa.h"
+
+static struct pith_graph *graph;
+
+static uint32_t two(const char *op, uint32_t a, uint32_t b)
+{
+    return add_node(graph, op, (uint32_t[]){a, b}, 2, NULL);
+}
+
+static uint32_t one(const char *op, uint32_t a)
+{
+    return add_node(graph, op, &a, 1, NULL);
+}
+
+static uint32_t number(float x)
+{
+    const struct pith_tensor tensor = {PITH_FLOAT32, {0}, &x, sizeof x};
+    uint32_t value;
+
+    assert_int_equal(pith_graph_add_constant(graph, NULL, &tensor, &value, NULL), 0);
+    return value;
+}
+
+static uint32_t ints(uint32_t count, const int64_t *list)
+{
+    const struct pith_tensor tensor = {
+        PITH_INT64, {1, {count}}, (void *) (uintptr_t) list, count * sizeof *list};
+    uint32_t value;
+
+    assert_int_equal(pith_graph_add_constant(graph, NULL, &tensor, &value, NULL), 0);
+    return value;
+}
+
+static uint32_t row(int64_t count)
+{
+    return add_constant(graph, PITH_FLOAT32, 1, &count);
+}
+
+static uint32_t matrix(int64_t rows, int64_t cols)
+{
+    return add_constant(graph, PITH_FLOAT32, 2, (const int64_t[]){rows, cols});
+}
+
+static uint32_t transpose(uint32_t x, uint32_t rank, const int64_t *perm)
+{
+    uint32_t node, y = add_node(graph, "Transpose", &x, 1, &node);
+
+    assert_int_equal(pith_node_set_ints(graph, node, "perm", perm, rank), 0);
+    return y;
+}
+
+static uint32_t softmax(uint32_t x, int64_t axis)
+{
+    uint32_t node, y = add_node(graph, "Softmax", &x, 1, &node);
+
+    assert_int_equal(pith_node_set_int(graph, node, "axis", axis), 0);
+    return y;
+}
+
+static uint32_t mean(uint32_t x, int64_t axis)
+{
+    uint32_t node, y = add_node(graph, "ReduceMean", &x, 1, &node);
+
+    assert_int_equal(pith_node_set_ints(graph, node, "axes", &axis, 1), 0);
+    return y;
+}
+
+static uint32_t begin(int64_t opset, uint32_t rank, const int64_t *dims)
+{
+    const struct pith_shape shape = pith_shape_of(rank, dims);
+    uint32_t x;
+
+    assert_int_equal(pith_graph_new(&graph, "net", NULL), 0);
+    assert_int_equal(pith_graph_set_opset(graph, "", opset), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    return x;
+}
+
+static int steps_of(struct pith_session *session, const char *name)
+{
+    struct pith_session_description about;
+    int found = 0;
+
+    assert_int_equal(engine->describe(session, &about), 0);
+    for (size_t i = 0; i < about.step_count; i++)
+        found += strncmp(about.steps[i].kernel, name, strlen(name)) == 0;
+    return found;
+}
+
+/* Ends the graph, and compares its outputs with those of the literal execution; `step`: a kernel
+ * that is there `count` times. */
+static void check(uint32_t y, const char *step, int count, double tolerance)
+{
+    const enum pith_isa best = pith_isa();
+    struct pith_error err = {0};
+    struct pith_session *plain;
+    struct pith_tensor x, got, want;
+
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32,
+                                pith_value_shape(graph, pith_graph_input(graph, 0)), &err),
+              &err);
+    for (int64_t i = 0; i < pith_shape_elements(&x.shape); i++)
+        ((float *) x.data)[i] = 2.0F * random_float();
+    plain = compile(graph, LITERALLY);
+    assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
+        struct pith_session *session;
+
+        if (!pith_isa_runs((enum pith_isa) isa))
+            continue;
+        pith_isa_set((enum pith_isa) isa);
+        session = compile(graph, CHANNELS_LAST);
+        assert_int_equal(steps_of(session, step), count);
+        assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+        assert_true(pith_shape_equal(&got.shape, &want.shape));
+        for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) {
+            const double g = pith_tensor_get(&got, i), w = pith_tensor_get(&want, i);
+
+            if (!(fabs(g - w) <= tolerance))
+                fail_msg("%s: [%d] is %.9g, not %.9g", pith_isa_name((enum pith_isa) isa), (int) i,
+                         g, w);
+        }
+        engine->close(session);
+        pith_isa_set(best);
+    }
+    engine->close(plain);
+    pith_tensor_free(&x);
+    pith_graph_free(graph);
+}
+
+/* ---- attention ---- */
+
+struct sizes {
+    int64_t batch, tokens, heads, each;
+};
+
+static uint32_t linear(uint32_t x, int64_t width)
+{
+    return two("Add", two("MatMul", x, matrix(width, width)), row(width));
+}
+
+static uint32_t split(uint32_t x, const struct sizes *z)
+{
+    return two("Reshape", x, ints(4, (const int64_t[]){z->batch, z->tokens, z->heads, z->each}));
+}
+
+/* (batch, tokens, heads, each), sorted by heads; scores with a mask between, or not. */
+static void check_sorted_heads(const struct sizes *z, uint32_t mask_rank, const int64_t *mask_dims,
+                               bool both_scaled)
+{
+    const int64_t width = z->heads * z->each;
+    const uint32_t x = begin(14, 3, (const int64_t[]){z->batch, z->tokens, width});
+    uint32_t q = transpose(split(linear(x, width), z), 4, (const int64_t[]){0, 2, 1, 3});
+    uint32_t k = transpose(split(linear(x, width), z), 4, (const int64_t[]){0, 2, 3, 1});
+    const uint32_t v = transpose(split(linear(x, width), z), 4, (const int64_t[]){0, 2, 1, 3});
+    uint32_t scores, y;
+
+    if (both_scaled) {
+        q = two("Mul", q, number(0.6F));
+        k = two("Mul", number(0.7F), k);
+        scores = two("MatMul", q, k);
+    } else {
+        scores = two("Div", two("MatMul", q, k), number(2.5F));
+    }
+    if (mask_dims)
+        scores = two("Add", scores, add_constant(graph, PITH_FLOAT32, mask_rank, mask_dims));
+    y = transpose(two("MatMul", softmax(scores, -1), v), 4, (const int64_t[]){0, 2, 1, 3});
+    y = two("Reshape", y, ints(3, (const int64_t[]){z->batch, z->tokens, width}));
+    /* averages of values of some tens, by weights that err by their exponents' 1e-6 */
+    check(y, "attention_f32", 1, 2e-4);
+}
+
+static void heads_that_are_sorted_become_one_step(void **state)
+{
+    (void) state;
+    check_sorted_heads(&(struct sizes){1, 64, 4, 32}, 0, NULL, false);
+    check_sorted_heads(&(struct sizes){2, 7, 3, 5}, 4, (const int64_t[]){2, 1, 1, 7}, false);
+    check_sorted_heads(&(struct sizes){2, 50, 2, 9}, 2, (const int64_t[]){50, 50}, true);
+    check_sorted_heads(&(struct sizes){1, 1, 2, 1}, 3, (const int64_t[]){2, 1, 1}, false);
+    check_sorted_heads(&(struct sizes){1, 6, 2, 3}, 4, (const int64_t[]){1, 2, 6, 1}, true);
+    check_sorted_heads(&(struct sizes){1, 101, 1, 17}, 1, (const int64_t[]){101}, true);
+}
+
+/* (tokens, batch * heads, each), as torch.nn.MultiheadAttention is exported; softmax of opset 11.
+ */
+static void heads_beside_each_other_become_one_step(void **state)
+{
+    for (int64_t tokens = 5; tokens < 60; tokens += 22) {
+        const int64_t width = 12;
+        const uint32_t x = begin(11, 3, (const int64_t[]){tokens, 2, width});
+        uint32_t part[3], scores, y;
+
+        (void) state;
+        for (int i = 0; i < 3; i++)
+            part[i] = two("Reshape", linear(x, width), ints(3, (const int64_t[]){tokens, 6, 4}));
+        part[0] = transpose(two("Mul", part[0], number(0.5F)), 3, (const int64_t[]){1, 0, 2});
+        part[1] = transpose(part[1], 3, (const int64_t[]){1, 2, 0});
+        part[2] = transpose(part[2], 3, (const int64_t[]){1, 0, 2});
+        scores = two("MatMul", part[0], part[1]);
+        y = transpose(two("MatMul", softmax(scores, 2), part[2]), 3, (const int64_t[]){1, 0, 2});
+        check(two("Reshape", y, ints(3, (const int64_t[]){tokens, 2, width})), "attention_f32", 1,
+              2e-4);
+    }
+}
+
+/* Without transposes; the softmax over another axis, the weights used twice, scores that broadcast.
+ */
+static void what_only_looks_like_attention_stays(void **state)
+{
+    uint32_t x, weights, y;
+
+    (void) state;
+    x = begin(13, 3, (const int64_t[]){2, 6, 6});
+    check(two("MatMul", softmax(two("MatMul", x, x), -1), x), "attention_f32", 1, 1e-5);
+    x = begin(13, 3, (const int64_t[]){2, 6, 6});
+    check(two("MatMul", softmax(two("MatMul", x, x), 1), x), "attention_f32", 0, 1e-4);
+    x = begin(13, 3, (const int64_t[]){2, 6, 6});
+    weights = softmax(two("MatMul", x, x), -1);
+    check(two("Add", two("MatMul", weights, x), weights), "attention_f32", 0, 1e-4);
+    x = begin(13, 3, (const int64_t[]){1, 6, 6});
+    y = two("Add", two("MatMul", x, x),
+            add_constant(graph, PITH_FLOAT32, 3, (const int64_t[]){3, 6, 6}));
+    check(two("MatMul", softmax(y, -1), x), "attention_f32", 0, 1e-4);
+}
+
+/* ---- layer normalization ---- */
+
+static uint32_t normalize(uint32_t x, int64_t axis, float epsilon, bool by_product, bool twice)
+{
+    const uint32_t centred = two("Sub", x, mean(x, axis)),
+                   again = twice ? two("Sub", x, mean(x, axis)) : centred;
+    const uint32_t square =
+        by_product ? two("Mul", centred, centred) : two("Pow", centred, number(2.0F));
+    const uint32_t sum = two("Add", mean(square, axis), number(epsilon));
+
+    return two("Div", again, one("Sqrt", sum));
+}
+
+static void layer_normalization_becomes_one_step(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 6; round++) {
+        const int64_t width = 1 + 13 * round;
+        const uint32_t x = begin(13, 3, (const int64_t[]){2, 3, width});
+        uint32_t y = normalize(x, round % 2 ? -1 : 2, 1e-3F, round % 3 == 1, round % 3 == 2);
+
+        y = round % 2 ? two("Mul", y, row(width)) : two("Mul", row(width), y);
+        if (round != 4)
+            y = two("Add", y, row(width));
+        check(y, "layer_norm_f32", 1, 1e-4);
+    }
+}
+
+static void what_only_looks_like_layer_normalization_stays(void **state)
+{
+    uint32_t x, y;
+
+    (void) state;
+    x = begin(13, 3, (const int64_t[]){2, 5, 5});
+    check(two("Mul", normalize(x, 1, 1e-3F, false, false), row(5)), "layer_norm_f32", 0, 1e-4);
+    x = begin(13, 3, (const int64_t[]){2, 3, 1}); /* the scale makes it wider */
+    check(two("Mul", normalize(x, -1, 1e-3F, false, false), row(4)), "layer_norm_f32", 0, 1e-4);
+    x = begin(13, 2, (const int64_t[]){3, 6}); /* of two different values */
+    y = two("Sub", x, mean(x, -1));
+    y = two(
+        "Div", y,
+        one("Sqrt", two("Add", mean(two("Pow", one("Tanh", y), number(2.0F)), -1), number(1e-3F))));
+    check(two("Mul", y, row(6)), "layer_norm_f32", 0, 1e-4);
+}
+
+/* A row far from zero: the mean's own rounding must not show. */
+static void rows_far_from_zero_stay_exact(void **state)
+{
+    const uint32_t x = begin(17, 2, (const int64_t[]){4, 37});
+    uint32_t in[2];
+
+    (void) state;
+    in[0] = two("Add", x, number(4096.0F)); /* by steps of 2^-11, which are not lost any more */
+    in[1] = row(37);
+    check(add_node(graph, "LayerNormalization", in, 2, NULL), "layer_norm_f32", 1, 1e-5);
+}
+
+/* ---- Gelu, biases ---- */
+
+static void gelu_becomes_one_step(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 4; round++) {
+        const uint32_t x = begin(13, 2, (const int64_t[]){3, 67});
+        const uint32_t argument =
+            round % 2 ? two("Div", x, number(1.41421354F)) : two("Mul", number(0.707106769F), x);
+        const uint32_t moved = two("Add", one("Erf", argument), number(1.0F));
+        const uint32_t y = round < 2 ? two("Mul", two("Mul", x, moved), number(0.5F))
+                                     : two("Mul", moved, two("Mul", x, number(0.5F)));
+
+        check(y, "binary", 0, 2e-6);
+    }
+}
+
+static void what_only_looks_like_gelu_stays(void **state)
+{
+    uint32_t x, moved;
+
+    (void) state;
+    x = begin(13, 2, (const int64_t[]){3, 17});
+    moved = two("Add", one("Erf", two("Div", x, number(1.5F))), number(1.0F));
+    check(two("Mul", two("Mul", x, moved), number(0.5F)), "binary", 4, 2e-6);
+    x = begin(13, 2, (const int64_t[]){3, 17});
+    moved = two("Add", one("Erf", two("Div", x, number(1.41421354F))), number(1.0F));
+    check(two("Mul", two("Mul", x, moved), number(0.25F)), "binary", 4, 2e-6);
+}
+
+static void biases_are_added_by_the_product(void **state)
+{
+    uint32_t x, y;
+
+    (void) state;
+    x = begin(13, 3, (const int64_t[]){2, 9, 11});
+    y = one("Relu", two("Add", row(35), two("MatMul", x, matrix(11, 35))));
+    check(y, "binary", 0, 1e-4);
+    x = begin(13, 3,
+              (const int64_t[]){2, 9, 1}); /* a product of one column, widened by what is added */
+    check(two("Add", two("MatMul", x, matrix(1, 1)), row(5)), "binary", 1, 1e-4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(heads_that_are_sorted_become_one_step),
+        cmocka_unit_test(heads_beside_each_other_become_one_step),
+        cmocka_unit_test(what_only_looks_like_attention_stays),
+        cmocka_unit_test(layer_normalization_becomes_one_step),
+        cmocka_unit_test(what_only_looks_like_layer_normalization_stays),
+        cmocka_unit_test(rows_far_from_zero_stay_exact),
+        cmocka_unit_test(gelu_becomes_one_step),
+        cmocka_unit_test(what_only_looks_like_gelu_stays),
+        cmocka_unit_test(biases_are_added_by_the_product),
+    };
+
+    return cmocka_run_group_tests_name("fused", tests, open_engine, close_engine);
+}
