@@ -275,9 +275,9 @@ int pith_fixed_s8_plan(struct pith_step *step, const struct pith_fixed_weights *
         pack_column(f, from, j, packed, begin);
         scale[j] = from->grid->scale[from->scale_first + j * from->scale_step];
     }
-    f->packed = packed;
-    f->begin = begin;
-    f->scale = scale;
+    f->packed = pith_step_share(step, packed);
+    f->begin = pith_step_share(step, begin);
+    f->scale = pith_step_share(step, scale);
     *out = f;
     return 0;
 }

@@ -173,8 +173,8 @@ static int pack_block(struct pith_step *step, struct image_conv *conv, struct im
     packed = pith_step_alloc(step, depth * width * (int64_t) sizeof *packed);
     if (!packed)
         return -ENOMEM;
-    b->w = packed;
     pack_dense(conv, conv->weights + channel * depth, packed, valid, width);
+    b->w = pith_step_share(step, packed);
     return 0;
 }
 
@@ -251,6 +251,7 @@ static int plan_depthwise(struct pith_step *step, struct image_conv *conv)
     const struct pith_sliding *w = &conv->window;
     const int64_t lanes = conv->form->lanes, channels = conv->groups, taps = w->taps;
     const float *from = conv->weights = pith_image_float_weights(step);
+    const float *shared;
     float *packed, *bias;
 
     if (!from)
@@ -271,18 +272,19 @@ static int plan_depthwise(struct pith_step *step, struct image_conv *conv)
 
         fill_block(conv, b, first, valid, 1, bias);
         b->x_at = first;
-        b->w = packed;
         b->depthwise = pick_depthwise(conv);
         for (int64_t m = 0; m < valid * conv->fold; m++) {
             bias[m] = bias[m % valid];
             for (int64_t tap = 0; tap < taps; tap++)
-                packed[tap * lanes + m] = from[(first + m % valid) * taps + tap];
+                packed[(i * taps + tap) * lanes + m] = from[(first + m % valid) * taps + tap];
         }
         if (conv->fold > 1)
             b->last = (int) lanes;
-        packed += lanes * taps;
         bias += lanes;
     }
+    shared = pith_step_share(step, packed);
+    for (int64_t i = 0; i < conv->block_count; i++)
+        conv->block[i].w = shared + i * lanes * taps;
     return 0;
 }
 

@@ -187,6 +187,7 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
                   tile_channels = (int64_t) form->tile * form->lanes;
     const int64_t quad = form->lanes * (form->order == PITH_DENSE_PAIRS_OF_WORDS ? 8 : step_bytes(form));
     const int64_t depth = conv->kernel[0] * conv->kernel[1] * conv->in_channels;
+    uint8_t *weights;
     int rc;
 
     if (form->symmetric && memchr(conv->weights, -128 & 0xFF, (size_t) (conv->y.c * depth)))
@@ -205,8 +206,8 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
         return rc;
     d->vector_bytes = d->runs * steps_of(d) * quad;
     d->group_bytes = vectors * d->vector_bytes;
-    d->weights = pith_step_alloc(step, conv->groups * d->group_bytes);
-    if (!d->weights)
+    weights = pith_step_alloc(step, conv->groups * d->group_bytes);
+    if (!weights)
         return -ENOMEM;
     for (int64_t g = 0; g < conv->groups; g++)
         for (int64_t channel = 0; channel < conv->out_channels; channel += tile_channels) {
@@ -214,8 +215,9 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
 
             pack_tile(d, conv->weights + (g * conv->out_channels + channel) * depth,
                       left < tile_channels ? left : tile_channels, vectors_from(form, left),
-                      d->weights + g * d->group_bytes + channel / form->lanes * d->vector_bytes);
+                      weights + g * d->group_bytes + channel / form->lanes * d->vector_bytes);
         }
+    d->weights = pith_step_share(step, weights);
     plan_quads(d);
     d->goes_across = d->runs * d->quads >= ACROSS_QUADS;
     conv->packed = d;

@@ -35,7 +35,7 @@ struct pith_dense_s8 {
     enum pith_dense_s8_store store;
     bool goes_across; /* tiles may go on in the next row */
     bool one_line; /* all rows of all pictures follow each other like the pixels of one */
-    uint8_t *weights;
+    const uint8_t *weights;
     bool one_pixel; /* in all, and one group: a vector times a matrix */
     int64_t group_bytes, vector_bytes; /* of packed weights: of a group, of one vector of channels */
 };

@@ -107,9 +107,9 @@ static int pack_block(struct pith_step *step, const struct pith_conv_s8 *conv,
                 quad[at % lanes * 4 + place] = (uint8_t) w;
         }
     }
-    b->weights = weights;
-    b->bias = bias;
-    b->scale = scale;
+    b->weights = pith_step_share(step, weights);
+    b->bias = pith_step_share(step, bias);
+    b->scale = pith_step_share(step, scale);
     return 0;
 }
 

@@ -106,6 +106,7 @@ int pith_int4_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const v
     const int64_t depth = depth_of(conv), lanes = form->lanes,
                   all = (conv->out_channels + lanes - 1) / lanes;
     struct pith_int4_s8 *s;
+    uint8_t *weights;
 
     if (!fits(conv))
         return 1;
@@ -116,16 +117,17 @@ int pith_int4_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const v
     s->form = form;
     if (plan_segments(step, s) < 0)
         return -ENOMEM;
-    s->weights = pith_step_alloc(step, all * s->vector_bytes);
-    if (!s->weights)
+    weights = pith_step_alloc(step, all * s->vector_bytes);
+    if (!weights)
         return -ENOMEM;
     for (int64_t m = 0; m < conv->out_channels; m++) {
         const int64_t first = m / (lanes * form->vectors) * lanes * form->vectors;
 
         pack_channel(s, conv->weights + m * depth,
-                     s->weights + first / lanes * s->vector_bytes + (m - first) * 4,
+                     weights + first / lanes * s->vector_bytes + (m - first) * 4,
                      vectors_from(form, conv->out_channels - first));
     }
+    s->weights = pith_step_share(step, weights);
     conv->packed = s;
     conv->form = pith_int4_s8_run;
     return 0;

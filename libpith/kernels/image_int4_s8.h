@@ -29,7 +29,7 @@ struct pith_int4_s8 {
     struct pith_int4_s8_segment *segment;
     int64_t segments;
     int64_t vector_bytes; /* of packed weights: of one vector of channels */
-    uint8_t *weights; /* [tile of channels][segment][two quads][vector of channels][lane][four bytes] */
+    const uint8_t *weights; /* [tile of channels][segment][two quads][vector of channels][lane][four bytes] */
 };
 
 /* Offsets of pixels from pixel (0,0) of picture 0. */

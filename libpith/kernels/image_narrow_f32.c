@@ -157,7 +157,7 @@ int pith_image_narrow_pack(struct pith_step *step, const struct image_narrow *na
 {
     const int64_t segments = segment_count(narrow);
     int64_t bytes = 0;
-    uint8_t *packed;
+    uint8_t *packed, *to;
     float *scale = NULL;
 
     for (int64_t s = 0; s < segments; s++)
@@ -167,13 +167,14 @@ int pith_image_narrow_pack(struct pith_step *step, const struct image_narrow *na
         scale = pith_step_alloc(step, segments * width * (int64_t) sizeof *scale);
     if (!packed || (narrow->grid && !scale))
         return -ENOMEM;
-    block->narrow = packed;
-    block->scale = scale;
-    block->width = width;
+    to = packed;
     for (int64_t s = 0; s < segments; s++) {
-        pack_segment(narrow, s, channel, valid, width, packed, scale ? scale + s * width : NULL);
-        packed += pith_narrow_rows_bytes(narrow->kind, segment_rows(narrow, s), width);
+        pack_segment(narrow, s, channel, valid, width, to, scale ? scale + s * width : NULL);
+        to += pith_narrow_rows_bytes(narrow->kind, segment_rows(narrow, s), width);
     }
+    block->narrow = pith_step_share(step, packed);
+    block->scale = pith_step_share(step, scale);
+    block->width = width;
     return 0;
 }
 

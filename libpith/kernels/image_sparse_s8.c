@@ -64,7 +64,9 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
     const int64_t blocks = fits(conv) ? count_blocks(conv) : 0;
     const int width = fits(conv) ? choose_width(conv, form) : 0;
     struct pith_sparse_s8 *s;
-    uint32_t at = 0;
+    uint32_t *first, at = 0;
+    uint16_t *quad;
+    int32_t *weights;
 
     if (width == 0)
         return 1;
@@ -75,24 +77,27 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
     s->form = form;
     s->quads = count_quads(conv);
     s->width = width;
-    s->first = pith_step_alloc(step, (conv->out_channels + 1) * (int64_t) sizeof *s->first);
-    s->quad = pith_step_alloc(step, (blocks + 1) * (int64_t) sizeof *s->quad);
-    s->weights = pith_step_alloc(step, (blocks + 1) * form->halves * (int64_t) sizeof *s->weights);
-    if (!s->first || !s->quad || !s->weights)
+    first = pith_step_alloc(step, (conv->out_channels + 1) * (int64_t) sizeof *first);
+    quad = pith_step_alloc(step, (blocks + 1) * (int64_t) sizeof *quad);
+    weights = pith_step_alloc(step, (blocks + 1) * form->halves * (int64_t) sizeof *weights);
+    if (!first || !quad || !weights)
         return -ENOMEM;
     for (int64_t m = 0; m < conv->out_channels; m++) {
         const int8_t *w = conv->weights + m * conv->in_channels;
 
-        s->first[m] = at;
+        first[m] = at;
         for (int64_t k = 0; k < conv->in_channels; k += 4) {
             if (is_zero(w + k, conv->in_channels - k))
                 continue;
-            s->quad[at] = (uint16_t) (k / 4);
-            pack_block(s, w + k, conv->in_channels - k, s->weights + at * (uint32_t) form->halves);
+            quad[at] = (uint16_t) (k / 4);
+            pack_block(s, w + k, conv->in_channels - k, weights + at * (uint32_t) form->halves);
             at++;
         }
     }
-    s->first[conv->out_channels] = at;
+    first[conv->out_channels] = at;
+    s->first = pith_step_share(step, first);
+    s->quad = pith_step_share(step, quad);
+    s->weights = pith_step_share(step, weights);
     conv->packed = s;
     conv->form = pith_sparse_s8_run;
     return 0;

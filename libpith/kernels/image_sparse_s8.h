@@ -23,9 +23,9 @@ struct pith_sparse_s8 {
     const struct pith_sparse_s8_form *form;
     int64_t quads;         /* runs of four input channels, the last filled up with weights of 0 */
     int width;             /* the most vectors of pixels that are done together: 1 to 4 */
-    uint32_t *first;       /* of each output channel, and one past the last: its first block */
-    uint16_t *quad;        /* of each block: which input channels it meets */
-    int32_t *weights;      /* [block][form->halves]: as the instruction wants them */
+    const uint32_t *first; /* of each output channel, and one past the last: its first block */
+    const uint16_t *quad;  /* of each block: which input channels it meets */
+    const int32_t *weights; /* [block][form->halves]: as the instruction wants them */
     uint64_t packed_bytes; /* of the three */
 };
 

@@ -130,9 +130,9 @@ int pith_image_winograd_pack(struct pith_step *step, struct image_conv *conv)
     pack_weights(conv, weights);
     if (conv->bias)
         memcpy(bias, conv->bias, (size_t) conv->out_channels * sizeof *bias);
-    p->weights = weights;
-    p->bias = bias;
-    p->zeros = bias + p->padded;
+    p->weights = pith_step_share(step, weights);
+    p->bias = pith_step_share(step, bias);
+    p->zeros = p->bias + p->padded;
     p->part_floats = ELEMENTS * p->chunk * (conv->in_channels + p->padded) +
                      16; /* vectors may read past the end */
     p->part_floats = (p->part_floats + 15) / 16 * 16;

@@ -23,7 +23,7 @@ struct integer_conv {
     bool is_signed;                    /* x */
     bool paired;                       /* depth runs over channels first: an even number of them */
     int32_t x_zero;
-    int16_t *weights; /* (groups * out_channels, even), less their zero point */
+    const int16_t *weights; /* (groups * out_channels, even), less their zero point */
     int32_t *bias;    /* in steps of the sums */
     float *scale;     /* sum -> output steps */
     int32_t y_zero, least, greatest;
@@ -83,18 +83,19 @@ static int widen_weights(struct pith_step *step, struct integer_conv *conv,
                          const struct pith_tensor *w, const int32_t *zero, bool one_zero)
 {
     const int64_t channels = conv->groups * conv->out_channels;
+    int16_t *weights = pith_step_alloc(step, channels * conv->even * (int64_t) sizeof *weights);
 
-    conv->weights = pith_step_alloc(step, channels * conv->even * (int64_t) sizeof(int16_t));
-    if (!conv->weights)
+    if (!weights)
         return -ENOMEM;
     for (int64_t m = 0; m < channels; m++)
         for (int64_t i = 0; i < conv->depth; i++) {
             const uint8_t q = ((const uint8_t *) w->data)[m * conv->depth + i];
 
-            conv->weights[m * conv->even + depth_index(conv, i)] =
+            weights[m * conv->even + depth_index(conv, i)] =
                 (int16_t) ((w->dtype == PITH_INT8 ? (int8_t) q : q) -
                            (zero ? zero[one_zero ? 0 : m] : 0));
         }
+    conv->weights = pith_step_share(step, weights);
     return 0;
 }
 

@@ -97,7 +97,7 @@ static int plan_b(struct pith_step *step, struct integer_matmul *m,
         pith_gemm_pack_s16(m->form, b, copy ? copy : step->input[1].data, m->b_signed, m->b_depth,
                            m->b_col, m->depth, m->cols, bq->zero_point, bq->count == 1);
         pith_step_release(step, copy);
-        m->b = b;
+        m->b = pith_step_share(step, b);
     } else {
         step->scratch_bytes += (size_t) packed;
     }

@@ -10,8 +10,6 @@
 
 #include "libpith/kernels/families.h"
 
-#define KERNEL_ALIGNMENT 64 /* a cache line, and the widest vector register */
-
 /* In the order in which they are searched. */
 static const struct pith_kernel *const families[] = {
     pith_kernels_image_conv_f32,
@@ -55,12 +53,6 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_affine,
     pith_kernels_layout,
     NULL,
-};
-
-struct pith_step_block {
-    struct pith_step_block *next;
-    size_t bytes;
-    char padding[KERNEL_ALIGNMENT - sizeof(struct pith_step_block *) - sizeof(size_t)];
 };
 
 size_t pith_kernel_count(void)
@@ -132,35 +124,19 @@ const struct pith_kernel *pith_kernel_find(const char *domain, const char *op, i
 
 void *pith_step_alloc(struct pith_step *step, int64_t bytes)
 {
-    struct pith_step_block *block;
-    size_t size;
-
     if (bytes < 0 || bytes > PITH_STEP_MAX_BYTES)
         return NULL;
-    size = ((size_t) bytes + KERNEL_ALIGNMENT - 1) / KERNEL_ALIGNMENT * KERNEL_ALIGNMENT;
-    block = aligned_alloc(KERNEL_ALIGNMENT, sizeof *block + size);
-    if (!block)
-        return NULL;
-    memset(block, 0, sizeof *block + size);
-    block->next = step->blocks;
-    block->bytes = size;
-    step->blocks = block;
-    step->block_bytes += size;
-    return block + 1;
+    return pith_blocks_alloc(&step->blocks, (size_t) bytes);
+}
+
+const void *pith_step_share(struct pith_step *step, const void *memory)
+{
+    return pith_blocks_share(&step->blocks, memory);
 }
 
 void pith_step_release(struct pith_step *step, const void *memory)
 {
-    for (struct pith_step_block **at = &step->blocks; *at && memory; at = &(*at)->next) {
-        struct pith_step_block *block = *at;
-
-        if (block + 1 != memory)
-            continue;
-        *at = block->next;
-        step->block_bytes -= block->bytes;
-        free(block);
-        return;
-    }
+    pith_blocks_free(&step->blocks, memory);
 }
 
 int pith_step_needs(struct pith_step *step, size_t input)
@@ -261,15 +237,6 @@ int pith_step_prepare(struct pith_step *step, struct pith_error *err)
 
 void pith_step_done(struct pith_step *step)
 {
-    struct pith_step_block *block = step->blocks;
-
-    while (block) {
-        struct pith_step_block *next = block->next;
-
-        free(block);
-        block = next;
-    }
-    step->blocks = NULL;
-    step->block_bytes = 0;
+    pith_blocks_done(&step->blocks);
     step->params = NULL;
 }

@@ -17,6 +17,7 @@
 
 #include <pith/graph.h>
 
+#include "libpith/kernels/blocks.h"
 #include "libpith/kernels/image.h"
 
 #define PITH_BIT(dtype) (UINT32_C(1) << PITH_##dtype)
@@ -58,7 +59,6 @@ struct pith_residual {
 };
 
 struct pith_kernel;
-struct pith_step_block;
 
 struct pith_step {
     /* ---- filled in before prepare; a kernel only reads it ---- */
@@ -100,8 +100,7 @@ struct pith_step {
     int (*resize)(struct pith_step *step, size_t index, const struct pith_shape *shape, struct pith_error *err);
     void *owner; /* of who made the step */
 
-    struct pith_step_block *blocks; /* what pith_step_alloc gave */
-    uint64_t block_bytes;
+    struct pith_blocks blocks; /* what pith_step_alloc gave */
 };
 
 /* Input and output arrays have at least so many entries, the unused ones zeroed: QLinearConv's inputs, and no operator whose
@@ -170,6 +169,9 @@ static inline int32_t pith_image_integer_dtype(void)
 /* ---- for prepare ---- */
 /* Zeroed memory, aligned to 64 bytes, that lives as long as the step. NULL: out of memory, or past PITH_STEP_MAX_BYTES. */
 void *pith_step_alloc(struct pith_step *step, int64_t bytes);
+/* For packed weights, when they are finished: gives up that memory of pith_step_alloc's for what is kept of it, which may
+ * be another session's block with the same bytes (blocks.h). Nobody writes to it any more. It can't fail; NULL gives NULL. */
+const void *pith_step_share(struct pith_step *step, const void *memory);
 /* Frees what pith_step_alloc gave this step, before the step is done: what only prepare needs. NULL is fine. */
 void pith_step_release(struct pith_step *step, const void *memory);
 /* Returns -EAGAIN: the value of input i is needed to decide. */

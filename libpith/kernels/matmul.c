@@ -124,7 +124,7 @@ static int plan_packing(struct pith_step *step, struct matmul *m)
                                (const float *) step->input[1].data + b, m->b_depth, m->b_col,
                                m->depth, m->cols);
         }
-        m->b = packed;
+        m->b = pith_step_share(step, packed);
         step->taken_in = UINT32_C(1) << 1;
         step->scratch_bytes = 0;
     }
@@ -205,7 +205,7 @@ static int plan_c(struct pith_step *step, struct matmul *m, struct pith_error *e
             return -ENOMEM;
         for (int64_t j = 0; j < m->cols; j++)
             bias[j] = m->beta * ((const float *) step->input[2].data)[j * m->c_col];
-        m->col_bias = bias;
+        m->col_bias = pith_step_share(step, bias);
         m->add_c = false;
         step->taken_in |= UINT32_C(1) << 2;
     } else if (rows == 1 && cols != 1 && m->beta == 1.0F) {

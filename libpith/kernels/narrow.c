@@ -251,19 +251,19 @@ static int pack(struct pith_step *step, struct pith_narrow *s, const struct matr
     packed = pith_step_alloc(step, s->padded / s->lanes * s->vector_bytes);
     if (!packed)
         return -ENOMEM;
-    s->packed = packed;
     for (int64_t p = 0; p < m->depth; p++)
         for (int64_t j = 0; j < m->cols; j++)
             pack_element(s, m, packed, p, j);
+    s->packed = pith_step_share(step, packed);
     if (!m->grid)
         return 0;
     scale = pith_step_alloc(step, blocks * s->padded * (int64_t) sizeof *scale);
     if (!scale)
         return -ENOMEM;
-    s->scale = scale;
     for (int64_t b = 0; b < blocks; b++)
         for (int64_t j = 0; j < m->cols; j++)
             scale[b * s->padded + j] = m->grid->scale[scale_of(m, b * m->block, j)];
+    s->scale = pith_step_share(step, scale);
     return 0;
 }
 

@@ -175,9 +175,9 @@ static int plan_weights(struct pith_step *step, struct recurrent *r, struct pith
             return -ENOMEM;
         pith_recurrent_pack(step, r, d, w, rr, last);
         step->taken_in = UINT32_C(1) << 1 | UINT32_C(1) << 2;
-        r->w[d] = w;
-        r->r[d] = rr;
-        r->r_last[d] = last;
+        r->w[d] = pith_step_share(step, w);
+        r->r[d] = pith_step_share(step, rr);
+        r->r_last[d] = pith_step_share(step, last);
     }
     return 0;
 }

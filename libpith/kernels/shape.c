@@ -152,7 +152,7 @@ static int constant_prepare(struct pith_step *step, struct pith_error *err)
         *(int64_t *) copy = pith_node_int(g, step->node, "value_int", 0);
     else
         *(float *) copy = pith_node_float(g, step->node, "value_float", 0);
-    c->data = copy;
+    c->data = pith_step_share(step, copy);
     step->params = c;
     return 0;
 }

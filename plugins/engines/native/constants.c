@@ -28,24 +28,17 @@ static void find_needed(const struct plan *plan, bool *needed)
             needed[plan->slots[plan->output_slots[i]].root] = true;
 }
 
-/* Which of the plan's blocks the slot's bytes are; block_count where they are the graph's. */
-static size_t block_of(const struct plan *plan, uint32_t slot)
+/* Whether the slot's bytes are a block of the plan's, and not the graph's. */
+static bool is_own(const struct plan *plan, uint32_t slot)
 {
-    size_t b = 0;
-
-    while (b < plan->block_count && plan->blocks[b] != plan->slots[slot].tensor.data)
-        b++;
-    return b;
+    return pith_blocks_have(&plan->blocks, plan->slots[slot].tensor.data);
 }
 
 static void free_block(struct plan *plan, uint32_t slot)
 {
-    const size_t b = block_of(plan, slot);
-
-    if (b == plan->block_count)
+    if (!is_own(plan, slot))
         return;
-    free(plan->blocks[b]);
-    plan->blocks[b] = plan->blocks[--plan->block_count];
+    pith_blocks_free(&plan->blocks, plan->slots[slot].tensor.data);
     plan->weight_bytes -= plan->slots[slot].tensor.bytes;
 }
 
@@ -59,7 +52,7 @@ static void weigh(const struct plan *plan, const bool *needed, size_t *out_held,
         *out_held += constant ? constant->bytes : 0;
     }
     for (uint32_t i = 0; i < plan->slot_count; i++)
-        if (needed[i] && block_of(plan, i) == plan->block_count)
+        if (needed[i] && !is_own(plan, i))
             *out_read += plan->slots[i].tensor.bytes;
 }
 
@@ -69,7 +62,7 @@ static int copy_needed(struct plan *plan, const bool *needed)
         struct pith_tensor *tensor = &plan->slots[i].tensor;
         void *copy;
 
-        if (!needed[i] || block_of(plan, i) < plan->block_count)
+        if (!needed[i] || is_own(plan, i))
             continue;
         copy = plan_alloc(plan, tensor->bytes);
         if (!copy)
@@ -80,6 +73,15 @@ static int copy_needed(struct plan *plan, const bool *needed)
         plan->weight_bytes += tensor->bytes;
     }
     return 0;
+}
+
+/* What runs read and the plan has made is made by other sessions of the graph too. */
+static void share_needed(struct plan *plan, const bool *needed)
+{
+    for (uint32_t i = 0; i < plan->slot_count; i++)
+        if (needed[i] && is_own(plan, i))
+            plan->slots[i].tensor.data = (void *) (uintptr_t) pith_blocks_share(
+                &plan->blocks, plan->slots[i].tensor.data); /* constants are not written */
 }
 
 static void strip_node(struct pith_graph *graph, uint32_t node)
@@ -133,6 +135,7 @@ int plan_release_constants(struct plan *plan)
         if (rc == 0)
             rc = strip_graph(plan->graph);
     }
+    share_needed(plan, needed);
     for (uint32_t i = 0; i < plan->slot_count; i++)
         if (plan->slots[i].place == SLOT_CONSTANT && plan->slots[i].root == i && !needed[i])
             plan->slots[i].tensor.data = NULL;

@@ -26,18 +26,7 @@ static int grow(void *table, size_t item_bytes, size_t count, size_t *capacity)
 
 void *plan_alloc(struct plan *plan, size_t bytes)
 {
-    const size_t size = (bytes + PLAN_ALIGNMENT) / PLAN_ALIGNMENT * PLAN_ALIGNMENT; /* never 0 */
-    void *block;
-
-    if (bytes > PITH_TENSOR_MAX_BYTES ||
-        grow(&plan->blocks, sizeof *plan->blocks, plan->block_count, &plan->block_capacity) < 0)
-        return NULL;
-    block = aligned_alloc(PLAN_ALIGNMENT, size);
-    if (!block)
-        return NULL;
-    memset(block, 0, size);
-    plan->blocks[plan->block_count++] = block;
-    return block;
+    return bytes > PITH_TENSOR_MAX_BYTES ? NULL : pith_blocks_alloc(&plan->blocks, bytes);
 }
 
 /* ---- slots ---- */
@@ -204,7 +193,7 @@ int plan_push_step(struct plan *plan, struct plan_step *step)
         return rc;
     plan->steps[plan->step_count++] = step;
     plan->has_late = plan->has_late || step->late;
-    plan->weight_bytes += step->step.block_bytes;
+    plan->weight_bytes += step->step.blocks.bytes;
     return 0;
 }
 
@@ -560,9 +549,7 @@ void plan_free(struct plan *plan)
         plan_step_free(plan->steps[i]);
     for (uint32_t i = 0; i < plan->slot_count; i++)
         free(plan->slots[i].heap);
-    for (size_t i = 0; i < plan->block_count; i++)
-        free(plan->blocks[i]);
-    free(plan->blocks);
+    pith_blocks_done(&plan->blocks);
     free(plan->steps);
     free(plan->slots);
     free(plan->slot_of_value);

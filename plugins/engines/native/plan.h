@@ -130,8 +130,7 @@ struct plan {
     uint8_t *arena; /* own; scratch lies behind the slots */
     uint64_t arena_bytes, weight_bytes, heap_bytes;
     size_t scratch_offset;
-    void **blocks; /* what plan_alloc gave */
-    size_t block_count, block_capacity;
+    struct pith_blocks blocks; /* what plan_alloc gave */
 };
 
 /* ---- plan.c ---- */

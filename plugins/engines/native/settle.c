@@ -236,7 +236,7 @@ static int prepare(struct plan *plan, struct plan_step *step, struct pith_error 
                          "%s \"%s\" needs %zu bytes of scratch, more than the engine's limit",
                          step->step.kernel->op, step->step.name, step->step.scratch_bytes);
     step->prepared = true;
-    plan->weight_bytes += step->step.block_bytes;
+    plan->weight_bytes += step->step.blocks.bytes;
     if (step->form == STEP_BLINDLY) {
         describe_blind(plan, step);
         step->step.view = -1; /* a view would leave the halo as it is */
