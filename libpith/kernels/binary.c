@@ -17,9 +17,9 @@ typedef void binary_loop(const void *a, int64_t a_step, const void *b, int64_t b
 struct binary {
     binary_loop *loop;
     struct walk walk; /* out, a, b */
-    int32_t dtype;    /* of a and b, but for Pow */
-    int32_t b_dtype, out_dtype;
-    size_t a_bytes, b_bytes, out_bytes;
+    int32_t dtype;    /* of a and b */
+    int32_t out_dtype;
+    size_t bytes, out_bytes;
     bool halves;       /* float16 or bfloat16: computed in float32 */
     bool out_half;     /* and the output is one too */
     bool refuses_zero; /* b must have no zero */
@@ -140,8 +140,6 @@ EACH_COMPARISON(greater_equal, x >= y)
 LOOP(logical_and, uint8_t, uint8_t, x &&y)
 LOOP(logical_or, uint8_t, uint8_t, x || y)
 LOOP(logical_xor, uint8_t, uint8_t, !x != !y)
-LOOP(pow_f64, double, double, pow(x, y))
-LOOP(pow_f32, float, float, pow(x, y))
 
 struct binary_loops {
     binary_loop *f32, *f64, *i8, *i16, *i32, *i64, *u8, *u16, *u32, *u64, *boolean;
@@ -172,7 +170,6 @@ static const struct {
     {"Mod", {ALL(mod)}},
     {"Mul", {ALL(mul)}},
     {"Or", {.boolean = logical_or}},
-    {"Pow", {REAL(pow)}},
     {"Sub", {ALL(sub)}},
     {"Sum", {REAL(add)}},
     {"Xor", {.boolean = logical_xor}},
@@ -229,33 +226,6 @@ static const struct binary_loops *pick_loops(const struct pith_step *step)
     return NULL;
 }
 
-/* Before opset 7, with `broadcast`, b lies over a from `axis` on. */
-static void old_broadcast(const struct pith_step *step, struct pith_shape *b)
-{
-    const struct pith_shape *a = &step->input[0].shape;
-    int64_t axis = pith_node_int(step->graph, step->node, "axis", (int64_t) a->rank - b->rank);
-
-    if (step->opset >= 7 || pith_node_int(step->graph, step->node, "broadcast", 0) == 0)
-        return;
-    while (axis >= 0 && b->rank < PITH_MAX_RANK && axis + b->rank < (int64_t) a->rank)
-        b->dim[b->rank++] = 1;
-}
-
-static int binary_walk(struct pith_step *step, size_t a, size_t b, struct walk *walk,
-                       struct pith_error *err)
-{
-    const struct pith_shape *out = &step->output[0].shape;
-    struct pith_shape right = step->input[b].shape;
-
-    old_broadcast(step, &right);
-    walk_init(walk, 3, out);
-    walk_dense(walk, 0);
-    if (!walk_broadcast(walk, 1, &step->input[a].shape) || !walk_broadcast(walk, 2, &right))
-        return pith_step_fail(step, err, -EINVAL, "its inputs do not broadcast to its output");
-    walk_collapse(walk);
-    return 0;
-}
-
 static int binary_prepare(struct pith_step *step, struct pith_error *err)
 {
     struct binary *b = pith_step_alloc(step, sizeof *b);
@@ -266,24 +236,23 @@ static int binary_prepare(struct pith_step *step, struct pith_error *err)
     if (!b)
         return -ENOMEM;
     b->dtype = step->input[0].dtype;
-    b->b_dtype = step->input[1].dtype;
     b->out_dtype = step->output[0].dtype;
     b->loop = loops ? pick_type(loops, b->dtype) : NULL;
     if (!b->loop)
         return pith_step_fail(step, err, -ENOTSUP, "no loop for %s", pith_dtype_name(b->dtype));
-    if (b->b_dtype != b->dtype || (b->out_dtype != b->dtype && b->out_dtype != PITH_BOOL))
+    if (step->input[1].dtype != b->dtype || (b->out_dtype != b->dtype && b->out_dtype != PITH_BOOL))
         return pith_step_fail(step, err, -EINVAL, "its operands are %s and %s",
-                              pith_dtype_name(b->dtype), pith_dtype_name(b->b_dtype));
+                              pith_dtype_name(b->dtype), pith_dtype_name(step->input[1].dtype));
     if (strcmp(step->kernel->op, "BitShift") == 0 && loops == &right_loops &&
         strcmp(pith_node_string(step->graph, step->node, "direction", ""), "RIGHT") != 0)
         return pith_step_fail(step, err, -EINVAL, "attribute direction must be LEFT or RIGHT");
-    rc = binary_walk(step, 0, 1, &b->walk, err);
+    rc = walk_pair(step, 0, 1, &b->walk, err);
     if (rc < 0)
         return rc;
     b->halves = numbers_in(NUMBERS_HALF, b->dtype);
     b->out_half = b->halves && b->out_dtype == b->dtype;
     b->refuses_zero = divides && numbers_in(PITH_INTS, b->dtype);
-    b->a_bytes = b->b_bytes = numbers_bytes(b->dtype);
+    b->bytes = numbers_bytes(b->dtype);
     b->out_bytes = numbers_bytes(b->out_dtype);
     for (uint32_t i = 0; i < 2; i++)
         if (pith_shape_equal(&step->input[i].shape, &step->output[0].shape) &&
@@ -297,8 +266,8 @@ static void run_plain(void *user, const int64_t *offset, const int64_t *step, in
 {
     struct binary *b = user;
 
-    b->loop(b->a + offset[1] * (int64_t) b->a_bytes, step[1],
-            b->b + offset[2] * (int64_t) b->b_bytes, step[2],
+    b->loop(b->a + offset[1] * (int64_t) b->bytes, step[1],
+            b->b + offset[2] * (int64_t) b->bytes, step[2],
             b->out + offset[0] * (int64_t) b->out_bytes, n);
 }
 
@@ -380,7 +349,7 @@ static int variadic_prepare(struct pith_step *step, struct pith_error *err)
         return pith_step_fail(step, err, -ENOTSUP, "no loop for %s", pith_dtype_name(dtype));
     v->binary.dtype = v->binary.out_dtype = dtype;
     v->binary.halves = v->binary.out_half = numbers_in(NUMBERS_HALF, dtype);
-    v->binary.a_bytes = v->binary.b_bytes = v->binary.out_bytes = numbers_bytes(dtype);
+    v->binary.bytes = v->binary.out_bytes = numbers_bytes(dtype);
     for (size_t i = 0; i < v->count; i++) {
         walk_init(&v->walks[i], 3, &step->output[0].shape);
         walk_dense(&v->walks[i], 0);
@@ -444,125 +413,6 @@ static int variadic_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-/* ---- Pow: the exponent may be of another type ---- */
-
-struct power {
-    struct binary binary;
-    float exponent; /* of float32 by one constant number */
-    int64_t count;
-    bool constant;
-};
-
-static int power_prepare(struct pith_step *step, struct pith_error *err)
-{
-    struct power *p = pith_step_alloc(step, sizeof *p);
-    struct binary *b;
-    int rc;
-
-    if (!p)
-        return -ENOMEM;
-    b = &p->binary;
-    b->dtype = step->input[0].dtype;
-    b->b_dtype = step->input[1].dtype;
-    b->out_dtype = step->output[0].dtype;
-    if (b->out_dtype != b->dtype)
-        return pith_step_fail(step, err, -EINVAL, "its output is not of the base's type");
-    rc = binary_walk(step, 0, 1, &b->walk, err);
-    if (rc < 0)
-        return rc;
-    b->loop = b->dtype == PITH_FLOAT32 && b->b_dtype == PITH_FLOAT32 ? pow_f32 : pow_f64;
-    b->a_bytes = b->out_bytes = numbers_bytes(b->dtype);
-    b->b_bytes = numbers_bytes(b->b_dtype);
-    p->count = pith_shape_elements(&step->output[0].shape);
-    p->constant = b->dtype == PITH_FLOAT32 && step->input[1].data &&
-                  numbers_bytes(b->b_dtype) > 0 &&
-                  pith_shape_elements(&step->input[1].shape) == 1 &&
-                  pith_shape_equal(&step->input[0].shape, &step->output[0].shape);
-    if (p->constant)
-        p->exponent = (float) pith_tensor_get(&step->input[1], 0);
-    p->constant = p->constant && (p->exponent == 2 || p->exponent == 0.5F || p->exponent == 3);
-    step->in_place = pith_shape_equal(&step->input[0].shape, &step->output[0].shape) ? 1 : 0;
-    step->params = p;
-    return 0;
-}
-
-/* Integers are raised in integers, so that nothing past 2^53 is lost; they wrap around. */
-static int64_t int_power(int64_t base, int64_t exponent)
-{
-    uint64_t result = 1, factor = (uint64_t) base;
-
-    if (exponent < 0)
-        return base == 1 ? 1 : base == -1 ? (exponent % 2 ? -1 : 1) : 0;
-    for (; exponent > 0; exponent >>= 1) {
-        if (exponent & 1)
-            result *= factor;
-        factor *= factor;
-    }
-    return (int64_t) result;
-}
-
-static void run_power(void *user, const int64_t *offset, const int64_t *step, int64_t n)
-{
-    struct binary *b = user;
-    double x[NUMBERS_CHUNK], y[NUMBERS_CHUNK];
-    int64_t p[NUMBERS_CHUNK], q[NUMBERS_CHUNK];
-    const char *from = b->a + offset[1] * (int64_t) b->a_bytes,
-               *by = b->b + offset[2] * (int64_t) b->b_bytes;
-    char *to = b->out + offset[0] * (int64_t) b->out_bytes;
-    bool integers = numbers_in(PITH_INTS, b->dtype) && numbers_in(PITH_INTS, b->b_dtype);
-
-    for (int64_t done = 0; done < n; done += NUMBERS_CHUNK) {
-        int64_t now = n - done < NUMBERS_CHUNK ? n - done : NUMBERS_CHUNK;
-        const char *a = from + done * step[1] * (int64_t) b->a_bytes;
-        const char *e = by + done * step[2] * (int64_t) b->b_bytes;
-        char *out = to + done * (int64_t) b->out_bytes;
-
-        if (integers) {
-            numbers_load_i64(b->dtype, a, step[1], p, now);
-            numbers_load_i64(b->b_dtype, e, step[2], q, now);
-            for (int64_t i = 0; i < now; i++)
-                p[i] = int_power(p[i], q[i]);
-            numbers_store_i64(b->dtype, out, p, now);
-            continue;
-        }
-        numbers_load_f64(b->dtype, a, step[1], x, now);
-        numbers_load_f64(b->b_dtype, e, step[2], y, now);
-        for (int64_t i = 0; i < now; i++)
-            x[i] = pow(x[i], y[i]);
-        numbers_store_f64(b->dtype, out, x, now);
-    }
-}
-
-static void power_constant(const struct power *p, const float *x, float *out)
-{
-    if (p->exponent == 2)
-        for (int64_t i = 0; i < p->count; i++)
-            out[i] = x[i] * x[i];
-    else if (p->exponent == 3)
-        for (int64_t i = 0; i < p->count; i++)
-            out[i] = x[i] * x[i] * x[i];
-    else
-        for (int64_t i = 0; i < p->count; i++)
-            out[i] = sqrtf(x[i]);
-}
-
-static int power_run(struct pith_step *step, struct pith_error *err)
-{
-    struct power *p = step->params;
-    struct binary *b = &p->binary;
-
-    (void) err;
-    if (p->constant) {
-        power_constant(p, step->input[0].data, step->output[0].data);
-        return 0;
-    }
-    b->a = step->input[0].data;
-    b->b = step->input[1].data;
-    b->out = step->output[0].data;
-    walk_each(&b->walk, b->loop == pow_f32 ? run_plain : run_power, b);
-    return 0;
-}
-
 #define REAL_TYPES   (PITH_FLOATS | PITH_BIT(BFLOAT16))
 #define NUMBER_TYPES (REAL_TYPES | PITH_INTS)
 #define BINARY(operator, t)                                                                        \
@@ -598,10 +448,5 @@ const struct pith_kernel pith_kernels_binary[] = {
     VARIADIC("Mean", REAL_TYPES),
     VARIADIC("Min", NUMBER_TYPES),
     VARIADIC("Sum", REAL_TYPES),
-    {.op = "Pow",
-     .name = "pow",
-     .types = {NUMBER_TYPES, NUMBER_TYPES},
-     .prepare = power_prepare,
-     .run = power_run},
     {0},
 };

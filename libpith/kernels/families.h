@@ -33,8 +33,10 @@ extern const struct pith_kernel pith_kernels_image_pool_s8[];
 /* by element, by strides, by index */
 extern const struct pith_kernel pith_kernels_unary[];
 extern const struct pith_kernel pith_kernels_binary[];
+extern const struct pith_kernel pith_kernels_power[];
 extern const struct pith_kernel pith_kernels_cast[];
 extern const struct pith_kernel pith_kernels_copy[];
+extern const struct pith_kernel pith_kernels_concat[];
 extern const struct pith_kernel pith_kernels_shape[];
 extern const struct pith_kernel pith_kernels_pad[];
 extern const struct pith_kernel pith_kernels_gather[];

@@ -2,6 +2,7 @@
 #include "libpith/kernels/walk.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 void walk_init(struct walk *walk, uint32_t operand_count, const struct pith_shape *shape)
@@ -140,4 +141,30 @@ void walk_each(const struct walk *walk, walk_run *run, void *user)
         if (i == UINT32_MAX)
             return;
     }
+}
+
+/* Before opset 7, with `broadcast`, b lies over a from `axis` on. */
+static void old_broadcast(const struct pith_step *step, struct pith_shape *b)
+{
+    const struct pith_shape *a = &step->input[0].shape;
+    int64_t axis = pith_node_int(step->graph, step->node, "axis", (int64_t) a->rank - b->rank);
+
+    if (step->opset >= 7 || pith_node_int(step->graph, step->node, "broadcast", 0) == 0)
+        return;
+    while (axis >= 0 && b->rank < PITH_MAX_RANK && axis + b->rank < (int64_t) a->rank)
+        b->dim[b->rank++] = 1;
+}
+
+int walk_pair(const struct pith_step *step, size_t a, size_t b, struct walk *walk, struct pith_error *err)
+{
+    const struct pith_shape *out = &step->output[0].shape;
+    struct pith_shape right = step->input[b].shape;
+
+    old_broadcast(step, &right);
+    walk_init(walk, 3, out);
+    walk_dense(walk, 0);
+    if (!walk_broadcast(walk, 1, &step->input[a].shape) || !walk_broadcast(walk, 2, &right))
+        return pith_step_fail(step, err, -EINVAL, "its inputs do not broadcast to its output");
+    walk_collapse(walk);
+    return 0;
 }

@@ -37,6 +37,10 @@ void walk_collapse(struct walk *walk);
 int64_t walk_widen(struct walk *walk, size_t bytes, int64_t *start);
 void walk_each(const struct walk *walk, walk_run *run, void *user);
 
+/* Operands 0: output 0; 1 and 2: inputs a and b, which broadcast to it, before opset 7 by `broadcast` and `axis` as well.
+ * -EINVAL where they don't. */
+int walk_pair(const struct pith_step *step, size_t a, size_t b, struct walk *walk, struct pith_error *err);
+
 /* Strides of a dense tensor. */
 void walk_strides(const struct pith_shape *shape, int64_t *out);
 
