@@ -1,15 +1,11 @@
 /* ConvTranspose in float32: every input pixel is spread over the output by the kernel. Tap by tap
  * and row by row, so that the inner loop is a scaled addition of a row. */
-#include "libpith/kernels/families.h"
-#include "libpith/kernels/sliding.h"
+#include "libpith/kernels/conv_transpose.h"
 
 #include <errno.h>
 #include <string.h>
 
-struct conv_transpose {
-    struct pith_sliding window;                       /* slides over y, and gives x */
-    int64_t batch, groups, in_channels, out_channels; /* of a group */
-};
+#include "libpith/kernels/families.h"
 
 /* Where the model gives the output's shape, or asks for SAME, padding is what is left over. */
 static int plan_pads(struct pith_step *step, struct pith_sliding *w, struct pith_error *err)
@@ -37,15 +33,13 @@ static int plan_pads(struct pith_step *step, struct pith_sliding *w, struct pith
     return 0;
 }
 
-static int conv_transpose_prepare(struct pith_step *step, struct pith_error *err)
+int pith_conv_transpose_read(struct pith_step *step, struct conv_transpose *conv,
+                             struct pith_error *err)
 {
     const struct pith_shape *x = &step->input[0].shape, *w = &step->input[1].shape,
                             *y = &step->output[0].shape;
-    struct conv_transpose *conv = pith_step_alloc(step, sizeof *conv);
     int rc;
 
-    if (!conv)
-        return -ENOMEM;
     if (x->rank < 3 || w->rank != x->rank || y->rank != x->rank)
         return pith_step_fail(step, err, -EINVAL, "input of rank %u, weights of rank %u", x->rank,
                               w->rank);
@@ -70,8 +64,15 @@ static int conv_transpose_prepare(struct pith_step *step, struct pith_error *err
     conv->out_channels = w->dim[1];
     step->macs = (uint64_t) (conv->batch * x->dim[1] * w->dim[1] * conv->window.taps *
                              conv->window.out_plane);
-    step->params = conv;
     return 0;
+}
+
+static int conv_transpose_prepare(struct pith_step *step, struct pith_error *err)
+{
+    struct conv_transpose *conv = pith_step_alloc(step, sizeof *conv);
+
+    step->params = conv;
+    return conv ? pith_conv_transpose_read(step, conv, err) : -ENOMEM;
 }
 
 static void spread_row(float *restrict y, const float *restrict x, int64_t stride, float w,

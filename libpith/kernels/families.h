@@ -24,6 +24,7 @@ extern const struct pith_kernel pith_kernels_narrow_matmul[];
 extern const struct pith_kernel pith_kernels_integer_elementwise[];
 /* channels-last, float32 */
 extern const struct pith_kernel pith_kernels_image_conv_f32[];
+extern const struct pith_kernel pith_kernels_image_conv_transpose_f32[];
 extern const struct pith_kernel pith_kernels_image_pool_f32[];
 extern const struct pith_kernel pith_kernels_image_elementwise_f32[];
 extern const struct pith_kernel pith_kernels_image_resize_f32[];

@@ -98,6 +98,7 @@ struct image_conv {
     struct pith_image in, out, added;  /* added: the residual's */
     const float *bias;                 /* while it is packed; NULL: none */
     const float *weights;              /* floats, while they are packed; plain: of input 1, or made of it */
+    bool is_phase; /* of a transposed convolution: `weights` are its own, not the step's */
     struct image_narrow *narrow;       /* NULL: packed weights are floats */
 
     /* ---- fast forms; NULL: plain ---- */

@@ -147,7 +147,7 @@ static int plan_narrow(struct pith_step *step, struct image_conv *conv)
 {
     struct image_narrow narrow;
 
-    if (pith_shape_elements(&step->input[1].shape) < NARROW_WEIGHTS ||
+    if (conv->is_phase || pith_shape_elements(&step->input[1].shape) < NARROW_WEIGHTS ||
         conv->batch * conv->window.out_plane < NARROW_PIXELS ||
         !pith_image_narrow_find(step, &narrow))
         return 0;
@@ -250,12 +250,13 @@ static int plan_depthwise(struct pith_step *step, struct image_conv *conv)
 {
     const struct pith_sliding *w = &conv->window;
     const int64_t lanes = conv->form->lanes, channels = conv->groups, taps = w->taps;
-    const float *from = conv->weights = pith_image_float_weights(step);
+    const float *from = conv->is_phase ? conv->weights : pith_image_float_weights(step);
     const float *shared;
     float *packed, *bias;
 
     if (!from)
         return -ENOMEM;
+    conv->weights = from;
     fold_pixels(step, conv);
     conv->length = w->kernel[2];
     conv->tap_step = w->dilation[2] * conv->in.pixel;
@@ -338,8 +339,8 @@ static int pack_direct(struct pith_step *step, struct image_conv *conv)
 
 int pith_image_conv_pack(struct pith_step *step, struct image_conv *conv)
 {
-    const int rc = pith_image_winograd_fits(conv) ? pack_winograd(step, conv)
-                                                  : pack_direct(step, conv);
+    const int rc = !conv->is_phase && pith_image_winograd_fits(conv) ? pack_winograd(step, conv)
+                                                                     : pack_direct(step, conv);
 
     if (step->input[1].dtype != PITH_FLOAT32)
         pith_step_release(step, conv->weights);

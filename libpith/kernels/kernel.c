@@ -13,6 +13,7 @@
 /* In the order in which they are searched. */
 static const struct pith_kernel *const families[] = {
     pith_kernels_image_conv_f32,
+    pith_kernels_image_conv_transpose_f32,
     pith_kernels_image_pool_f32,
     pith_kernels_image_elementwise_f32,
     pith_kernels_image_resize_f32,

@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "libpith/graph/window.h"
-
 #define IMAGE_INPUTS 16 /* a node with more is built planar */
 
 static bool named(const char *op, const char *const *list)
@@ -304,43 +302,6 @@ static int gather_constants(struct plan *plan, struct candidate *c, struct pith_
     return 0;
 }
 
-struct halo {
-    int64_t top, bottom, left, right;
-};
-
-/* How far the node's window reaches past the picture. False: its attributes are for the kernel to
- * refuse. */
-static bool window_halo(const struct plan *plan, uint32_t node, struct halo *out)
-{
-    static const char *const windows[] = {"Conv", "MaxPool", "AveragePool", NULL};
-    const struct pith_graph *graph = plan->graph;
-    const uint32_t x = pith_node_input(graph, node, 0), w = pith_node_input(graph, node, 1);
-    const struct pith_shape *shape = pith_value_shape(graph, x);
-    const bool is_conv = strcmp(pith_node_op(graph, node), "Conv") == 0;
-    const struct pith_shape *weight = is_conv ? pith_value_shape(graph, w) : NULL;
-    struct pith_window window;
-    int64_t size;
-
-    *out = (struct halo){0};
-    if (!named(pith_node_op(graph, node), windows))
-        return true;
-    if (!is_activation(plan, x) || !shape ||
-        (is_conv && (!weight || weight->rank != shape->rank)) ||
-        pith_window_read(graph, node, shape->rank - 2, weight ? &weight->dim[2] : NULL, &window,
-                         NULL) < 0)
-        return false;
-    for (uint32_t axis = 0; axis < window.rank; axis++)
-        if (pith_window_output(&window, axis, shape->dim[axis + 2], &size, NULL) < 0)
-            return false;
-    out->left = window.pad_begin[window.rank - 1];
-    out->right = window.pad_end[window.rank - 1];
-    if (window.rank == 2) {
-        out->top = window.pad_begin[0];
-        out->bottom = window.pad_end[0];
-    }
-    return true;
-}
-
 static int32_t greater(int32_t a, int64_t b)
 {
     return b > a ? (int32_t) b : a;
@@ -395,7 +356,7 @@ static int build_as(struct plan *plan, uint32_t node, bool integer, bool product
     int rc;
 
     c.kernel = find_kernel(plan, node, c.integer);
-    if (!c.kernel || (!product && !window_halo(plan, node, &halo)))
+    if (!c.kernel || (!product && !image_window_halo(plan, node, &halo)))
         return 0;
     if (product)
         halo = (struct halo){0};

@@ -237,6 +237,14 @@ int image_slot(struct plan *plan, uint32_t value, bool real, struct form extra, 
 /* A slot for a value that a channels-last step gives, as floats or on its grid. */
 int image_output(struct plan *plan, uint32_t value, bool real, uint32_t *out);
 
+/* ---- image_halo.c ---- */
+struct halo { /* pixels */
+    int64_t top, bottom, left, right;
+};
+/* How far the node's window reaches past the picture. False: its attributes are for the kernel to
+ * refuse. */
+bool image_window_halo(const struct plan *plan, uint32_t node, struct halo *out);
+
 /* ---- image_move.c: what only moves elements of channels-last values, mostly without a step ---- */
 int image_build_move(struct plan *plan, uint32_t node, struct pith_error *err);
 /* The slot's memory under another shape: planar, or channels-last without a halo. */
