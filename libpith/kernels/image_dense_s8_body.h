@@ -13,6 +13,7 @@
  * and may define
  *   PACK(f, r)      NEAREST, zero point, limits of four vectors: an OPERAND of their bytes in turn
  *   PART(to, q, i, count)  stores the first `count` bytes of vector i of such an OPERAND
+ *   HALF(to, q, i)  stores vectors 2i and 2i+1 of it
  *   LEAST(a, b), MOST(a, b)  b < a ? b : a and b > a ? b : a
  *   QUOTIENTS(f, by)  four vectors divided, to what NEAREST makes the same bytes of
  *   WIDE_TILE       16 pixels of one vector of channels fit in registers
@@ -161,6 +162,14 @@ INLINE void FORM(store)(const struct pith_dense_s8 *d, const struct pith_requant
             *(FORM(loose_operand) *) (y + PLACE(at, d, y, i / 4, across)) = q;
             continue;
         }
+#ifdef HALF
+        if (N == 2 && last == LANES) {
+            HALF(y + PLACE(at, d, y, i / 2, across), q, 0);
+            if (i + 2 < P * N)
+                HALF(y + PLACE(at, d, y, i / 2 + 1, across), q, 1);
+            continue;
+        }
+#endif
         UNROLL for (int j = 0; j < 4; j++)
         {
             const int p = (i + j) / N, n = (i + j) % N;
@@ -329,10 +338,14 @@ ANY_OF(3)
 ANY_OF(4)
 #else
 MOST_OF(4, 2)
+TILE_OF(3, 2)
+TILE_OF(5, 2)
+TILE_OF(6, 2)
 #endif
 
 /* clang-format off */
-/* The most pixels first, ended by 0. */
+/* The most pixels first, ended by 0. Behind the one of one pixel are those that are no faster than two
+ * smaller ones, and only taken for rows that are just as long. */
 #define BOTH_OF(name, P, N) {P, FORM(name##_##P##_##N), FORM(across_##name##_##P##_##N)}
 #define ONE_OF(name, P, N)  {P, FORM(name##_##P##_##N), NULL}
 #define UP_TO_2(name, N)    ONE_OF(name, 2, N), ONE_OF(name, 1, N)
@@ -355,7 +368,9 @@ MOST_OF(4, 2)
      {ONE_OF(any, 4, 3), ONE_OF(any, 1, 3)},                                                       \
      {ONE_OF(any, 4, 4), ONE_OF(any, 1, 4)}}
 #else
-#define TILES(name) {TILES_1(name), {BOTH_OF(name, 4, 2), UP_TO_2(name, 2)}}
+#define TILES(name) {TILES_1(name),                                                                                \
+     {BOTH_OF(name, 4, 2), ONE_OF(name, 3, 2), UP_TO_2(name, 2), ONE_OF(name, 5, 2),               \
+      ONE_OF(name, 6, 2)}}
 #define ANY_TILES   {{ONE_OF(any, 4, 1), ONE_OF(any, 1, 1)}, {ONE_OF(any, 4, 2), ONE_OF(any, 1, 2)}}
 #endif
 

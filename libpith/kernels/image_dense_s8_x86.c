@@ -96,6 +96,7 @@ TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f
 #define QUOTIENTS(f, by) quotients_256((__m256 *) (f), by)
 #define PACK(f, r)       pack_256((const __m256 *) (f), r)
 #define PART             part_256
+#define HALF(to, q, i)   _mm_storeu_si128((__m128i *) (to), _mm256_extracti128_si256(q, i))
 #include "libpith/kernels/image_dense_s8_body.h"
 #include "libpith/kernels/image_winograd_s8_body.h"
 #undef MULTIPLY
@@ -134,6 +135,7 @@ TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f
 #undef WIDEN
 #undef PACK
 #undef PART
+#undef HALF
 
 #undef WIDE_TILE
 
@@ -163,8 +165,9 @@ TARGET static inline __attribute__((always_inline)) void quotients_512(__m512 *f
     }
     UNROLL_4 for (int i = 0; i < 4; i++) f[i] = q[i];
 }
-#define PACK(f, r) pack_512((const __m512 *) (f), r)
-#define PART       part_512
+#define PACK(f, r)     pack_512((const __m512 *) (f), r)
+#define PART           part_512
+#define HALF(to, q, i) _mm256_storeu_si256((__m256i *) (to), _mm512_extracti64x4_epi64(q, i))
 
 #define FORM(name) name##_avx512
 #define HALVES     2
