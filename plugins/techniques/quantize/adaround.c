@@ -20,7 +20,7 @@
 struct row { /* of one block; all arrays have `width` entries */
     size_t width;
     float *low;  /* floor(w / s) */
-    float *part; /* w / s - low, 0..1 */
+    float *part; /* w / s - low: 0..1, or beyond where the scale cuts the weight off */
     float *v;    /* what is learned */
     float *h, *error, *gradient, *mean, *square;
     float *gram; /* width x width, whole and divided by its mean diagonal; shared by the rows */
@@ -55,8 +55,9 @@ static void begin(struct row *row, const float *w, const float *scale, int32_t l
     for (size_t i = 0; i < row->width; i++) {
         float x = w[i] / scale[i];
 
-        x = fminf(fmaxf(x, (float) -limit), (float) limit);
-        row->low[i] = fminf(floorf(x), (float) limit - 1); /* so that up and down are both levels */
+        /* Up and down are both levels. What lies past the last of them errs by as much more, which the
+         * others of the row have to make up for. */
+        row->low[i] = fminf(fmaxf(floorf(x), (float) -limit), (float) limit - 1);
         row->part[i] = x - row->low[i];
         /* h(v) is the fraction, so that learning starts at the weights as they are. */
         float h = fminf(fmaxf(row->part[i], 0.001f), 0.999f), s = (h - GAMMA) / (ZETA - GAMMA);
