@@ -162,7 +162,6 @@ struct flat_table flat_item_table(struct flat_vector vector, uint32_t index)
     }
 ITEM(flat_item_i32, int32_t)
 ITEM(flat_item_float, float)
-ITEM(flat_item_i64, int64_t)
 ITEM(flat_item_u16, uint16_t)
 ITEM(flat_item_u8, uint8_t)
 

@@ -51,7 +51,6 @@ struct flat_vector flat_text(struct flat_table table, unsigned field);
 struct flat_table flat_item_table(struct flat_vector vector, uint32_t index);
 int32_t flat_item_i32(struct flat_vector vector, uint32_t index);
 float flat_item_float(struct flat_vector vector, uint32_t index);
-int64_t flat_item_i64(struct flat_vector vector, uint32_t index);
 uint16_t flat_item_u16(struct flat_vector vector, uint32_t index);
 uint8_t flat_item_u8(struct flat_vector vector, uint32_t index);
 const uint8_t *flat_bytes(struct flat_vector vector); /* NULL where it is empty */

@@ -105,12 +105,10 @@ static int read_name(struct tflite_reader *reader, struct flat_table from, uint3
     struct flat_vector text = flat_text(from, TENSOR_NAME);
     char name[MOST_NAME + 1];
     size_t length = text.count < MOST_NAME ? text.count : MOST_NAME;
+    const uint8_t *in_file = flat_bytes(text);
 
-    for (size_t i = 0; i < length; i++) {
-        uint8_t c = flat_item_u8(text, (uint32_t) i);
-
-        name[i] = (char) (c < 0x20 || c >= 0x7f ? '_' : c);
-    }
+    for (size_t i = 0; i < length; i++)
+        name[i] = (char) (in_file[i] < 0x20 || in_file[i] >= 0x7f ? '_' : in_file[i]);
     name[length] = 0;
     reader->tensors[index].name = arena_text(&reader->arena, name);
     return reader->tensors[index].name ? 0 : pith_fail(err, -ENOMEM, "no memory to read the model");
@@ -130,13 +128,16 @@ static int copy_grid(struct tflite_reader *reader, uint32_t index, struct flat_v
     struct pith_quantization *grid = &reader->tensors[index].quantization;
     float *scale = arena_alloc(&reader->arena, scales.count * sizeof *scale);
     int32_t *zero_point = arena_alloc(&reader->arena, scales.count * sizeof *zero_point);
+    const uint8_t *scales_in_file = flat_bytes(scales), *zeros_in_file = flat_bytes(zeros);
 
     if (!scale || !zero_point)
         return pith_fail(err, -ENOMEM, "no memory to read the model");
     for (uint32_t i = 0; i < scales.count; i++) {
-        int64_t zero = zeros.count ? flat_item_i64(zeros, zeros.count == 1 ? 0 : i) : 0;
+        int64_t zero = 0;
 
-        scale[i] = flat_item_float(scales, i);
+        if (zeros_in_file)
+            memcpy(&zero, zeros_in_file + (zeros.count == 1 ? 0 : i) * sizeof zero, sizeof zero);
+        memcpy(&scale[i], scales_in_file + i * sizeof *scale, sizeof *scale);
         if (!isfinite(scale[i]) || scale[i] <= 0)
             return refuse(reader, index, -EBADMSG, "has a scale that is not finite and above 0",
                           err);

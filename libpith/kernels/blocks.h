@@ -20,9 +20,10 @@ struct pith_blocks {
     uint64_t bytes; /* of all, shared ones too */
 };
 
-/* Zeroed, aligned to 64 bytes. NULL: out of memory. Pages of large blocks are the system's until they are touched, and go
- * back to it when they are freed. */
+/* Zeroed, aligned to 64 bytes. NULL: out of memory. A large block is a mapping: its pages go back to the system when it is
+ * freed. The first is for what is written whole at once; of the second the system gives a page when it is touched. */
 void *pith_blocks_alloc(struct pith_blocks *blocks, size_t bytes);
+void *pith_blocks_alloc_sparse(struct pith_blocks *blocks, size_t bytes);
 /* Frees one block of the list, or takes the list's hand off a shared one. NULL is fine. */
 void pith_blocks_free(struct pith_blocks *blocks, const void *memory);
 void pith_blocks_done(struct pith_blocks *blocks);

@@ -21,6 +21,7 @@ struct depthwise {
      * weights repeat, so that a block covers several pixels. */
     bool folded;
     int64_t groups, *tap_at; /* see image_depthwise_s8.h */
+    int64_t *tap;            /* that stands at each place of the groups, or -1 */
     int64_t each;            /* taps of a group */
     int64_t block_count;
     struct block *blocks;
@@ -49,10 +50,11 @@ static int plan_taps(struct pith_step *step, const struct pith_conv_s8 *conv, st
 {
     d->groups = d->columns ? 3 : (conv->kernel[0] * conv->kernel[1] + d->each - 1) / d->each;
     d->tap_at = pith_step_alloc(step, d->each * d->groups * (int64_t) sizeof *d->tap_at);
-    if (!d->tap_at)
+    d->tap = pith_step_alloc(step, d->each * d->groups * (int64_t) sizeof *d->tap);
+    if (!d->tap_at || !d->tap)
         return -ENOMEM;
     for (int64_t i = 0; i < d->each * d->groups; i++) {
-        const int64_t tap = tap_of(conv, d, i);
+        const int64_t tap = d->tap[i] = tap_of(conv, d, i);
 
         if (tap >= 0)
             d->tap_at[i] = tap / conv->kernel[1] * conv->dilation[0] * conv->in.row +
@@ -82,13 +84,14 @@ static int pack_block(struct pith_step *step, const struct pith_conv_s8 *conv,
     for (int64_t at = 0; at < 4 * lanes; at++) {
         const int64_t byte = form->planes ? at : byte_of((int) (at / lanes), at % lanes);
         const int64_t channel = d->folded ? byte % conv->y.c : b->channel + byte;
+        const int64_t row = at / lanes, lane = at % lanes;
 
         if (!d->folded && byte >= b->count)
             continue;
         bias[at] = conv->to.bias[channel];
         scale[at] = conv->to.scale[channel];
         for (int64_t i = 0; i < d->each * d->groups; i++) {
-            const int64_t tap = tap_of(conv, d, i), place = i % 4;
+            const int64_t tap = d->tap[i], place = i % 4;
             uint8_t *quad;
             int16_t w;
 
@@ -99,12 +102,12 @@ static int pack_block(struct pith_step *step, const struct pith_conv_s8 *conv,
                 weights[i * vector + at] = (uint8_t) w;
                 continue;
             }
-            quad = weights + (i / 4 * 4 + at / lanes) * vector;
+            quad = weights + (i / 4 * 4 + row) * vector;
             if (form->words)
-                memcpy(quad + place % 2 * b->width->bytes + (at % lanes * 2 + place / 2) * 2, &w,
+                memcpy(quad + place % 2 * b->width->bytes + (lane * 2 + place / 2) * 2, &w,
                        sizeof w);
             else
-                quad[at % lanes * 4 + place] = (uint8_t) w;
+                quad[lane * 4 + place] = (uint8_t) w;
         }
     }
     b->weights = pith_step_share(step, weights);

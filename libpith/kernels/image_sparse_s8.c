@@ -17,18 +17,38 @@ static int64_t count_quads(const struct pith_conv_s8 *conv)
     return (conv->in_channels + 3) / 4;
 }
 
-static bool is_zero(const int8_t *w, int64_t count)
+/* Four weights, or what is left of them and zeros. */
+static uint32_t quad_at(const int8_t *w, int64_t left)
 {
-    return (w[0] | (count > 1 ? w[1] : 0) | (count > 2 ? w[2] : 0) | (count > 3 ? w[3] : 0)) == 0;
+    uint32_t quad = 0;
+
+    if (left >= 4)
+        memcpy(&quad, w, sizeof quad);
+    else
+        memcpy(&quad, w, (size_t) left);
+    return quad;
 }
 
+/* Every 1x1 convolution's weights are counted when it is planned, so the usual case is a loop over words. */
 static int64_t count_blocks(const struct pith_conv_s8 *conv)
 {
+    const int64_t depth = conv->in_channels, words = conv->out_channels * depth / 4;
     int64_t blocks = 0;
 
+    if (depth % 4 == 0) {
+        for (int64_t i = 0; i < words;) {
+            const int64_t end = words - i < INT32_MAX ? words : i + INT32_MAX;
+            uint32_t some = 0; /* as wide as what is compared, for vectors */
+
+            for (; i < end; i++)
+                some += quad_at(conv->weights + 4 * i, 4) != 0;
+            blocks += some;
+        }
+        return blocks;
+    }
     for (int64_t m = 0; m < conv->out_channels; m++)
-        for (int64_t k = 0; k < conv->in_channels; k += 4)
-            blocks += !is_zero(conv->weights + m * conv->in_channels + k, conv->in_channels - k);
+        for (int64_t k = 0; k < depth; k += 4)
+            blocks += quad_at(conv->weights + m * depth + k, depth - k) != 0;
     return blocks;
 }
 
@@ -41,12 +61,12 @@ static int choose_width(const struct pith_conv_s8 *conv, const struct pith_spars
     return most < 4 ? (int) most : 4;
 }
 
-static void pack_block(const struct pith_sparse_s8 *s, const int8_t *w, int64_t count, int32_t *to)
+static void pack_block(const struct pith_sparse_s8 *s, uint32_t quad, int32_t *to)
 {
-    int8_t four[4] = {0};
+    int8_t four[4];
     int16_t pairs[4];
 
-    memcpy(four, w, (size_t) (count < 4 ? count : 4));
+    memcpy(four, &quad, sizeof four);
     if (s->form->halves == 1) {
         memcpy(to, four, sizeof four);
         return;
@@ -87,10 +107,12 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
 
         first[m] = at;
         for (int64_t k = 0; k < conv->in_channels; k += 4) {
-            if (is_zero(w + k, conv->in_channels - k))
+            const uint32_t four = quad_at(w + k, conv->in_channels - k);
+
+            if (four == 0)
                 continue;
             quad[at] = (uint16_t) (k / 4);
-            pack_block(s, w + k, conv->in_channels - k, weights + at * (uint32_t) form->halves);
+            pack_block(s, four, weights + at * (uint32_t) form->halves);
             at++;
         }
     }

@@ -255,10 +255,9 @@ int plan_lay_out(struct plan *plan, struct pith_error *err)
                          "engine's limit of %llu",
                          plan->name, (unsigned long long) plan->arena_bytes,
                          (unsigned long long) plan->options.limit_bytes);
-    plan->arena = aligned_alloc(PLAN_ALIGNMENT, plan->arena_bytes + PLAN_ALIGNMENT);
+    plan->arena = pith_blocks_alloc_sparse(&plan->blocks, plan->arena_bytes + PLAN_ALIGNMENT);
     if (!plan->arena)
         return -ENOMEM;
-    memset(plan->arena, 0, plan->arena_bytes + PLAN_ALIGNMENT);
     point_slots(plan);
     for (size_t s = 0; s < plan->step_count; s++) {
         plan_bind(plan, plan->steps[s]);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define BUILD_ATTEMPTS 4
+#define MOST_OPERANDS  ((size_t) 1 << 24) /* of a step; no graph that fits memory has so many */
 
 static int grow(void *table, size_t item_bytes, size_t count, size_t *capacity)
 {
@@ -141,22 +142,23 @@ int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct p
 {
     const size_t ins = (in_count > PITH_STEP_PORTS ? in_count : PITH_STEP_PORTS) + 1,
                  outs = (out_count > PITH_STEP_PORTS ? out_count : PITH_STEP_PORTS) + 1;
-    struct plan_step *step = calloc(1, sizeof *step);
+    const size_t operands = (ins + outs) * sizeof(struct pith_tensor),
+                 grids = (ins + outs) * sizeof(struct pith_quantization *),
+                 slots = (ins + outs) * sizeof *(*out)->in;
+    struct plan_step *step;
 
     (void) plan;
+    if (in_count > MOST_OPERANDS || out_count > MOST_OPERANDS)
+        return -ENOMEM;
+    step = calloc(1, sizeof *step + operands + grids + slots);
     if (!step)
         return -ENOMEM;
-    step->in = calloc(ins, sizeof *step->in);
-    step->out = calloc(outs, sizeof *step->out);
-    step->in_quantization = calloc(ins, sizeof *step->in_quantization);
-    step->out_quantization = calloc(outs, sizeof *step->out_quantization);
-    step->step.input = calloc(ins, sizeof *step->step.input);
-    step->step.output = calloc(outs, sizeof *step->step.output);
-    if (!step->in || !step->out || !step->in_quantization || !step->out_quantization ||
-        !step->step.input || !step->step.output) {
-        plan_step_free(step);
-        return -ENOMEM;
-    }
+    step->step.input = (struct pith_tensor *) (step + 1);
+    step->step.output = step->step.input + ins;
+    step->in_quantization = (const struct pith_quantization **) (step->step.output + outs);
+    step->out_quantization = step->in_quantization + ins;
+    step->in = (uint32_t *) (step->out_quantization + outs);
+    step->out = step->in + ins;
     step->step.input_count = in_count;
     step->step.output_count = out_count;
     step->step.input_quantization = step->in_quantization;
@@ -173,12 +175,6 @@ void plan_step_free(struct plan_step *step)
         return;
     control_free(step->control);
     pith_step_done(&step->step);
-    free(step->in);
-    free(step->out);
-    free(step->in_quantization);
-    free(step->out_quantization);
-    free(step->step.input);
-    free(step->step.output);
     free(step->late_shapes);
     free(step->in_image);
     free(step->out_image);
@@ -561,7 +557,6 @@ void plan_free(struct plan *plan)
     team_close(plan->team);
     free(plan->entries);
     free(plan->fixups);
-    free(plan->arena);
     pith_graph_free(plan->graph);
     free(plan);
 }

@@ -55,7 +55,7 @@ enum step_form {
 
 struct plan_step {
     struct pith_step step; /* first, so that a kernel's step leads to it */
-    uint32_t *in, *out; /* slots; PLAN_NO_SLOT where left out */
+    uint32_t *in, *out; /* slots; PLAN_NO_SLOT where left out. Behind the struct, as all that is listed for each operand */
     enum step_form form;
     struct pith_image *in_image, *out_image; /* own; NULL but for STEP_IMAGE */
     const struct pith_quantization **in_quantization, **out_quantization;
@@ -127,7 +127,7 @@ struct plan {
     struct team *team; /* own; NULL: one thread */
     struct plan_fixup *fixups;
     size_t fixup_count;
-    uint8_t *arena; /* own; scratch lies behind the slots */
+    uint8_t *arena; /* one of `blocks`; scratch lies behind the slots */
     uint64_t arena_bytes, weight_bytes, heap_bytes;
     size_t scratch_offset;
     struct pith_blocks blocks; /* what plan_alloc gave */
