@@ -2,15 +2,10 @@
 # this machine's own build gives. ./check runs it with
 #   PITH_COMMAND       runs pith for arm64, as a CPU that has all instruction sets
 #   PITH_HOST_COMMAND  this machine's pith; may be left out
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
+. "$PITH_SOURCE/tests/integration/tap.sh"
 [ -n "${PITH_COMMAND-}" ] || skip_all "PITH_COMMAND names no pith for arm64"
-[ -d "$PITH_DATA/models" ] || skip_all "PITH_DATA names no folder with the test data"
+needs_data
 
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
 models=$PITH_DATA/models/mlperf_tiny
 number=0
 cd "$folder" || exit 1

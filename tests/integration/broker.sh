@@ -1,49 +1,13 @@
-# Sourced by integration tests: a private folder, free ports, a real mosquitto on loopback, and TAP lines.
+# Sourced by integration tests: what tap.sh has, free ports, and a real mosquitto on loopback.
 #
 #   . "$PITH_SOURCE/tests/integration/broker.sh"
-#   plan 3
 #   broker_start home                  # -> $home_port, $folder/home.log; more lines for its config on stdin
 #   broker_start_tls fleet             # -> $fleet_port; certificates in $folder/tls, client certificates asked for
 #   broker_pause fleet; broker_resume fleet; broker_stop fleet; broker_restart fleet
-#   ok $? "a sentence"
 #
-# All that was started is ended, and the folder removed, when the test ends.
+# All that was started is ended when the test ends.
 
-folder=$(mktemp -d) || exit 1
-children=
-count=0
-
-cleanup() {
-    for pid in $children; do
-        kill -CONT "$pid" 2>/dev/null
-        kill "$pid" 2>/dev/null
-    done
-    wait
-    rm -rf "$folder"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM HUP
-
-plan() {
-    echo "1..$1"
-}
-
-ok() { # STATUS SENTENCE [FILE-TO-SHOW]
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        if [ -n "$3" ] && [ -f "$3" ]; then
-            tail -n 40 "$3" | sed 's/^/# /'
-        fi
-    fi
-}
-
-skip_all() { # REASON
-    echo "1..0 # SKIP $1"
-    exit 0
-}
+. "$PITH_SOURCE/tests/integration/tap.sh"
 
 # Waits until the command succeeds; at most $patience tries of 0.1 s.
 patience=${PATIENCE:-300}
@@ -58,8 +22,7 @@ wait_for() {
 }
 
 command -v mosquitto >/dev/null || PATH=$PATH:/usr/sbin
-command -v mosquitto >/dev/null || skip_all "mosquitto is not installed"
-command -v mosquitto_sub >/dev/null || skip_all "mosquitto_sub is not installed"
+needs mosquitto mosquitto_sub
 
 # A port that nobody listens on now; who takes it tries another where it was taken meanwhile.
 free_port() {

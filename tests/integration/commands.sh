@@ -1,14 +1,8 @@
 # pith's commands on a model and its data, one after the other as somebody would who has just got both: what is in it, what
 # it says, how good and fast it is, smaller, and the two side by side.
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
-[ -d "$PITH_DATA/models" ] || skip_all "PITH_DATA names no folder with the test data"
-command -v python3 >/dev/null || skip_all "python3 is not installed"
-
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
+. "$PITH_SOURCE/tests/integration/tap.sh"
+needs_data
+needs python3
 pith=$PITH_BUILD/pith
 model=$PITH_DATA/models/mlperf_tiny/kws_ref_model_float32.tflite
 cd "$folder" || exit 1

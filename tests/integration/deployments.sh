@@ -2,7 +2,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 . "$PITH_SOURCE/tests/integration/deploying.sh"
-command -v sqlite3 >/dev/null || skip_all "sqlite3 is not installed"
+needs sqlite3
 sanitized=
 grep -q '^#define PITH_SANITIZED' "$PITH_BUILD/config.h" && sanitized=1
 plan $((36 - ${sanitized:-0})) # the memory limit is address space, which sanitizers reserve by the terabyte
@@ -12,7 +12,7 @@ mosquitto_sub -p "$home_port" -t 'pith/1/gw/gw-test/event/#' -v >"$folder/events
 children="$children $!"
 config_write "mqtt://127.0.0.1:$home_port" <<END
 groups: [beta]
-compression: {deadline: 5s, memory: 512MB}
+compression: {deadline: 10s, memory: 512MB}
 model_max_size: 4MB
 END
 pithd_start
@@ -141,7 +141,7 @@ else
     misbehaves crash failed 'crashed (signal 11' "a worker that crashes is one failed job"
     misbehaves socket failed 'sandbox forbids' "so is one that wants a socket"
 fi
-misbehaves hang failed 'not done within 5 s' "one that hangs"
+misbehaves hang failed 'not done within 10 s' "one that hangs"
 if [ -z "$sanitized" ]; then
     misbehaves memory failed 'out of memory' "one that eats memory"
 fi

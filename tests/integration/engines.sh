@@ -1,13 +1,9 @@
 # Engines of others beside ours: each that is here keeps what the ABI promises and agrees with ours, `pith bench` times a
 # model on all of them, and one whose library is missing is refused with what to do.
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
-
+. "$PITH_SOURCE/tests/integration/tap.sh"
 . "$PITH_SOURCE/tools/onnxruntime.sh"
 fetch_onnxruntime "$PITH_SOURCE" "$PITH_BUILD/tests/tools/ort" || skip_all "$onnxruntime_missing"
-[ -d "$PITH_DATA/models" ] || skip_all "PITH_DATA names no folder with the test data"
+needs_data
 
 number=0
 result() { # GOOD? WHAT
@@ -15,8 +11,6 @@ result() { # GOOD? WHAT
     if [ "$1" = 0 ]; then echo "ok $number - $2"; else echo "not ok $number - $2"; fi
 }
 
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
 pith=$PITH_BUILD/pith
 model=$PITH_DATA/models/mlperf_tiny/kws_ref_model_int8.tflite
 echo 1..4

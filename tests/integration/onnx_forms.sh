@@ -1,19 +1,8 @@
 # Every form that quantize offers, as a file: our engine and ONNX Runtime read the same file and decide the same.
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
-[ -d "$PITH_DATA/models" ] || skip_all "PITH_DATA names no folder with the test data"
-command -v python3 >/dev/null || skip_all "python3 is not installed"
-tools=$PITH_BUILD/tests/tools/ort
-. "$PITH_SOURCE/tools/onnxruntime.sh"
-(unset PITH_ONNXRUNTIME; fetch_onnxruntime "$PITH_SOURCE" "$tools") || skip_all "ONNX Runtime can't be had from npm"
-cp -f "$PITH_SOURCE/tests/tools/ort/scores.js" "$tools/scores.js"
-(cd "$tools" && node -e 'require("onnxruntime-node")') >/dev/null 2>&1 ||
-    skip_all "onnxruntime-node does not run on this machine"
-
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
+. "$PITH_SOURCE/tests/integration/tap.sh"
+needs_data
+needs python3
+needs_onnxruntime scores.js
 pith=$PITH_BUILD/pith
 model=$PITH_DATA/models/mlperf_tiny/kws_ref_model_float32.tflite
 cd "$folder" || exit 1

@@ -1,21 +1,8 @@
 # What pith writes gives the same numbers in ONNX Runtime as what it has read: models as they are, models raised to
 # opset 21, and models full of QuantizeLinear and DequantizeLinear, which go into values' quantization and come back.
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
-
-[ -d "$PITH_DATA/models" ] || skip_all "PITH_DATA names no folder with the test data"
-# Once a build folder.
-tools=$PITH_BUILD/tests/tools/ort
-. "$PITH_SOURCE/tools/onnxruntime.sh"
-(unset PITH_ONNXRUNTIME; fetch_onnxruntime "$PITH_SOURCE" "$tools") || skip_all "ONNX Runtime can't be had from npm"
-cp -f "$PITH_SOURCE/tests/tools/ort/compare.js" "$tools/compare.js"
-(cd "$tools" && node -e 'require("onnxruntime-node")') >/dev/null 2>&1 ||
-    skip_all "onnxruntime-node does not run on this machine"
-
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
+. "$PITH_SOURCE/tests/integration/tap.sh"
+needs_data
+needs_onnxruntime compare.js
 list=$folder/list
 : >"$list"
 

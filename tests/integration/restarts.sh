@@ -2,7 +2,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 . "$PITH_SOURCE/tests/integration/deploying.sh"
-command -v sqlite3 >/dev/null || skip_all "sqlite3 is not installed"
+needs sqlite3
 plan 7
 
 broker_start home </dev/null

@@ -3,8 +3,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 . "$PITH_SOURCE/tests/integration/deploying.sh"
-command -v sqlite3 >/dev/null || skip_all "sqlite3 is not installed"
-command -v python3 >/dev/null || skip_all "python3 is not installed"
+needs sqlite3 python3
 plan 14
 worker=$PITH_BUILD/pith-worker
 samples=$folder/state/samples/kws

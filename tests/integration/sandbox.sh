@@ -1,10 +1,8 @@
 # pith-worker's walls, each tried from inside by a job that misbehaves (tests/tools/test_job.c).
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
+. "$PITH_SOURCE/tests/integration/tap.sh"
 worker=$PITH_BUILD/tests/tools/test_worker
 sanitized=
 grep -q '^#define PITH_SANITIZED' "$PITH_BUILD/config.h" && sanitized=1
-count=0
 
 # run VERSION [OPTION...]: leaves the exit code in $code and what the worker said in $said.
 run() {
@@ -21,14 +19,9 @@ run() {
     said=$(cat "$job/said")
 }
 
-result() { # OUTCOME NAME
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2 (exit code $code; said: $said)"
-        sed 's/^/# /' "$job/log"
-    fi
+result() { # STATUS SENTENCE
+    echo "exit code $code; said: $said" >>"$job/log"
+    ok "$1" "$2" "$job/log"
 }
 
 # Killed by the filter (31 is SIGSYS), or refused with an errno under sanitizers.
@@ -42,7 +35,7 @@ refused_call() {
     result $? "$2"
 }
 
-echo 1..$((15 - ${sanitized:-0}))
+plan $((15 - ${sanitized:-0}))
 
 run ok
 [ "$code" -eq 0 ] && [ -s "$job/result.json" ] && [ -s "$job/variant/g.onnx.zst" ]

@@ -2,7 +2,7 @@
 # one of these is wrong.
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
-command -v mosquitto_passwd >/dev/null || skip_all "mosquitto_passwd is not installed"
+needs mosquitto_passwd
 pith=$PITH_BUILD/pith
 
 asks() { # EXIT-CODE ARGUMENT...: `pith gc`, which looks and changes nothing

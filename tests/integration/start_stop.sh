@@ -1,7 +1,7 @@
 # pithd starts, says what it is, reloads all or nothing, answers calls, and stops.
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
-command -v python3 >/dev/null || skip_all "python3 is not installed"
+needs python3
 plan 20
 
 broker_start home </dev/null

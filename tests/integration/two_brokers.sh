@@ -3,8 +3,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 . "$PITH_SOURCE/tests/integration/deploying.sh"
-command -v python3 >/dev/null || skip_all "python3 is not installed"
-command -v sqlite3 >/dev/null || skip_all "sqlite3 is not installed"
+needs python3 sqlite3
 plan 11
 
 broker_start home </dev/null

@@ -2,7 +2,7 @@
 # mute or gone meanwhile; output that can't be written; pithd --check on files that mean harm.
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
-command -v python3 >/dev/null || skip_all "python3 is not installed"
+needs python3
 plan 27
 pith=$PITH_BUILD/pith
 PITH_PLUGIN_PATH=$PITH_BUILD/plugins/.libs
