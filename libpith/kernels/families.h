@@ -17,6 +17,7 @@ extern const struct pith_kernel pith_kernels_einsum[];
 extern const struct pith_kernel pith_kernels_pool[];
 extern const struct pith_kernel pith_kernels_softmax[];
 extern const struct pith_kernel pith_kernels_attention[];
+extern const struct pith_kernel pith_kernels_channels[];
 extern const struct pith_kernel pith_kernels_normalize[];
 extern const struct pith_kernel pith_kernels_integer_conv[];
 extern const struct pith_kernel pith_kernels_integer_matmul[];

@@ -35,6 +35,7 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_normalize,
     pith_kernels_softmax,
     pith_kernels_attention,
+    pith_kernels_channels,
     pith_kernels_pool,
     pith_kernels_unary,
     pith_kernels_binary,

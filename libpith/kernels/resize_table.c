@@ -206,7 +206,7 @@ static double original(const struct pith_resize *r, const struct axis *a, double
     case TF_HALF_PIXEL_FOR_NN:
         return (x + 0.5) / a->scale;
     case PYTORCH_HALF_PIXEL:
-        return out == 1.0 ? -0.5 : (x + 0.5) / a->scale - 0.5;
+        return out_int > 1.0 ? (x + 0.5) / a->scale - 0.5 : 0.0;
     case HALF_PIXEL_SYMMETRIC:
         return in / 2.0 * (1.0 - out_int / out) + (x + 0.5) / a->scale - 0.5;
     default:

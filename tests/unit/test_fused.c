@@ -335,6 +335,98 @@ static void biases_are_added_by_the_product(void **state)
     check(two("Add", two("MatMul", x, matrix(1, 1)), row(5)), "binary", 1, 1e-4);
 }
 
+/* ---- channels ---- */
+
+/* Weights on a grid where the values are. */
+static uint32_t conv(uint32_t x, int64_t in, int64_t out, bool quantized)
+{
+    const uint32_t w = add_constant(graph, quantized ? PITH_INT8 : PITH_FLOAT32, 4,
+                                    (const int64_t[]){out, in, 1, 1});
+
+    if (quantized)
+        set_grid(graph, w, PITH_INT8, 0.004F, 0, 0, (size_t) out);
+    return two("Conv", x, w);
+}
+
+/* A grid for what was just made, or none: the same for all. */
+static uint32_t on_grid(uint32_t value, bool quantized)
+{
+    if (quantized)
+        set_grid(graph, value, PITH_UINT8, 0.03125F, 100, 0, 0);
+    return value;
+}
+
+static uint32_t reshaped(uint32_t x, uint32_t count, const int64_t *list, bool quantized)
+{
+    return on_grid(two("Reshape", x, ints(count, list)), quantized);
+}
+
+static uint32_t shuffle(uint32_t x, int64_t pictures, int64_t groups, bool quantized)
+{
+    x = reshaped(x, 5, (const int64_t[]){pictures, groups, 12 / groups, 6, 5}, quantized);
+    x = on_grid(transpose(x, 5, (const int64_t[]){0, 2, 1, 3, 4}), quantized);
+    return reshaped(x, 4, (const int64_t[]){pictures, 12, 6, 5}, quantized);
+}
+
+static void shuffled_channels_become_one_step(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 6; round++) {
+        const bool quantized = round >= 3;
+        const int64_t pictures = 1 + round % 2, groups[] = {2, 3, 4};
+        uint32_t x = begin(13, 4, (const int64_t[]){pictures, 3, 6, 5});
+
+        x = on_grid(conv(on_grid(x, quantized), 3, 12, quantized), quantized);
+        x = conv(shuffle(x, pictures, groups[round % 3], quantized), 12, 8, quantized);
+        /* on grids, a convolution of ours may round a value the other way: one step, times weights
+         * below 0.7, of which twelve are summed */
+        check(x, quantized ? "image_channels_s8" : "image_channels_f32", 1,
+              quantized ? 12 * 0.7 * 0.03125 : 1e-4);
+    }
+}
+
+static uint32_t group_of(uint32_t x, int64_t index)
+{
+    const struct pith_tensor tensor = {PITH_INT64, {0}, &index, sizeof index};
+    uint32_t in[2] = {x};
+
+    assert_int_equal(pith_graph_add_constant(graph, NULL, &tensor, &in[1], NULL), 0);
+    return add_node(graph, "Gather", in, 2, NULL);
+}
+
+/* As ShuffleNet V2 is exported: both halves of the shuffled channels. */
+static void halves_of_shuffled_channels_become_one_step_each(void **state)
+{
+    uint32_t x, a, b;
+
+    (void) state;
+    x = conv(begin(13, 4, (const int64_t[]){1, 3, 6, 5}), 3, 12, false);
+    x = two("Reshape", x, ints(3, (const int64_t[]){6, 2, 30}));
+    x = transpose(x, 3, (const int64_t[]){1, 0, 2});
+    x = two("Reshape", x, ints(5, (const int64_t[]){2, -1, 6, 6, 5}));
+    a = group_of(x, 0);
+    b = group_of(x, -1);
+    check(two("Add", conv(a, 6, 7, false), conv(b, 6, 7, false)), "image_channels_f32", 2, 1e-4);
+}
+
+/* Planes that are turned, pictures that are mixed, and what lies planar. */
+static void what_only_looks_like_a_shuffle_stays(void **state)
+{
+    uint32_t x;
+
+    (void) state;
+    x = conv(begin(13, 4, (const int64_t[]){1, 3, 6, 5}), 3, 12, false);
+    x = two("Reshape", x, ints(5, (const int64_t[]){1, 2, 6, 6, 5}));
+    x = transpose(x, 5, (const int64_t[]){0, 1, 3, 2, 4});
+    check(two("Reshape", x, ints(4, (const int64_t[]){1, 12, 6, 5})), "image_channels", 0, 1e-4);
+    x = conv(begin(13, 4, (const int64_t[]){2, 3, 6, 5}), 3, 12, false);
+    x = two("Reshape", x, ints(3, (const int64_t[]){2, 12, 30}));
+    x = transpose(x, 3, (const int64_t[]){1, 0, 2});
+    check(two("Reshape", x, ints(4, (const int64_t[]){2, 12, 6, 5})), "image_channels", 0, 1e-4);
+    x = begin(13, 4, (const int64_t[]){2, 12, 6, 5});
+    check(shuffle(x, 2, 3, false), "channels_f32", 1, 0.0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +439,9 @@ int main(void)
         cmocka_unit_test(gelu_becomes_one_step),
         cmocka_unit_test(what_only_looks_like_gelu_stays),
         cmocka_unit_test(biases_are_added_by_the_product),
+        cmocka_unit_test(shuffled_channels_become_one_step),
+        cmocka_unit_test(halves_of_shuffled_channels_become_one_step_each),
+        cmocka_unit_test(what_only_looks_like_a_shuffle_stays),
     };
 
     return cmocka_run_group_tests_name("fused", tests, open_engine, close_engine);

@@ -156,12 +156,31 @@ static int infer_matmul(struct pith_graph *graph, uint32_t node)
     return set(graph, node, &y);
 }
 
+static int infer_channels(struct pith_graph *graph, uint32_t node)
+{
+    const struct pith_shape *x = pith_value_shape(graph, pith_node_input(graph, node, 0));
+    struct pith_shape y;
+    size_t count = 0;
+
+    if (!x || x->rank < 2)
+        return set(graph, node, NULL);
+    y = *x;
+    (void) pith_node_ints(graph, node, "channels", &count);
+    y.dim[1] = (int64_t) count;
+    return set(graph, node, &y);
+}
+
 int fused_infer_node(struct pith_graph *graph, uint32_t node, struct pith_error *err)
 {
     const char *op = pith_node_op(graph, node);
 
     if (strcmp(pith_node_domain(graph, node), PITH_FUSED_DOMAIN) != 0)
         return pith_graph_infer_node(graph, node, err);
+    if (strcmp(op, "Channels") == 0 && pith_node_input_count(graph, node) == 1 &&
+        pith_node_output_count(graph, node) == 1 &&
+        pith_node_output(graph, node, 0) != PITH_NO_VALUE &&
+        pith_node_input(graph, node, 0) != PITH_NO_VALUE)
+        return infer_channels(graph, node);
     if (pith_node_output_count(graph, node) != 1 ||
         pith_node_output(graph, node, 0) == PITH_NO_VALUE || pith_node_input_count(graph, node) < 2)
         return pith_fail(err, -EINVAL, "node %u (%s): inputs or outputs are missing", node, op);

@@ -31,5 +31,6 @@ int fuse_layer_norms(struct pith_graph *graph); /* fused_norm.c */
 int fuse_gelus(struct pith_graph *graph);
 int fuse_biases(struct pith_graph *graph);     /* fused_norm.c */
 int fuse_attentions(struct pith_graph *graph); /* fused_attention.c */
+int fuse_shuffles(struct pith_graph *graph);   /* fused_channels.c */
 
 #endif

@@ -166,8 +166,9 @@ static const struct pith_kernel *find_kernel(const struct plan *plan, uint32_t n
 
     for (size_t i = 0; i < 4; i++)
         types[i] = type_of_input(plan, pith_node_input(plan->graph, node, i), integer);
-    return pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
-                            types, 4, integer ? pith_image_integer_dtype() : PITH_FLOAT32,
+    return pith_kernel_find(pith_node_domain(plan->graph, node), pith_node_op(plan->graph, node),
+                            pith_graph_opset(plan->graph, ""), types, 4,
+                            integer ? pith_image_integer_dtype() : PITH_FLOAT32,
                             PITH_KERNEL_CHANNELS_LAST | (integer ? PITH_KERNEL_QUANTIZED : 0),
                             NULL);
 }
@@ -272,15 +273,18 @@ static int fuse(struct plan *plan, struct candidate *c)
     return 0;
 }
 
-/* Weights that the float kernel takes as they are stored; not those that a normalization behind it would change. */
-static bool stay_narrow(const struct plan *plan, const struct candidate *c, size_t input, uint32_t value)
+/* Weights that the float kernel takes as they are stored; not those that a normalization behind it
+ * would change. */
+static bool stay_narrow(const struct plan *plan, const struct candidate *c, size_t input,
+                        uint32_t value)
 {
     const struct pith_quantization *q = pith_value_quantization(plan->graph, value);
     const uint32_t user = plan->user[c->value];
 
     return input == 1 && q && (c->kernel->flags & PITH_KERNEL_NARROW_WEIGHTS) &&
            (c->kernel->types[1] >> q->dtype & 1) &&
-           (user == PITH_NO_NODE || strcmp(pith_node_op(plan->graph, user), "BatchNormalization") != 0);
+           (user == PITH_NO_NODE ||
+            strcmp(pith_node_op(plan->graph, user), "BatchNormalization") != 0);
 }
 
 /* Constants, as stored or as floats. Activations follow when it is sure that the step is made. */
@@ -295,7 +299,7 @@ static int gather_constants(struct plan *plan, struct candidate *c, struct pith_
             continue;
         rc = c->integer || stay_narrow(plan, c, (size_t) i, value)
                  ? plan_slot(plan, value, &c->in[i])
-                        : plan_plain_slot(plan, value, &c->in[i], err);
+                 : plan_plain_slot(plan, value, &c->in[i], err);
         if (rc < 0)
             return rc;
     }
@@ -504,7 +508,8 @@ int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
     int rc;
 
     if (plan->options.planar || plan->options.plain || plan->refused[node] == REFUSED_IMAGES ||
-        pith_node_domain(plan->graph, node)[0] != 0 ||
+        (pith_node_domain(plan->graph, node)[0] != 0 &&
+         strcmp(pith_node_domain(plan->graph, node), PITH_FUSED_DOMAIN) != 0) ||
         pith_node_input_count(plan->graph, node) < 1 ||
         pith_node_input_count(plan->graph, node) > IMAGE_INPUTS - 2 ||
         first_activation(plan, node) == PITH_NO_VALUE)

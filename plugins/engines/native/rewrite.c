@@ -266,6 +266,8 @@ int rewrite_graph(struct pith_graph *graph)
         if (pith_node_exists(graph, node) && is_op(graph, node, "Transpose"))
             rc = cancel_transpose(graph, node);
     if (rc == 0)
+        rc = fuse_shuffles(graph);
+    if (rc == 0)
         rc = fuse_attentions(graph);
     if (rc == 0)
         rc = fuse_layer_norms(graph);
