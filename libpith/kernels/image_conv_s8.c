@@ -18,7 +18,7 @@
 
 /* ---- planning ---- */
 
-static int plan_geometry(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err)
+int pith_conv_s8_geometry(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err)
 {
     const struct pith_shape *x = &step->input[0].shape, *w = &step->input[1].shape,
                             *y = &step->output[0].shape;
@@ -69,10 +69,8 @@ static int plan_geometry(struct pith_step *step, struct pith_conv_s8 *conv, stru
     return pith_sliding_check_halo(step, &window, &conv->in, err);
 }
 
-/* From the model's (out, in, taps) to (out, taps, in), less the zero points, where that fits int8.
- * sums: NULL, or what they add up to. */
-static int order_weights(struct pith_step *step, struct pith_conv_s8 *conv,
-                         struct pith_weight_sums *sums, struct pith_error *err)
+int pith_conv_s8_order(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_weight_sums *sums,
+                       struct pith_error *err)
 {
     const struct pith_quantization *wq = step->input_quantization[1];
     const struct pith_tensor *w = &step->input[1];
@@ -149,7 +147,7 @@ static int plan_channels(struct pith_step *step, struct pith_conv_s8 *conv, cons
     const int64_t channels = conv->y.c;
     struct pith_weight_sums *sums = pith_step_alloc(step, channels * (int64_t) sizeof *sums);
     double *scale = pith_step_alloc(step, channels * (int64_t) sizeof *scale);
-    int rc = sums && scale ? order_weights(step, conv, sums, err) : -ENOMEM;
+    int rc = sums && scale ? pith_conv_s8_order(step, conv, sums, err) : -ENOMEM;
 
     for (int64_t m = 0; rc == 0 && m < channels; m++)
         scale[m] = (double) xq->scale[0] * (double) wq->scale[wq->count > 1 ? m : 0];
@@ -265,7 +263,7 @@ int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *for
     struct pith_conv_s8 *conv = step->params;
     int rc = conv->weights  ? 0
              : conv->blocks ? 1 /* planned once: their weights are gone */
-                            : order_weights(step, conv, NULL, NULL);
+                            : pith_conv_s8_order(step, conv, NULL, NULL);
 
     if (rc != 0)
         return rc;
@@ -305,7 +303,7 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
     int rc = conv ? check_types(step, err) : -ENOMEM;
 
     if (rc == 0)
-        rc = plan_geometry(step, conv, err);
+        rc = pith_conv_s8_geometry(step, conv, err);
     if (rc == 0)
         rc = plan_values(step, conv, err);
     if (rc == 0)

@@ -47,6 +47,14 @@ struct pith_conv_s8_span {
 
 #define PITH_CONV_S8_CUT 64
 
+/* ---- for planning ---- */
+/* Reads the node's window and the operands' shapes and layouts; sets step->macs. */
+int pith_conv_s8_geometry(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err) PITH_CHECKED;
+/* Sets conv->weights: from the model's (out, in, taps) to (out, taps, in), less the zero points, where that fits int8 (else
+ * -ENOTSUP). sums: NULL, or what they add up to. */
+int pith_conv_s8_order(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_weight_sums *sums,
+                       struct pith_error *err) PITH_CHECKED;
+
 /* The definition. */
 pith_conv_s8_run pith_conv_s8_plain;
 

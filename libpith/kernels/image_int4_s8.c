@@ -41,9 +41,7 @@ bool pith_int4_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 static int plan_segments(struct pith_step *step, struct pith_int4_s8 *s)
 {
     const struct pith_conv_s8 *conv = s->conv;
-    const bool by_row = !conv->blocks &&
-                        (conv->kernel[1] == 1 ||
-                         (conv->dilation[1] == 1 && conv->in.pixel == conv->in_channels));
+    const bool by_row = !conv->blocks && pith_segments_by_row(conv);
     const int64_t taps = by_row ? conv->kernel[0] : conv->kernel[0] * conv->kernel[1],
                   across = by_row ? 1 : conv->kernel[1],
                   blocks = conv->blocks ? conv->blocks->count : 1,
@@ -135,45 +133,9 @@ int pith_int4_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const v
 
 /* ---- the walk ---- */
 
-struct cursor {
-    int64_t row, col; /* row: of all pictures, counted through */
-};
-
-/* The next `count` pixels. */
-static void next_pixels(const struct pith_conv_s8 *conv, struct cursor *at, int count,
-                        struct pith_int4_s8_pixels *out)
-{
-    int p = 0;
-
-    while (p < count) {
-        const int64_t n = conv->y.n == 1 ? 0 : at->row / conv->y.h, row = at->row - n * conv->y.h;
-        const int64_t left = conv->y.w - at->col, x_step = conv->stride[1] * conv->in.pixel;
-        const int end = left < count - p ? p + (int) left : count;
-        int64_t x = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
-                    at->col * x_step - conv->pad[1] * conv->in.pixel;
-        int64_t y = n * conv->out.picture + row * conv->out.row + at->col * conv->out.pixel;
-        int64_t added =
-            n * conv->added.picture + row * conv->added.row + at->col * conv->added.pixel;
-
-        at->col += end - p;
-        for (; p < end; p++) {
-            out->x[p] = x;
-            out->y[p] = y;
-            out->added[p] = added;
-            x += x_step;
-            y += conv->out.pixel;
-            added += conv->added.pixel;
-        }
-        if (at->col == conv->y.w) {
-            at->col = 0;
-            at->row++;
-        }
-    }
-}
-
 /* All channels of `count` pixels. Channels begin and end where tiles do. */
 static void run_pixels(const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,
-                       const struct pith_int4_s8_pixels *at, int count,
+                       const struct pith_pixels_s8 *at, int count,
                        const struct pith_conv_s8_span *span)
 {
     const struct pith_int4_s8_form *form = s->form;
@@ -199,13 +161,13 @@ static void run_pixels(const struct pith_int4_s8 *s, const struct pith_conv_s8_d
 void pith_int4_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
                       const struct pith_conv_s8_span *span)
 {
-    struct cursor at = {span->row, 0};
+    struct pith_pixels_s8_cursor at = {span->row, 0};
 
     for (int64_t left = (span->row_end - span->row) * conv->y.w; left > 0;) {
-        const int count = left < PITH_INT4_S8_PIXELS ? (int) left : PITH_INT4_S8_PIXELS;
-        struct pith_int4_s8_pixels pixels;
+        const int count = left < PITH_PIXELS_S8 ? (int) left : PITH_PIXELS_S8;
+        struct pith_pixels_s8 pixels;
 
-        next_pixels(conv, &at, count, &pixels);
+        pith_pixels_s8_next(conv, &at, count, &pixels);
         run_pixels(conv->packed, data, &pixels, count, span);
         left -= count;
     }

@@ -11,8 +11,7 @@
 #define PITH_KERNELS_IMAGE_INT4_S8_H
 
 #include "libpith/kernels/image_blocks_s8.h"
-
-#define PITH_INT4_S8_PIXELS 64 /* whose places are looked up together */
+#include "libpith/kernels/image_pixels_s8.h"
 
 struct pith_int4_s8_form;
 
@@ -32,15 +31,10 @@ struct pith_int4_s8 {
     const uint8_t *weights; /* [tile of channels][segment][two quads][vector of channels][lane][four bytes] */
 };
 
-/* Offsets of pixels from pixel (0,0) of picture 0. */
-struct pith_int4_s8_pixels {
-    int64_t x[PITH_INT4_S8_PIXELS], y[PITH_INT4_S8_PIXELS], added[PITH_INT4_S8_PIXELS];
-};
-
 /* Pixels from number `first` on; the vectors of channels from `channel` on, of which the last has
  * `last` lanes. */
 typedef void pith_int4_s8_tile(const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,
-                               const struct pith_int4_s8_pixels *at, int first,
+                               const struct pith_pixels_s8 *at, int first,
                                const uint8_t *weights, int64_t channel, int last);
 
 /* How the eight weights of a lane lie in its four bytes, those of two quads of input channels.

@@ -19,16 +19,6 @@ typedef int32_t FORM(loose_words) __attribute__((vector_size(4 * LANES), aligned
 typedef float FORM(loose_vector) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #include "libpith/kernels/requantize_body.h"
 
-/* f: the product, in steps of the output or of the grid before a residual. */
-INLINE FORM(vector) FORM(add_some)(const struct pith_requantize *r, FORM(vector) f,
-                                   const uint8_t *added, int count)
-{
-    uint8_t whole[LANES] = {0};
-
-    memcpy(whole, added, (size_t) count);
-    return FORM(requantize_add)(r, f, WIDEN(whole));
-}
-
 INLINE void FORM(put_real)(const struct pith_requantize *r, FORM(vector) f, float *y, int count)
 {
     f = FORM(limit)(f, r->real_low, r->real_high);
@@ -142,7 +132,7 @@ INLINE void FORM(put)(const struct pith_requantize *r, FORM(vector) (*f)[4], voi
 /* P pixels by N vectors of channels. f: where BLOCKED, what has been summed up so far, in steps of the
  * output. */
 INLINE void FORM(tile)(const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,
-                       const struct pith_int4_s8_pixels *at, int first, const uint8_t *weights,
+                       const struct pith_pixels_s8 *at, int first, const uint8_t *weights,
                        int64_t channel, int last, const int P, const int N, const bool BLOCKED)
 {
     const struct pith_requantize r = s->conv->to; /* or each byte stored might change it */
@@ -197,17 +187,17 @@ INLINE void FORM(tile)(const struct pith_int4_s8 *s, const struct pith_conv_s8_d
             &r, SUM(sum[0][p][n]) + *(const FORM(loose_words) *) (r.bias + c),
             *(const FORM(loose_vector) *) (r.scale + c));
     }
-    if (data->added)
+    if (data->added) /* it may be read past its end */
         UNROLL for (int p = 0; p < P; p++) UNROLL for (int n = 0; n < N; n++) f[p][n] =
-            FORM(add_some)(&r, f[p][n], data->added + at->added[first + p] + channel + n * LANES,
-                           n == N - 1 ? last : LANES);
+            FORM(requantize_add)(&r, f[p][n],
+                                 WIDEN(data->added + at->added[first + p] + channel + n * LANES));
     FORM(put)(&r, f, data->y, &at->y[first], channel, last, P, N);
 }
 
 #define TILE_OF(name, P, N, BLOCKED)                                                               \
     TARGET static void FORM(name##_##P##_##N)(                                                     \
         const struct pith_int4_s8 *s, const struct pith_conv_s8_data *data,                        \
-        const struct pith_int4_s8_pixels *at, int first, const uint8_t *weights, int64_t channel,  \
+        const struct pith_pixels_s8 *at, int first, const uint8_t *weights, int64_t channel,  \
         int last)                                                                                  \
     {                                                                                              \
         FORM(tile)(s, data, at, first, weights, channel, last, P, N, BLOCKED);                     \

@@ -5,7 +5,7 @@
  * nor 4) ToPlanar  gives a planar one
  *
  * The input lies either way. Types: the same in and out, 8-bit integers of the other signedness
- * (zero points 128 apart), float32 to 8-bit integers, and back. Where both orders of bytes are the
+ * (zero points 128 apart), float32 to 8-bit integers or int16, and back. Where both orders of bytes are the
  * same and nothing is converted the step is a view. Elements are converted along runs on the side
  * where they are contiguous; transposing is done in tiles that stay in the first-level cache. */
 #include "libpith/kernels/byte_grid.h"
@@ -24,7 +24,8 @@ typedef void transpose_tile(const void *from, int64_t from_row, void *to, int64_
 
 struct form {
     enum pith_isa isa;
-    transpose_tile *transpose[2]; /* elements of one byte, of four */
+    transpose_tile *transpose[3]; /* elements of one byte, of two, of four */
+    pith_byte_grid_run *words_of, *from_words; /* floats to int16 on a grid, and back */
 };
 
 #define FORM(name) name##_any
@@ -51,8 +52,9 @@ struct form {
     {                                                                                              \
         set,                                                                                       \
         {                                                                                          \
-            transpose_8_##suffix, transpose_32_##suffix                                            \
-        }                                                                                          \
+            transpose_8_##suffix, transpose_16_##suffix, transpose_32_##suffix                     \
+        },                                                                                         \
+            words_of_##suffix, from_words_##suffix                                                 \
     }
 static const struct form forms[] = {
 #if defined __x86_64__
@@ -75,6 +77,12 @@ static void copy_8(const struct pith_byte_grid *grid, const void *from, void *to
 {
     (void) grid;
     memcpy(to, from, (size_t) count);
+}
+
+static void copy_16(const struct pith_byte_grid *grid, const void *from, void *to, int64_t count)
+{
+    (void) grid;
+    memcpy(to, from, (size_t) count * 2);
 }
 
 static void copy_32(const struct pith_byte_grid *grid, const void *from, void *to, int64_t count)
@@ -149,7 +157,7 @@ static bool eight_bits(int32_t dtype)
 
 static bool one_grid(const struct pith_quantization *q, int32_t dtype)
 {
-    return q && q->count == 1 && q->block_size == 0 && q->dtype == dtype && eight_bits(dtype);
+    return q && q->count == 1 && q->block_size == 0 && q->dtype == dtype;
 }
 
 static int read_grid(struct pith_step *step, struct layout *l, const struct pith_quantization *q,
@@ -182,6 +190,18 @@ static int choose_convert(struct pith_step *step, struct layout *l, struct pith_
         l->convert = from == PITH_INT8 ? rows->from_s8 : rows->from_u8;
         return read_grid(step, l, step->input_quantization[0], from, err);
     }
+    if (from == PITH_INT16 && to == PITH_INT16) {
+        l->convert = copy_16;
+        return 0;
+    }
+    if (from == PITH_FLOAT32 && to == PITH_INT16) {
+        l->convert = l->form->words_of;
+        return read_grid(step, l, step->output_quantization[0], to, err);
+    }
+    if (from == PITH_INT16 && to == PITH_FLOAT32) {
+        l->convert = l->form->from_words;
+        return read_grid(step, l, step->input_quantization[0], from, err);
+    }
     return pith_step_fail(step, err, -ENOTSUP, "no way from %s to %s", pith_dtype_name(from),
                           pith_dtype_name(to));
 }
@@ -191,6 +211,8 @@ static uint32_t halo_zero(const struct pith_step *step)
 {
     const struct pith_quantization *q = step->output_quantization[0];
 
+    if (step->output[0].dtype == PITH_INT16 && q)
+        return (uint16_t) q->zero_point[0];
     return eight_bits(step->output[0].dtype) && q ? (uint8_t) q->zero_point[0] : 0;
 }
 
@@ -251,7 +273,7 @@ static void row_to_image(const struct layout *l, const uint8_t *from, uint8_t *t
                 l->convert(&l->grid,
                            from + (size_t) ((c + i) * l->from.channel + x) * l->from_bytes,
                            bytes + (size_t) i * TILE_PIXELS * size, cols);
-            l->form->transpose[size == 4](bytes, TILE_PIXELS,
+            l->form->transpose[size / 2](bytes, TILE_PIXELS,
                                           to + (size_t) (x * l->to.pixel + c) * size, l->to.pixel,
                                           rows, cols);
         }
@@ -270,7 +292,7 @@ static void row_to_planar(const struct layout *l, const uint8_t *from, uint8_t *
         for (int64_t c = 0; c < l->dims.c; c += TILE_CHANNELS) {
             const int64_t rows = l->dims.c - c < TILE_CHANNELS ? l->dims.c - c : TILE_CHANNELS;
 
-            l->form->transpose[size == 4](from + (size_t) (x * l->from.pixel + c) * size,
+            l->form->transpose[size / 2](from + (size_t) (x * l->from.pixel + c) * size,
                                           l->from.pixel, bytes, TILE_PIXELS, cols, rows);
             for (int64_t i = 0; i < rows; i++)
                 l->convert(&l->grid, bytes + (size_t) i * TILE_PIXELS * size,
@@ -326,7 +348,7 @@ static int layout_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-#define LAYOUT_TYPES (PITH_BIT(FLOAT32) | PITH_BIT(UINT8) | PITH_BIT(INT8))
+#define LAYOUT_TYPES (PITH_BIT(FLOAT32) | PITH_BIT(UINT8) | PITH_BIT(INT8) | PITH_BIT(INT16))
 
 const struct pith_kernel pith_kernels_layout[] = {
     {.op = "ToImage",

@@ -5,12 +5,31 @@
 #include <errno.h>
 
 #define BIAS_LIMIT  1073741824.0 /* 2^30 */
+#define LONG_LIMIT  1125899906842624.0 /* 2^50: doubles hold sums with it exactly */
 #define VALUE_LIMIT 1073741824.0 /* of every float that is rounded: half of what int32 holds */
 
 bool pith_is_byte_grid(const struct pith_quantization *q)
 {
     return q && q->count == 1 && q->block_size == 0 &&
            (q->dtype == PITH_INT8 || q->dtype == PITH_UINT8);
+}
+
+bool pith_is_word_grid(const struct pith_quantization *q)
+{
+    return q && q->count == 1 && q->block_size == 0 &&
+           (q->dtype == PITH_INT16 || q->dtype == PITH_UINT16);
+}
+
+/* Activations of a step are all of 8 bits, or all of 16. */
+static bool is_grid(const struct pith_step *step, const struct pith_quantization *q)
+{
+    return step->input[0].dtype == PITH_INT16 ? pith_is_word_grid(q) && q->dtype == PITH_INT16
+                                              : pith_is_byte_grid(q);
+}
+
+static int32_t span_of(const struct pith_step *step)
+{
+    return step->input[0].dtype == PITH_INT16 ? 65535 : 255;
 }
 
 int32_t pith_stored_zero(const struct pith_quantization *q, int32_t dtype)
@@ -51,9 +70,19 @@ static int32_t fold_bias(double bias, double sum_scale, const struct pith_weight
     return (int32_t) ((int64_t) b - x_zero * w->sum);
 }
 
+/* The same, wider. */
+static double fold_long_bias(double bias, double sum_scale, const struct pith_weight_sums *w,
+                              int32_t x_zero)
+{
+    double b = nearbyint(bias / sum_scale);
+
+    b = b > LONG_LIMIT ? LONG_LIMIT : b < -LONG_LIMIT ? -LONG_LIMIT : b;
+    return b - (double) (x_zero * w->sum);
+}
+
 static int32_t least_of(int32_t dtype)
 {
-    return dtype == PITH_INT8 ? -128 : 0;
+    return dtype == PITH_INT8 ? -128 : dtype == PITH_INT16 ? -32768 : 0;
 }
 
 static float steep(float slope)
@@ -63,11 +92,14 @@ static float steep(float slope)
 
 /* The stored integer on which a real limit in steps of the output lies; rounding keeps order, so
  * that limiting the rounded value is rounding the limited one. */
-static int32_t stored_limit(const struct pith_requantize *r, float steps, int32_t least)
+static int32_t stored_limit(const struct pith_requantize *r, float steps, int32_t least,
+                            int32_t span)
 {
     const float q = rintf(steps) + (float) r->zero;
 
-    return !(q > (float) least) ? least : q > (float) (least + 255) ? least + 255 : (int32_t) q;
+    return !(q > (float) least)         ? least
+           : q > (float) (least + span) ? least + span
+                                        : (int32_t) q;
 }
 
 static int plan_grid(struct pith_step *step, struct pith_requantize *r, float *out_scale,
@@ -86,13 +118,15 @@ static int plan_grid(struct pith_step *step, struct pith_requantize *r, float *o
         *out_scale = 1.0F;
         return 0;
     }
-    if (!pith_is_byte_grid(q) || (y->dtype != PITH_INT8 && y->dtype != PITH_UINT8))
+    if (!is_grid(step, q) ||
+        (y->dtype != PITH_INT16 && y->dtype != PITH_INT8 && y->dtype != PITH_UINT8) ||
+        (y->dtype == PITH_INT16) != (step->input[0].dtype == PITH_INT16))
         return pith_step_fail(step, err, -ENOTSUP,
                               "this output's quantization is not one for the integer kernel");
     *out_scale = q->scale[0];
     r->zero = pith_stored_zero(q, y->dtype);
-    r->low = stored_limit(r, last->low / q->scale[0], least);
-    r->high = stored_limit(r, last->high / q->scale[0], least);
+    r->low = stored_limit(r, last->low / q->scale[0], least, span_of(step));
+    r->high = stored_limit(r, last->high / q->scale[0], least, span_of(step));
     return 0;
 }
 
@@ -110,7 +144,7 @@ static int plan_residual(struct pith_step *step, struct pith_requantize *r, floa
     r->after_slope = 1.0F;
     if (!residual->set)
         return 0;
-    if (!pith_is_byte_grid(q) || (between && !pith_is_byte_grid(between)))
+    if (!is_grid(step, q) || (between && !is_grid(step, between)))
         return pith_step_fail(step, err, -ENOTSUP,
                               "this residual's quantization is not one for the integer kernel");
     r->adds = true;
@@ -129,7 +163,7 @@ static int plan_residual(struct pith_step *step, struct pith_requantize *r, floa
         low = rintf(low / between->scale[0]);
         high = rintf(high / between->scale[0]);
         low = low > least ? low : least;
-        high = high < least + 255.0F ? high : least + 255.0F;
+        high = high < least + (float) span_of(step) ? high : least + (float) span_of(step);
     }
     r->between_low = low;
     r->between_high = high > low ? high : low;
@@ -137,7 +171,7 @@ static int plan_residual(struct pith_step *step, struct pith_requantize *r, floa
 }
 
 /* The greatest magnitude of anything that is rounded, given that of the product. */
-static bool stays_in_range(const struct pith_requantize *r, double product)
+static bool stays_in_range(const struct pith_requantize *r, double product, double span)
 {
     double sum;
 
@@ -146,8 +180,42 @@ static bool stays_in_range(const struct pith_requantize *r, double product)
         return false;
     if (!r->adds)
         return true;
-    sum = product * (double) r->between_scale + 255.0 * (double) r->residual_scale;
+    sum = product * (double) r->between_scale + span * (double) r->residual_scale;
     return sum / (double) r->y_scale * (double) steep(r->after_slope) < VALUE_LIMIT;
+}
+
+static int alloc_channels(struct pith_step *step, struct pith_requantize *r, int64_t channels)
+{
+    const int64_t padded = channels + PITH_REQUANTIZE_SPARE;
+
+    r->bias = pith_step_alloc(step, padded * (int64_t) sizeof *r->bias);
+    r->scale = pith_step_alloc(step, padded * (int64_t) sizeof *r->scale);
+    if (step->input[0].dtype == PITH_INT16)
+        r->long_bias = pith_step_alloc(step, padded * (int64_t) sizeof *r->long_bias);
+    return r->bias && r->scale && (r->long_bias || step->input[0].dtype != PITH_INT16) ? 0
+                                                                                      : -ENOMEM;
+}
+
+/* In int32 too, where all sums with it fit. */
+static void set_long_bias(struct pith_requantize *r, int64_t channel, double bias,
+                          int64_t magnitude)
+{
+    r->long_bias[channel] = bias;
+    if (fabs(bias) + 32768.0 * (double) magnitude <= (double) INT32_MAX)
+        r->bias[channel] = (int32_t) bias;
+    else
+        r->is_long = true;
+}
+
+/* The greatest magnitude of a sum with its bias, the input's zero point taken off. */
+static double greatest_sum(const struct pith_step *step, double bias,
+                           const struct pith_weight_sums *w)
+{
+    const double most = (double) span_of(step) * (double) w->magnitude + bias;
+
+    if (step->input[0].dtype == PITH_INT16)
+        return most;
+    return most < BIAS_LIMIT ? most : 2.0 * BIAS_LIMIT;
 }
 
 int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, int64_t channels,
@@ -164,21 +232,23 @@ int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, in
     if (rc < 0)
         return rc;
     r.product_scale = product_scale;
-    r.bias = pith_step_alloc(step, (channels + PITH_REQUANTIZE_SPARE) * (int64_t) sizeof *r.bias);
-    r.scale = pith_step_alloc(step, (channels + PITH_REQUANTIZE_SPARE) * (int64_t) sizeof *r.scale);
-    if (!r.bias || !r.scale)
-        return -ENOMEM;
-    for (int64_t c = 0; c < channels; c++) {
-        r.bias[c] = fold_bias(bias ? bias[c] : 0.0, sum_scale[c], &weights[c], x_zero);
-        r.scale[c] = (float) (sum_scale[c] / (double) product_scale);
-        const double most =
-            255.0 * (double) weights[c].magnitude + fabs(bias ? bias[c] / sum_scale[c] : 0.0);
+    rc = alloc_channels(step, &r, channels);
+    for (int64_t c = 0; rc == 0 && c < channels; c++) {
+        const double real = bias ? bias[c] : 0.0;
 
-        if (!r.real && !stays_in_range(&r, (most < BIAS_LIMIT ? most : 2.0 * BIAS_LIMIT) *
-                                               (double) r.scale[c]))
+        r.scale[c] = (float) (sum_scale[c] / (double) product_scale);
+        if (r.long_bias)
+            set_long_bias(&r, c, fold_long_bias(real, sum_scale[c], &weights[c], x_zero),
+                          weights[c].magnitude);
+        else
+            r.bias[c] = fold_bias(real, sum_scale[c], &weights[c], x_zero);
+        if (!r.real && !stays_in_range(&r,
+                                       greatest_sum(step, fabs(real / sum_scale[c]), &weights[c]) *
+                                           (double) r.scale[c],
+                                       span_of(step)))
             return pith_step_fail(step, err, -ENOTSUP,
                                   "scales so far apart are not for the integer kernel");
     }
     *out = r;
-    return 0;
+    return rc;
 }

@@ -19,6 +19,10 @@
 
 struct pith_requantize {
     int32_t *bias; /* a channel, in steps of its sums */
+    /* 16-bit inputs alone: the same, whole numbers that double adds to any sum exactly; and whether sums with it may pass
+     * int32, so that only this one counts */
+    double *long_bias;
+    bool is_long;
     float *scale;  /* a channel: from steps of its sums to steps of the output (float output: to reals) */
     float product_scale; /* what a step of the product stands for: of the output, or of the grid before a residual; 1: reals */
     float slope;   /* of what is negative; 1: as it is */
@@ -48,9 +52,11 @@ int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, in
                          const double *bias, const struct pith_weight_sums *weights, int32_t x_zero,
                          struct pith_error *err) PITH_CHECKED;
 
-/* A grid of 8 bits with one scale. */
+/* A grid of 8 bits with one scale; of 16. */
 bool pith_is_byte_grid(const struct pith_quantization *q);
-/* The zero point of values that are stored as `dtype`, int8 or uint8; those of a grid of the other type lie 128 off. */
+bool pith_is_word_grid(const struct pith_quantization *q);
+/* The zero point of values that are stored as `dtype`, int8 or uint8; those of a grid of the other type lie 128 off. int16: of
+ * a grid of that type. */
 int32_t pith_stored_zero(const struct pith_quantization *q, int32_t dtype);
 /* The real bias of each channel: float32, or integers with their quantization. -ENOTSUP where it has another form. */
 int pith_read_bias(struct pith_step *step, size_t input, int64_t channels, double *out, struct pith_error *err) PITH_CHECKED;
@@ -75,11 +81,16 @@ static inline float pith_requantize_add(const struct pith_requantize *r, float f
     return f < 0.0F ? f * r->after_slope : f;
 }
 
-static inline uint8_t pith_requantize_store(const struct pith_requantize *r, float f)
+static inline int32_t pith_requantize_integer(const struct pith_requantize *r, float f)
 {
     const int32_t q = (int32_t) rintf(f) + r->zero;
 
-    return (uint8_t) (q < r->low ? r->low : q > r->high ? r->high : q);
+    return q < r->low ? r->low : q > r->high ? r->high : q;
+}
+
+static inline uint8_t pith_requantize_store(const struct pith_requantize *r, float f)
+{
+    return (uint8_t) pith_requantize_integer(r, f);
 }
 
 static inline float pith_requantize_limit(const struct pith_requantize *r, float f)

@@ -12,15 +12,27 @@ bool form_is_eight_bits(const struct pith_quantization *q)
            (q->dtype == PITH_INT8 || q->dtype == PITH_UINT8);
 }
 
+bool form_is_sixteen_bits(const struct pith_quantization *q)
+{
+    return q && q->count == 1 && q->block_size == 0 &&
+           (q->dtype == PITH_INT16 || q->dtype == PITH_UINT16);
+}
+
 bool form_has_image(const struct pith_shape *shape)
 {
     return shape->rank == 3 || shape->rank == 4;
 }
 
-/* The zero point as it would be among int8. */
+/* How far the zero points of a grid lie below those of the signed type's. */
+static int32_t offset_of(int32_t dtype)
+{
+    return dtype == PITH_UINT8 ? 128 : dtype == PITH_UINT16 ? 32768 : 0;
+}
+
+/* The zero point as it would be among int8, or int16. */
 static int32_t signed_zero(const struct pith_quantization *q)
 {
-    return q->zero_point[0] - (q->dtype == PITH_UINT8 ? 128 : 0);
+    return q->zero_point[0] - offset_of(q->dtype);
 }
 
 bool form_same_grid(const struct pith_quantization *a, const struct pith_quantization *b)
@@ -28,7 +40,8 @@ bool form_same_grid(const struct pith_quantization *a, const struct pith_quantiz
     if (!a || !b || a->count != 1 || b->count != 1 || a->block_size || b->block_size ||
         a->scale[0] != b->scale[0])
         return false;
-    if (form_is_eight_bits(a) && form_is_eight_bits(b))
+    if ((form_is_eight_bits(a) && form_is_eight_bits(b)) ||
+        (form_is_sixteen_bits(a) && form_is_sixteen_bits(b)))
         return signed_zero(a) == signed_zero(b);
     return a->dtype == b->dtype && a->zero_point[0] == b->zero_point[0];
 }
@@ -49,7 +62,7 @@ const struct pith_quantization *form_grid(struct plan *plan, const struct pith_q
     made->grid = *grid; /* the scale stays where it is */
     made->grid.dtype = dtype;
     made->grid.zero_point = &made->zero_point;
-    made->zero_point = signed_zero(grid) + (dtype == PITH_UINT8 ? 128 : 0);
+    made->zero_point = signed_zero(grid) + offset_of(dtype);
     return &made->grid;
 }
 

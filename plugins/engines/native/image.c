@@ -29,7 +29,8 @@ bool image_may_lie(const struct plan *plan, uint32_t value)
            pith_shape_elements(&slot->tensor.shape) > 0 &&
            plan->slots[slot->root].place != SLOT_CONSTANT &&
            plan->slots[slot->root].place != SLOT_HEAP &&
-           (slot->tensor.dtype == PITH_FLOAT32 || form_is_eight_bits(slot->quantization));
+           (slot->tensor.dtype == PITH_FLOAT32 || form_is_eight_bits(slot->quantization) ||
+            form_is_sixteen_bits(slot->quantization));
 }
 
 bool image_lies(const struct plan *plan, uint32_t value)
@@ -47,16 +48,16 @@ bool image_lies(const struct plan *plan, uint32_t value)
     return false;
 }
 
-int image_slot(struct plan *plan, uint32_t value, bool real, struct form extra, uint32_t *out,
+int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form extra, uint32_t *out,
                struct pith_error *err)
 {
     extra.channels_last = true;
-    extra.real = real;
-    extra.dtype = real ? PITH_FLOAT32 : pith_image_integer_dtype();
+    extra.real = dtype == PITH_FLOAT32;
+    extra.dtype = dtype;
     return form_of_slot(plan, plan->slot_of_value[value], &extra, out, err);
 }
 
-int image_output(struct plan *plan, uint32_t value, bool real, uint32_t *out)
+int image_output(struct plan *plan, uint32_t value, int32_t dtype, uint32_t *out)
 {
     const struct pith_shape *shape = pith_value_shape(plan->graph, value);
     const struct pith_quantization *grid = NULL;
@@ -64,13 +65,12 @@ int image_output(struct plan *plan, uint32_t value, bool real, uint32_t *out)
 
     if (!shape)
         return -EINVAL;
-    if (!real) {
-        grid = form_grid(plan, pith_value_quantization(plan->graph, value),
-                         pith_image_integer_dtype());
+    if (dtype != PITH_FLOAT32) {
+        grid = form_grid(plan, pith_value_quantization(plan->graph, value), dtype);
         if (!grid)
             return -ENOMEM;
     }
-    rc = plan_add_slot(plan, real ? PITH_FLOAT32 : grid->dtype, shape, out);
+    rc = plan_add_slot(plan, dtype, shape, out);
     if (rc < 0)
         return rc;
     plan->slots[*out].quantization = grid;
@@ -97,12 +97,12 @@ static int round_output(struct plan *plan, uint32_t value, struct pith_error *er
 
     if (!grid)
         return 0;
-    rc = image_output(plan, value, !eight_bits, &stored);
+    rc = image_output(plan, value, eight_bits ? pith_image_integer_dtype() : PITH_FLOAT32, &stored);
     if (rc < 0)
         return rc;
-    if (eight_bits)
+    if (eight_bits || form_is_sixteen_bits(grid))
         plan->slots[stored].unrounded = floats;
-    else
+    if (!eight_bits)
         plan->slots[stored].quantization = grid;
     call.out = &stored;
     call.kernel = plan_own_kernel(eight_bits ? "ToImage" : "Round", PITH_FLOAT32,
@@ -114,7 +114,8 @@ static int round_output(struct plan *plan, uint32_t value, struct pith_error *er
 
 struct candidate { /* a step that is being put together */
     uint32_t node;
-    bool integer;
+    int32_t dtype; /* of its activations as they are stored: FLOAT32, INT16, or pith_image_integer_dtype() */
+    bool integer;  /* they are no floats */
     const struct pith_kernel *kernel;
     uint32_t value; /* that it gives */
     uint32_t added; /* the value of its residual, or PITH_NO_VALUE */
@@ -146,30 +147,40 @@ static bool stored_as_integers(const struct plan *plan, uint32_t value)
            plan->slots[slot].tensor.dtype != PITH_FLOAT32;
 }
 
-static int32_t type_of_input(const struct plan *plan, uint32_t value, bool integer)
+/* Whether the value can be had as `dtype`, or is so already; words: as it is on a grid of them. */
+static bool stored_as(const struct plan *plan, uint32_t value, int32_t dtype)
+{
+    const uint32_t slot = plan->slot_of_value[value];
+
+    if (dtype == PITH_INT16)
+        return slot != PLAN_NO_SLOT && form_is_sixteen_bits(plan->slots[slot].quantization);
+    return stored_as_integers(plan, value) == (dtype != PITH_FLOAT32);
+}
+
+static int32_t type_of_input(const struct plan *plan, uint32_t value, int32_t dtype)
 {
     const struct pith_quantization *q;
 
     if (value == PITH_NO_VALUE)
         return PITH_DTYPE_NONE;
     q = pith_value_quantization(plan->graph, value);
-    if (!integer)
+    if (dtype == PITH_FLOAT32)
         return q ? PITH_FLOAT32 : pith_value_dtype(plan->graph, value);
     if (is_activation(plan, value))
-        return pith_image_integer_dtype();
+        return dtype;
     return q ? q->dtype : pith_value_dtype(plan->graph, value);
 }
 
-static const struct pith_kernel *find_kernel(const struct plan *plan, uint32_t node, bool integer)
+static const struct pith_kernel *find_kernel(const struct plan *plan, uint32_t node, int32_t dtype)
 {
     int32_t types[4];
 
     for (size_t i = 0; i < 4; i++)
-        types[i] = type_of_input(plan, pith_node_input(plan->graph, node, i), integer);
+        types[i] = type_of_input(plan, pith_node_input(plan->graph, node, i), dtype);
     return pith_kernel_find(pith_node_domain(plan->graph, node), pith_node_op(plan->graph, node),
-                            pith_graph_opset(plan->graph, ""), types, 4,
-                            integer ? pith_image_integer_dtype() : PITH_FLOAT32,
-                            PITH_KERNEL_CHANNELS_LAST | (integer ? PITH_KERNEL_QUANTIZED : 0),
+                            pith_graph_opset(plan->graph, ""), types, 4, dtype,
+                            PITH_KERNEL_CHANNELS_LAST |
+                                (dtype != PITH_FLOAT32 ? PITH_KERNEL_QUANTIZED : 0),
                             NULL);
 }
 
@@ -220,11 +231,17 @@ static bool is_integer_product(const struct plan *plan, uint32_t node)
            plan->slots[plan->slot_of_value[x]].tensor.shape.rank == 2;
 }
 
-static bool result_fits(const struct plan *plan, uint32_t value, bool integer)
+static bool grid_fits(const struct pith_quantization *q, int32_t dtype)
+{
+    return dtype == PITH_INT16 ? form_is_sixteen_bits(q) : form_is_eight_bits(q);
+}
+
+static bool result_fits(const struct plan *plan, uint32_t value, int32_t dtype)
 {
     const struct pith_quantization *q = pith_value_quantization(plan->graph, value);
 
-    return integer ? form_is_eight_bits(q) : !q || (q->count == 1 && q->block_size == 0);
+    return dtype != PITH_FLOAT32 ? grid_fits(q, dtype)
+                                 : !q || (q->count == 1 && q->block_size == 0);
 }
 
 /* An Add behind the product, and what follows that one. */
@@ -235,14 +252,14 @@ static void add_residual(struct plan *plan, struct candidate *c)
     struct pith_activation after;
 
     if (!(c->kernel->flags & PITH_KERNEL_FUSES_RESIDUAL) || c->in_count >= IMAGE_INPUTS ||
-        (between && (!c->integer || !form_is_eight_bits(between))))
+        (between && (!c->integer || !grid_fits(between, c->dtype))))
         return;
     c->added = fuse_residual(plan, &c->value);
     if (c->added == PITH_NO_VALUE)
         return;
     fuse_activation(plan, &c->value, &after);
-    if (!image_may_lie(plan, c->added) || stored_as_integers(plan, c->added) != c->integer ||
-        !result_fits(plan, c->value, c->integer)) {
+    if (!image_may_lie(plan, c->added) || !stored_as(plan, c->added, c->dtype) ||
+        !result_fits(plan, c->value, c->dtype)) {
         fuse_undo(plan, product, c->value);
         c->value = product;
         c->added = PITH_NO_VALUE;
@@ -267,7 +284,7 @@ static int fuse(struct plan *plan, struct candidate *c)
     if (c->kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
         fuse_activation(plan, &c->value, &c->activation);
     add_residual(plan, c);
-    if (result_fits(plan, c->value, c->integer))
+    if (result_fits(plan, c->value, c->dtype))
         return 1;
     fuse_undo(plan, first, c->value);
     return 0;
@@ -323,7 +340,7 @@ static int gather_activations(struct plan *plan, struct candidate *c, const stru
 
         if (!is_activation(plan, value))
             continue;
-        rc = image_slot(plan, value, !c->integer, (struct form){.halo = i == 0 && has_halo},
+        rc = image_slot(plan, value, c->dtype, (struct form){.halo = i == 0 && has_halo},
                         &c->in[i], err);
         if (rc < 0 || i > 0)
             continue;
@@ -338,18 +355,19 @@ static int gather_activations(struct plan *plan, struct candidate *c, const stru
     c->in_count = c->in_count < 3 ? 3 : c->in_count; /* weights and bias keep their places */
     c->residual.input = c->in_count;
     if (c->residual.between) {
-        c->residual.between = form_grid(plan, c->residual.between, pith_image_integer_dtype());
+        c->residual.between = form_grid(plan, c->residual.between, c->dtype);
         if (!c->residual.between)
             return -ENOMEM;
     }
-    return image_slot(plan, c->added, !c->integer, (struct form){0}, &c->in[c->in_count++], err);
+    return image_slot(plan, c->added, c->dtype, (struct form){0}, &c->in[c->in_count++], err);
 }
 
-static int build_as(struct plan *plan, uint32_t node, bool integer, bool product,
+static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool product,
                     struct pith_error *err)
 {
     struct candidate c = {.node = node,
-                          .integer = integer,
+                          .dtype = dtype,
+                          .integer = dtype != PITH_FLOAT32,
                           .added = PITH_NO_VALUE,
                           .value = pith_node_output(plan->graph, node, 0),
                           .in_count = pith_node_input_count(plan->graph, node),
@@ -359,7 +377,7 @@ static int build_as(struct plan *plan, uint32_t node, bool integer, bool product
     uint32_t out;
     int rc;
 
-    c.kernel = find_kernel(plan, node, c.integer);
+    c.kernel = find_kernel(plan, node, dtype);
     if (!c.kernel || (!product && !image_window_halo(plan, node, &halo)))
         return 0;
     if (product)
@@ -371,7 +389,7 @@ static int build_as(struct plan *plan, uint32_t node, bool integer, bool product
         return rc;
     rc = gather_activations(plan, &c, &halo, err);
     if (rc == 0)
-        rc = image_output(plan, c.value, !c.integer, &out);
+        rc = image_output(plan, c.value, dtype, &out);
     if (rc < 0)
         return rc;
     call = (struct plan_call){c.kernel, node,         c.in,       &out,      c.in_count,
@@ -382,23 +400,33 @@ static int build_as(struct plan *plan, uint32_t node, bool integer, bool product
     return rc < 0 ? rc : 1;
 }
 
-/* As integers where they come so. A convolution whose result goes on no grid of 8 bits, or whose
+/* A convolution of what lies on a grid of 16 bits, to such a grid. */
+static bool takes_words(const struct plan *plan, uint32_t node)
+{
+    return is_convolution(plan, node) &&
+           stored_as(plan, pith_node_input(plan->graph, node, 0), PITH_INT16);
+}
+
+/* As integers where they come so. A convolution whose result goes on no grid of as many bits, or whose
  * integers its kernel refuses, is for floats all the same. */
 static int build_kernel(struct plan *plan, uint32_t node, struct pith_error *err)
 {
     const bool refused = plan->refused[node] == REFUSED_INTEGERS;
     bool integer = false;
-    int rc;
+    int rc = 0;
 
     if (!refused && is_integer_product(plan, node))
-        return build_as(plan, node, true, true, err);
+        return build_as(plan, node, pith_image_integer_dtype(), true, err);
     if (!inputs_allow(plan, node, &integer))
         return 0;
     if (refused && integer && !is_convolution(plan, node))
         return 0;
-    rc = refused ? 0 : build_as(plan, node, integer, false, err);
+    if (!refused && takes_words(plan, node))
+        rc = build_as(plan, node, PITH_INT16, false, err);
+    if (rc == 0 && !(refused && integer))
+        rc = build_as(plan, node, integer ? pith_image_integer_dtype() : PITH_FLOAT32, false, err);
     return rc == 0 && integer && is_convolution(plan, node)
-               ? build_as(plan, node, false, false, err)
+               ? build_as(plan, node, PITH_FLOAT32, false, err)
                : rc;
 }
 
@@ -467,8 +495,9 @@ static int build_blindly(struct plan *plan, uint32_t node, struct pith_error *er
     if (!works_by_element(pith_node_op(plan->graph, node)) ||
         !inputs_allow(plan, node, &c.integer) || !operands_are_plain(plan, node))
         return 0;
+    c.dtype = c.integer ? pith_image_integer_dtype() : PITH_FLOAT32;
     if (c.integer) {
-        const int32_t dtype = pith_image_integer_dtype();
+        const int32_t dtype = c.dtype;
 
         c.kernel =
             pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
@@ -488,11 +517,11 @@ static int build_blindly(struct plan *plan, uint32_t node, struct pith_error *er
         const uint32_t value = pith_node_input(plan->graph, node, i);
 
         if (is_activation(plan, value))
-            rc = image_slot(plan, value, !c.integer, (struct form){.halo = true, .dense = true},
+            rc = image_slot(plan, value, c.dtype, (struct form){.halo = true, .dense = true},
                             &c.in[i], err);
     }
     if (rc >= 0)
-        rc = image_output(plan, c.value, !c.integer, &out);
+        rc = image_output(plan, c.value, c.dtype, &out);
     if (rc < 0)
         return rc;
     call = (struct plan_call){c.kernel, node,         c.in,       &out,        c.in_count,

@@ -93,19 +93,28 @@ static int to_planar(struct plan *plan, uint32_t x, uint32_t y, struct pith_erro
     return rc < 0 ? rc : 1;
 }
 
+/* How channels-last steps that only move elements take them: bytes as they are stored, and all else as floats. */
+static int32_t dtype_of(const struct slot *slot)
+{
+    return slot->tensor.dtype == PITH_FLOAT32 || form_is_sixteen_bits(slot->quantization)
+               ? PITH_FLOAT32
+               : pith_image_integer_dtype();
+}
+
 /* The value channels-last without halo or gaps, then seen planar under another shape. */
 static int see_compact(struct plan *plan, uint32_t x, uint32_t y, struct pith_error *err)
 {
-    const struct slot *slot = &plan->slots[plan->slot_of_value[x]];
-    const bool real = slot->tensor.dtype == PITH_FLOAT32;
     uint32_t compact, alias;
-    int rc = image_slot(plan, x, real, (struct form){.compact = true}, &compact, err);
+    int rc = image_slot(plan, x, dtype_of(&plan->slots[plan->slot_of_value[x]]),
+                        (struct form){.compact = true}, &compact, err);
 
     if (rc == 0)
         rc = plan_add_alias(plan, compact, pith_value_shape(plan->graph, y), false, &alias);
     if (rc < 0)
         return rc;
     plan->slot_of_value[y] = alias;
+    if (form_is_sixteen_bits(pith_value_quantization(plan->graph, x)))
+        plan->slots[alias].quantization = pith_value_quantization(plan->graph, x);
     return 1;
 }
 
@@ -195,14 +204,13 @@ static bool may_be_slice(const struct plan *plan, uint32_t slot)
 static int add_slice(struct plan *plan, uint32_t x, uint32_t wide, int64_t channel,
                      struct pith_error *err)
 {
-    const bool real = plan->slots[wide].tensor.dtype == PITH_FLOAT32;
     struct plan_call call = {.node = PITH_NO_NODE,
                              .in_count = 1,
                              .out_count = 1,
                              .activation = PITH_ACTIVATION_NONE,
                              .form = STEP_IMAGE};
     uint32_t from, slice;
-    int rc = image_slot(plan, x, real, (struct form){0}, &from, err);
+    int rc = image_slot(plan, x, dtype_of(&plan->slots[wide]), (struct form){0}, &from, err);
 
     if (rc < 0)
         return rc;

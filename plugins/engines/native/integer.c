@@ -109,7 +109,8 @@ int integer_dequantize(struct plan *plan, uint32_t slot, uint32_t *out, struct p
 int integer_quantize(struct plan *plan, uint32_t float_slot, uint32_t stored_slot,
                      struct pith_error *err)
 {
-    if (form_is_eight_bits(plan->slots[stored_slot].quantization))
+    if (form_is_eight_bits(plan->slots[stored_slot].quantization) ||
+        form_is_sixteen_bits(plan->slots[stored_slot].quantization))
         plan->slots[stored_slot].unrounded = float_slot;
     return own_step(plan,
                     plan->slots[stored_slot].tensor.dtype == PITH_FLOAT32 ? "Round" : "Quantize",
@@ -399,7 +400,7 @@ static int build_table(struct plan *plan, uint32_t node, struct pith_error *err)
         return 0;
     from = pith_node_input(plan->graph, node, index);
     image = !plan->options.planar && image_lies(plan, from);
-    rc = image ? image_slot(plan, from, false, (struct form){.halo = true, .dense = true}, &in[0],
+    rc = image ? image_slot(plan, from, pith_image_integer_dtype(), (struct form){.halo = true, .dense = true}, &in[0],
                             err)
                : plan_slot(plan, from, &in[0]);
     if (rc == 0 && image)
@@ -412,7 +413,7 @@ static int build_table(struct plan *plan, uint32_t node, struct pith_error *err)
                         plan->slots[in[1]].tensor.data, err);
     if (rc < 0)
         return rc == -ENOTSUP || rc == -EAGAIN ? 0 : rc;
-    rc = image ? image_output(plan, value, false, &out) : plan_output_slot(plan, value, &out);
+    rc = image ? image_output(plan, value, pith_image_integer_dtype(), &out) : plan_output_slot(plan, value, &out);
     call.kernel = plan_own_kernel("Table", plan->slots[in[0]].tensor.dtype, to->dtype);
     call.in = in;
     call.out = &out;

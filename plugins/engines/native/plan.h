@@ -214,11 +214,12 @@ struct form {
     bool halo, dense, compact;
 };
 bool form_is_eight_bits(const struct pith_quantization *quantization);
+bool form_is_sixteen_bits(const struct pith_quantization *quantization);
 bool form_has_image(const struct pith_shape *shape);
 /* The value of `slot` in the form; a step that makes it where there is none yet. */
 int form_of_slot(struct plan *plan, uint32_t slot, const struct form *form, uint32_t *out,
                  struct pith_error *err);
-/* The same grid with its integers of another 8-bit type. NULL: no memory. */
+/* The same grid with its integers of another type of as many bits. NULL: no memory. */
 const struct pith_quantization *form_grid(struct plan *plan, const struct pith_quantization *grid,
                                           int32_t dtype);
 bool form_same_grid(const struct pith_quantization *a, const struct pith_quantization *b);
@@ -231,11 +232,11 @@ int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
 /* Whether the value may lie channels-last, and whether some form of it does. */
 bool image_may_lie(const struct plan *plan, uint32_t value);
 bool image_lies(const struct plan *plan, uint32_t value);
-/* The value in channels-last form with integers as kernels here take them, or in floats. */
-int image_slot(struct plan *plan, uint32_t value, bool real, struct form extra, uint32_t *out,
+/* The value in channels-last form: floats, or integers as kernels here take them (int16, or pith_image_integer_dtype). */
+int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form extra, uint32_t *out,
                struct pith_error *err);
 /* A slot for a value that a channels-last step gives, as floats or on its grid. */
-int image_output(struct plan *plan, uint32_t value, bool real, uint32_t *out);
+int image_output(struct plan *plan, uint32_t value, int32_t dtype, uint32_t *out);
 
 /* ---- image_halo.c ---- */
 struct halo { /* pixels */

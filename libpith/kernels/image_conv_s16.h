@@ -1,0 +1,62 @@
+/* Channels-last convolution between values on grids of 16 bits, with weights of 8: stored as int16, sums in
+ * int32 where these hold every sum that the weights can make, else cut and kept in two of them. Geometry,
+ * weights and the store are those of 8-bit values (image_conv_s8.h, requantize.h). Weights stay 8 bits wide
+ * in memory and are made words in registers, once for some pixels.
+ *
+ * One driver (image_conv_s16.c), which holds the definition too; the arithmetic once per instruction set
+ * (image_conv_s16_body.h). */
+#ifndef PITH_KERNELS_IMAGE_CONV_S16_H
+#define PITH_KERNELS_IMAGE_CONV_S16_H
+
+#include "libpith/kernels/image_pixels_s8.h"
+
+#define PITH_CONV_S16_CUT 510 /* products of a sum that int32 holds whatever they are: 2^15 * 2^7 * 510 < 2^31 */
+
+struct pith_conv_s16_form;
+
+struct pith_conv_s16 {
+    struct pith_conv_s8 conv;
+    const struct pith_conv_s16_form *form; /* NULL: the definition */
+    bool depthwise;
+    struct pith_segment_s8 *segment; /* depthwise: a tap each */
+    int64_t segments;
+    /* [tile of channels][segment][pair][vector of channels][lane][two bytes]; of one vector of channels, vector_bytes.
+     * Depthwise: words and as many zeros, [vector of channels][tap][lane]. */
+    int64_t vector_bytes;
+    uint8_t *weights;
+};
+
+struct pith_conv_s16_data { /* pixel (0,0) of picture 0 */
+    const int16_t *x, *added;
+    int16_t *y;
+};
+
+/* Pixels from number `first` on, as many times so many as there are before number `end`; the vectors of channels from
+ * `channel` on, of which the last has `last` lanes. Returns the first pixel that is left. */
+typedef int pith_conv_s16_tile(const struct pith_conv_s16 *s, const struct pith_conv_s16_data *data,
+                               const struct pith_pixels_s8 *at, int first, int end, const uint8_t *weights,
+                               int64_t channel, int last);
+
+struct pith_conv_s16_form {
+    const char *name, *depthwise_name; /* for people */
+    enum pith_isa isa;
+    int lanes, vectors;                /* int32 lanes of a vector; most vectors of a tile */
+    pith_conv_s16_tile *tiles[2][4][3]; /* whose sums may pass int32; vectors of channels less one; log2 of the pixels */
+    pith_conv_s16_tile *depthwise[2][3];
+};
+
+/* Those of x86-64, the best first; NULL ends them. */
+extern const struct pith_conv_s16_form *const pith_conv_s16_forms[];
+
+/* What is stored of a sum without its bias. added: the residual, where there is one. */
+static inline int16_t pith_conv_s16_store(const struct pith_requantize *r, int64_t channel, int64_t sum,
+                                          int32_t added)
+{
+    float f = pith_requantize_slant(r, (float) ((double) sum + r->long_bias[channel]) * r->scale[channel]);
+
+    if (r->adds)
+        f = pith_requantize_add(r, f, added);
+    return (int16_t) pith_requantize_integer(r, f);
+}
+
+#endif

@@ -1,0 +1,198 @@
+/* The engine native over values on grids of 16 bits with weights of 8: convolutions are integer, with the same bits from
+ * every instruction set, and what executing Q and DQ gives. */
+#include "libpith/kernels/isa.h"
+#include "tests/unit/native_engine.h"
+
+#include <math.h>
+
+static int64_t pick(int64_t low, int64_t high)
+{
+    seed = seed * 1664525U + 1013904223U;
+    return low + (int64_t) (seed >> 8) % (high - low + 1);
+}
+
+struct words {
+    int64_t in, middle, out, size, kernel, stride;
+    int32_t dtype; /* of activations */
+    int64_t weight; /* the greatest magnitude */
+    float bias;
+};
+
+static uint32_t add_weights(struct pith_graph *graph, int64_t out, int64_t in, int64_t kernel,
+                            int64_t most)
+{
+    const struct pith_shape shape = {4, {out, in, kernel, kernel}};
+    struct pith_error err = {0};
+    struct pith_tensor w;
+    float scale[256];
+    int32_t zero[256] = {0};
+    const struct pith_quantization q = {PITH_INT8, 0, 0, (size_t) out, scale, zero};
+    uint32_t value;
+
+    for (int64_t i = 0; i < out; i++)
+        scale[i] = (float) pick(80, 120) * 0.012F / (float) (most * in * kernel);
+    assert_ok(pith_tensor_alloc(&w, PITH_INT8, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        pith_tensor_set(&w, i, (double) (pick(0, 3) ? most : pick(-most, most)));
+    assert_ok(pith_graph_add_value(graph, NULL, PITH_FLOAT32, &shape, &value, &err), &err);
+    assert_int_equal(pith_value_set_quantization(graph, value, &q), 0);
+    assert_ok(pith_value_set_constant(graph, value, &w), &err);
+    pith_tensor_free(&w);
+    return value;
+}
+
+static uint32_t add_bias(struct pith_graph *graph, int64_t count, float size)
+{
+    const struct pith_shape shape = {1, {count}};
+    struct pith_error err = {0};
+    struct pith_tensor bias;
+    uint32_t value;
+
+    assert_ok(pith_tensor_alloc(&bias, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < count; i++)
+        ((float *) bias.data)[i] = (float) pick(-100, 100) * 0.01F * size;
+    assert_ok(pith_graph_add_constant(graph, NULL, &bias, &value, &err), &err);
+    pith_tensor_free(&bias);
+    return value;
+}
+
+static uint32_t conv(struct pith_graph *graph, const uint32_t *in, size_t count, int64_t pad,
+                     int64_t stride, int64_t groups)
+{
+    uint32_t node, y = add_node(graph, "Conv", in, count, &node);
+
+    assert_int_equal(pith_node_set_ints(graph, node, "pads", (const int64_t[]){pad, pad, pad, pad}, 4), 0);
+    assert_int_equal(pith_node_set_ints(graph, node, "strides", (const int64_t[]){stride, stride}, 2), 0);
+    assert_int_equal(pith_node_set_int(graph, node, "group", groups), 0);
+    return y;
+}
+
+static void words_grid(struct pith_graph *graph, const struct words *n, uint32_t value, float scale, int32_t zero)
+{
+    set_grid(graph, value, n->dtype, scale, n->dtype == PITH_UINT16 ? zero + 32768 : 0, 0, 0);
+}
+
+/* A convolution with Relu, a depthwise one, and a 1x1 one with a residual. */
+static struct pith_graph *build_words(const struct words *n)
+{
+    const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
+    struct pith_error err = {0};
+    struct pith_graph *graph;
+    uint32_t x, y, in[3];
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    words_grid(graph, n, x, 0.00004F, 501);
+    in[0] = x;
+    in[1] = add_weights(graph, n->middle, n->in, n->kernel, n->weight);
+    in[2] = add_bias(graph, n->middle, n->bias);
+    y = conv(graph, in, 3, n->kernel / 2, n->stride, 1);
+    y = add_node(graph, "Relu", &y, 1, NULL);
+    words_grid(graph, n, y, 0.00005F, -32768 + 32768 * (n->dtype == PITH_INT16));
+    in[0] = y;
+    in[1] = add_weights(graph, n->middle, 1, 3, n->weight);
+    y = conv(graph, in, 2, 1, 1, n->middle);
+    words_grid(graph, n, y, 0.00007F, -777);
+    in[0] = y;
+    in[1] = add_weights(graph, n->middle, n->middle, 1, n->weight);
+    in[0] = conv(graph, in, 2, 0, 1, 1);
+    words_grid(graph, n, in[0], 0.00009F, 99);
+    in[1] = y;
+    y = add_node(graph, "Add", in, 2, NULL);
+    words_grid(graph, n, y, 0.0001F, 12);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static struct pith_tensor input_of(const struct words *n)
+{
+    const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
+    struct pith_error err = {0};
+    struct pith_tensor x;
+
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) x.data)[i] = (float) pick(pick(0, 2) ? 900 : -1000, 1000) * 0.0013F;
+    return x;
+}
+
+static void check_words(const struct words *n)
+{
+    const enum pith_isa best = pith_isa();
+    struct pith_graph *graph = build_words(n);
+    struct pith_session *literal = compile(graph, LITERALLY);
+    struct pith_tensor x = input_of(n), want, first = {0};
+    struct pith_error err = {0};
+    int64_t different = 0;
+
+    assert_ok(engine->run(literal, &x, 1, &want, 1, &err), &err);
+    for (int isa = PITH_ISA_COUNT - 1; isa >= 0; isa--) {
+        struct pith_session *session;
+        struct pith_tensor got;
+
+        if (!pith_isa_runs(isa))
+            continue;
+        pith_isa_set(isa);
+        session = compile(graph, CHANNELS_LAST);
+        assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+#if defined __x86_64__
+        assert_true(has_step(session, "image_conv_s16"));
+        assert_false(has_step(session, "image_conv_f32") || has_step(session, "round_to_grid"));
+#endif
+        if (!first.data)
+            assert_ok(pith_tensor_copy(&first, &got, &err), &err);
+#if defined __x86_64__
+        assert_memory_equal(first.data, got.data, got.bytes);
+#endif
+        engine->close(session);
+    }
+    pith_isa_set(best);
+    for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) {
+        const double steps = fabs(pith_tensor_get(&first, i) - pith_tensor_get(&want, i)) / 0.0001;
+
+        assert_true(steps < 3.01); /* a value one step off in the middle makes others so */
+        different += steps > 0.5;
+    }
+    assert_true(different * 3 <= pith_shape_elements(&want.shape));
+    pith_tensor_free(&first);
+    engine->close(literal);
+    pith_graph_free(graph);
+    pith_tensor_free(&x);
+}
+
+static void convolutions_of_words_are_exact(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 12; round++)
+        check_words(&(struct words){.in = 1 + pick(0, 40),
+                                    .middle = 1 + pick(0, 70),
+                                    .size = 2 + pick(0, 9),
+                                    .kernel = round % 2 ? 3 : 1,
+                                    .stride = 1 + round % 3 / 2,
+                                    .dtype = round % 2 ? PITH_INT16 : PITH_UINT16,
+                                    .weight = pick(7, 127),
+                                    .bias = 0.5F});
+}
+
+/* Great weights over a great depth, and biases that are far greater than a step of the sums. */
+static void sums_past_int32_are_exact_too(void **state)
+{
+    (void) state;
+    check_words(&(struct words){130, 67, 0, 5, 3, 1, PITH_INT16, 127, 0.1F});
+    check_words(&(struct words){600, 33, 0, 3, 1, 1, PITH_UINT16, 127, 0.1F});
+    check_words(&(struct words){3, 40, 0, 6, 3, 2, PITH_INT16, 127, 3000.0F});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions_of_words_are_exact),
+        cmocka_unit_test(sums_past_int32_are_exact_too),
+    };
+
+    return cmocka_run_group_tests_name("words", tests, open_engine, close_engine);
+}
