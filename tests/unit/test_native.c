@@ -86,7 +86,23 @@ static void running_allocates_nothing(void **state)
 }
 
 #if !SANITIZED /* a sanitizer's own calls would be caught */
-/* In strict mode the kernel kills a process that makes any call but read, write and _exit. */
+/* In strict mode the kernel kills a process that makes any call but read, write and _exit. Not every kernel has the mode;
+ * emulators of another CPU have none. */
+static bool strict_mode(void)
+{
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0;
+}
+
+static bool has_strict_mode(void)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0)
+        (void) syscall(SYS_exit, !strict_mode());
+    return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+}
+
 static void running_makes_no_system_call(void **state)
 {
     const struct net net = {8, 13, 5, true, true};
@@ -100,11 +116,8 @@ static void running_makes_no_system_call(void **state)
     child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        int rc;
+        int rc = strict_mode() ? engine->run(session, &x, 1, &y, 1, NULL) : -ENOTSUP;
 
-        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0)
-            _exit(77);
-        rc = engine->run(session, &x, 1, &y, 1, NULL);
         (void) syscall(SYS_exit, rc < 0); /* _exit is exit_group, which strict mode kills for */
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -112,8 +125,6 @@ static void running_makes_no_system_call(void **state)
     pith_graph_free(graph);
     pith_tensor_free(&x);
     assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == 77)
-        skip(); /* emulators of another CPU have no such mode */
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
@@ -426,9 +437,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(running_allocates_nothing),
-#if !SANITIZED
-        cmocka_unit_test(running_makes_no_system_call),
-#endif
         cmocka_unit_test(integer_kernels_give_what_q_and_dq_give),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(a_graph_past_the_memory_limit_is_refused),
@@ -436,7 +444,17 @@ int main(void)
         cmocka_unit_test(a_shape_that_was_seen_allocates_nothing),
         cmocka_unit_test(plans_for_many_shapes_are_bounded),
         cmocka_unit_test(a_shape_that_contradicts_the_graph_is_refused),
+#if !SANITIZED
+        cmocka_unit_test(running_makes_no_system_call),
+#endif
     };
+    size_t count = sizeof tests / sizeof *tests;
 
-    return cmocka_run_group_tests_name("native", tests, open_engine, close_engine);
+#if !SANITIZED
+    if (!has_strict_mode()) {
+        (void) printf("# not tested, as this kernel has no strict mode: running_makes_no_system_call\n");
+        count--; /* it is the last */
+    }
+#endif
+    return _cmocka_run_group_tests("native", tests, count, open_engine, close_engine);
 }
