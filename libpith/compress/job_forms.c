@@ -152,6 +152,13 @@ static int technique_evaluate(void *user, const struct pith_graph *graph,
     return 0;
 }
 
+/* A technique whose layers the job moves itself, with a record of each trial, is given no budget to
+ * search for within one step, which a kill would take away. */
+static double own_budget(const struct job *job, const struct pith_plugin *technique)
+{
+    return job->layered && job_rules_option(technique) >= 0 ? -1 : job->budget.accuracy_drop_points;
+}
+
 static int apply_step(struct job *job, size_t graph_index, const struct pith_recipe_step *step,
                       size_t level, const struct job_rules *rules, const struct pith_graph *from,
                       struct pith_graph **out, char **report, struct pith_error *err)
@@ -173,7 +180,7 @@ static int apply_step(struct job *job, size_t graph_index, const struct pith_rec
     struct pith_technique_job work = {.size_bytes = sizeof work,
                                       .host = &host.host,
                                       .seed = (uint64_t) job->settings.seed,
-                                      .accuracy_drop_points = job->budget.accuracy_drop_points};
+                                      .accuracy_drop_points = own_budget(job, step->technique)};
     struct pith_option_value *options = NULL;
     int rc = move_options(job, step, level, rules, &options);
 

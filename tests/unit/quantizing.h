@@ -61,6 +61,11 @@ static inline void draw_samples(struct pith_samples *samples, const struct pith_
     draw_some(samples, graph, SAMPLES);
 }
 
+/* What the host says of candidates, and the budget that it gives; none unless a test sets them. */
+static int (*host_evaluates)(void *user, const struct pith_graph *graph, struct pith_evaluation *out,
+                             struct pith_error *err);
+static double host_budget = -1;
+
 struct applied {
     struct pith_graph *graph;
     json_t *report;
@@ -86,13 +91,14 @@ static inline int apply_with(const struct pith_graph *graph, const char *options
     out->host = (struct pith_technique_host){.engine = native->ops,
                                              .engine_options = out->engine_options.values,
                                              .threads = 1,
+                                             .evaluate = host_evaluates,
                                              .samples = calibrated ? &out->samples : NULL};
     pith_technique_host_init(&out->host);
     struct pith_technique_job job = {.size_bytes = sizeof job,
                                      .host = &out->host.host,
                                      .options = options.values,
                                      .seed = 1,
-                                     .accuracy_drop_points = -1};
+                                     .accuracy_drop_points = host_budget};
     int rc = ops->apply(&job, graph, &out->graph, &text, &err);
 
     out->report = text ? json_loads(text, 0, NULL) : NULL;

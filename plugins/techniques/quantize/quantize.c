@@ -389,14 +389,27 @@ static int settle(struct run *run, struct pith_graph **out, struct pith_error *e
         .max_error_ratio = run->report.max_error_ratio,
         .passes_left = (unsigned) run->values[OPTION_MAX_CHECKS].integer,
     };
+    struct pith_graph *graph = NULL;
     int rc;
 
-    if (!run->reference.outputs)
-        return write_graph(&run->plan, out, err);
     if (sensitivity.max_error_ratio == 0)
         sensitivity.max_error_ratio = HUGE_VAL;
-    rc = sensitivity_settle(&sensitivity, &run->plan, out, err);
-    run->report.error_ratio = sensitivity.error_ratio;
+    if (!run->reference.outputs) {
+        rc = write_graph(&run->plan, &graph, err);
+    } else {
+        rc = sensitivity_settle(&sensitivity, &run->plan, &graph, err);
+        run->report.error_ratio = sensitivity.error_ratio;
+    }
+    if (rc == 0)
+        rc = sensitivity_keep_budget(&sensitivity, &run->plan, run->job->accuracy_drop_points,
+                                     run->folded, &graph, &run->report.budget, err);
+    if (rc == 0 && run->report.budget.moved > 0 && run->reference.outputs)
+        rc = reference_error_ratio(&run->reference, graph, run->job->host, UINT64_MAX,
+                                   &run->report.error_ratio, err);
+    if (rc == 0)
+        *out = graph;
+    else
+        pith_graph_free(graph);
     return rc;
 }
 

@@ -146,6 +146,14 @@ static const char *variant_name(const struct plan *plan)
     return name;
 }
 
+static json_t *budget_facts(const struct kept_budget *budget)
+{
+    return json_pack("{s:o, s:o, s:b, s:I}", "accuracy_drop_points", rounded(budget->points),
+                     "drop_points", rounded(budget->drop_points), "kept",
+                     (int) (budget->drop_points <= budget->points), "moved_count",
+                     (json_int_t) budget->moved);
+}
+
 char *report_text(const struct report *report)
 {
     const struct plan *plan = report->plan;
@@ -171,6 +179,8 @@ char *report_text(const struct report *report)
         report->error_ratio < 0 ? json_null() : rounded(report->error_ratio), "max_error_ratio",
         rounded(report->max_error_ratio), "repairs", repair_facts(report), "forms", forms, "layers",
         layers);
+    if (object && report->budget.asked)
+        (void) json_object_set_new(object, "budget", budget_facts(&report->budget));
     if (object)
         text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(object);

@@ -3,6 +3,7 @@
 #define PITH_QUANTIZE_REPORT_H
 
 #include "plugins/techniques/quantize/repair.h"
+#include "plugins/techniques/quantize/sensitivity.h"
 
 struct report {
     const struct plan *plan;
@@ -14,6 +15,7 @@ struct report {
     size_t folded;      /* batch normalizations */
     size_t restored;    /* weights that came as integers */
     double error_ratio; /* negative: not measured */
+    struct kept_budget budget;
     double max_error_ratio;
 };
 /* Freed with free(). NULL: out of memory. */

@@ -27,7 +27,25 @@ static int dearest_first(const void *a, const void *b)
     return x->layer < y->layer ? -1 : x->layer > y->layer;
 }
 
-/* Writes the plan as it is, and measures the outputs' error. */
+/* Points of accuracy that the graph loses, or of decisions that differ where there are no labels. */
+static int drop_points(const struct sensitivity *sensitivity, const struct pith_graph *graph,
+                       double *out, struct pith_error *err)
+{
+    struct pith_evaluation evaluation = {0};
+    int rc = sensitivity->host->evaluate(sensitivity->host->context, graph, &evaluation, err);
+
+    if (rc < 0)
+        return rc;
+    double was = sensitivity->float_graph.accuracy_ratio;
+
+    *out = was >= 0 && evaluation.accuracy_ratio >= 0 ? 100 * (was - evaluation.accuracy_ratio)
+                                                      : 100 * (1 - evaluation.fidelity_ratio);
+    if (!isfinite(*out))
+        *out = HUGE_VAL;
+    return 0;
+}
+
+/* Writes the plan as it is, and measures the outputs' error, or the points that it loses. */
 static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t samples,
                    struct pith_graph **out, double *out_error, struct pith_error *err)
 {
@@ -36,7 +54,9 @@ static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t 
 
     if (rc == 0)
         rc = write_graph(plan, &graph, err);
-    if (rc == 0)
+    if (rc == 0 && sensitivity->by_accuracy && samples == UINT64_MAX)
+        rc = drop_points(sensitivity, graph, out_error, err);
+    else if (rc == 0)
         rc = reference_error_ratio(sensitivity->reference, graph, sensitivity->host, samples,
                                    out_error, err);
     if (sensitivity->passes_left > 0)
@@ -103,6 +123,9 @@ static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
         qsort(ranked, count, sizeof *ranked, dearest_first);
     size_t measured = count < RANKED_LAYERS ? count : RANKED_LAYERS;
 
+    if (!sensitivity->reference->outputs)
+        measured = 0;
+
     /* Half of the passes at most go into the order; the search needs the others. */
     if (measured > sensitivity->passes_left / 2)
         measured = sensitivity->passes_left / 2;
@@ -157,7 +180,8 @@ static int try_moved(struct sensitivity *sensitivity, struct search *search, siz
     rc = attempt(sensitivity, search->plan, UINT64_MAX, &graph, out_error, err);
     if (rc < 0)
         return rc;
-    bool better = search->error_ratio > limit ? *out_error < search->error_ratio
+    /* Above the limit the finer of two that err alike, as the next rung goes on from it. */
+    bool better = search->error_ratio > limit ? *out_error <= search->error_ratio
                                               : *out_error <= limit && moved < search->best;
 
     if (better) {
@@ -284,4 +308,45 @@ int sensitivity_settle(struct sensitivity *sensitivity, struct plan *plan, struc
     }
     *out = graph;
     return 0;
+}
+
+static size_t count_finer(const struct plan *plan, const enum form *before)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < plan->layer_count; i++)
+        count += plan->layers[i].form != before[i];
+    return count;
+}
+
+int sensitivity_keep_budget(struct sensitivity *sensitivity, struct plan *plan, double points,
+                            const struct pith_graph *original, struct pith_graph **graph,
+                            struct kept_budget *out, struct pith_error *err)
+{
+    struct sensitivity search = *sensitivity;
+    enum form *before = plan_forms(plan);
+    int rc = before ? 0 : -ENOMEM;
+
+    *out = (struct kept_budget){.points = points, .drop_points = -1};
+    if (points < 0 || !search.host->evaluate) {
+        free(before);
+        return rc;
+    }
+    search.by_accuracy = true;
+    search.max_error_ratio = points;
+    if (rc == 0)
+        rc = search.host->evaluate(search.host->context, original, &search.float_graph, err);
+    if (rc == 0)
+        rc = drop_points(&search, *graph, &search.error_ratio, err);
+    for (size_t i = 0; i < sizeof rungs / sizeof *rungs && rc == 0; i++)
+        if (search.error_ratio > points)
+            rc = move_layers(&search, plan, rungs[i].from, rungs[i].to,
+                             "the budget of accuracy is not kept with it coarser", graph, err);
+    if (rc == 0) {
+        out->asked = true;
+        out->drop_points = search.error_ratio;
+        out->moved = count_finer(plan, before);
+    }
+    free(before);
+    return rc;
 }
