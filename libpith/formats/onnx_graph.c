@@ -137,6 +137,43 @@ int onnx_read_value_info(struct proto message, char **out_name, int32_t *out_dty
     return rc;
 }
 
+/* The next message or text of that number. */
+static bool next_field(struct proto *message, uint32_t number, struct proto *out)
+{
+    struct proto_field field;
+
+    while (proto_next(message, &field) > 0)
+        if (field.number == number && field.wire == PROTO_BYTES) {
+            *out = field.bytes;
+            return true;
+        }
+    return false;
+}
+
+/* Names of sizes that aren't known, of a type that was read before. */
+static int keep_dim_names(struct onnx_scope *scope, uint32_t value, struct proto info,
+                          struct pith_error *err)
+{
+    struct proto type, tensor, shape, dim, name;
+    int rc = 0;
+
+    if (!next_field(&info, VALUE_INFO_TYPE, &type) || !next_field(&type, TYPE_TENSOR, &tensor) ||
+        !next_field(&tensor, TENSOR_TYPE_SHAPE, &shape))
+        return 0;
+    for (uint32_t axis = 0; rc == 0 && axis < PITH_MAX_RANK && next_field(&shape, SHAPE_DIM, &dim);
+         axis++) {
+        char *text = NULL;
+
+        if (!next_field(&dim, DIM_PARAM, &name))
+            continue;
+        rc = onnx_text(&text, name, err);
+        if (rc == 0 && text[0])
+            rc = pith_value_set_dim_name(scope->graph, value, axis, text);
+        free(text);
+    }
+    return rc == -ENOMEM ? fail_memory(err) : rc;
+}
+
 /* ---- constants, inputs, types, outputs ---- */
 
 static int read_initializer(struct onnx_scope *scope, const struct proto_field *field,
@@ -188,6 +225,8 @@ static int read_input(struct onnx_scope *scope, const struct proto_field *field,
             pith_graph_add_value(scope->graph, name, dtype, has_shape ? &shape : NULL, &value, err);
         if (rc == 0)
             rc = pith_graph_add_input(scope->graph, value);
+        if (rc == 0)
+            rc = keep_dim_names(scope, value, field->bytes, err);
     }
     free(name);
     return rc == -EEXIST ? -EBADMSG : rc;
@@ -208,8 +247,11 @@ static int read_type_of_value(struct onnx_scope *scope, const struct proto_field
         return rc;
     value = pith_graph_find_value(scope->graph, name);
     if (value != PITH_NO_VALUE && !pith_value_constant(scope->graph, value) &&
-        !pith_value_is_input(scope->graph, value))
+        !pith_value_is_input(scope->graph, value)) {
         rc = pith_value_set_type(scope->graph, value, dtype, has_shape ? &shape : NULL);
+        if (rc == 0)
+            rc = keep_dim_names(scope, value, field->bytes, err);
+    }
     free(name);
     return rc;
 }

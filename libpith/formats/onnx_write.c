@@ -178,7 +178,8 @@ static void write_tensor(struct proto_pieces *out, uint32_t number, const char *
     pieces_end(out, number, begun);
 }
 
-static void write_shape(struct proto_pieces *out, const struct pith_shape *shape)
+static void write_shape(struct proto_pieces *out, const struct pith_graph *graph, uint32_t value,
+                        const struct pith_shape *shape)
 {
     struct proto_mark begun = pieces_begin(out);
 
@@ -187,6 +188,8 @@ static void write_shape(struct proto_pieces *out, const struct pith_shape *shape
 
         if (shape->dim[i] >= 0)
             proto_put_int(&out->text, DIM_VALUE, shape->dim[i]);
+        else if (pith_value_dim_name(graph, value, i))
+            proto_put_text(&out->text, DIM_PARAM, pith_value_dim_name(graph, value, i));
         pieces_end(out, SHAPE_DIM, dim);
     }
     pieces_end(out, TENSOR_TYPE_SHAPE, begun);
@@ -221,7 +224,7 @@ static void write_value_info(struct proto_pieces *out, uint32_t number,
 
         proto_put_int(&out->text, TENSOR_TYPE_ELEMENT, dtype);
         if (shape)
-            write_shape(out, shape);
+            write_shape(out, graph, value, shape);
         pieces_end(out, TYPE_TENSOR, tensor);
         pieces_end(out, VALUE_INFO_TYPE, type);
     }

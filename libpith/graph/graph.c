@@ -430,8 +430,8 @@ void pith_value_swap_names(struct pith_graph *graph, uint32_t a, uint32_t b)
     struct value *second = graph_value(graph, b);
     uint32_t first_slot;
     uint32_t second_slot;
-    const char *name = first->name;
-    uint32_t hash = first->hash;
+    const char *name = first->name, **dim_names = first->dim_names;
+    const uint32_t hash = first->hash, dim_names_rank = first->dim_names_rank;
 
     assert(first->indexed && second->indexed);
     first_slot = find_slot(graph, first->name, first->hash);
@@ -442,4 +442,8 @@ void pith_value_swap_names(struct pith_graph *graph, uint32_t a, uint32_t b)
     first->hash = second->hash;
     second->name = name;
     second->hash = hash;
+    first->dim_names = second->dim_names; /* whoever uses the file knows them by the name */
+    second->dim_names = dim_names;
+    first->dim_names_rank = second->dim_names_rank;
+    second->dim_names_rank = dim_names_rank;
 }

@@ -30,6 +30,13 @@ PITH_PUBLIC int pith_node_adopt_tensor(struct pith_graph *graph, uint32_t node,
                                        const char *attribute, const struct pith_tensor *tensor,
                                        struct pith_backing *backing) PITH_CHECKED;
 
+/* What a file calls a size that is not known ("batch"): kept for files that are written, and told from nothing else. Copied.
+ * They are the shape's that the value has now, and those of any other one of its rank. */
+PITH_PUBLIC int pith_value_set_dim_name(struct pith_graph *graph, uint32_t value, uint32_t axis,
+                                        const char *name) PITH_CHECKED;
+PITH_PUBLIC const char *pith_value_dim_name(const struct pith_graph *graph, uint32_t value,
+                                            uint32_t axis); /* NULL: none */
+
 struct constant {
     struct pith_tensor tensor;
     struct pith_backing *backing; /* NULL: there is no constant */
@@ -75,6 +82,8 @@ struct value {
     bool is_input;
     bool is_captured; /* stands for a value of the graph around */
     struct pith_shape shape;
+    const char **dim_names; /* arena: PITH_MAX_RANK, NULL where an axis has none; or NULL */
+    uint32_t dim_names_rank; /* they are of a shape of that rank */
     struct constant constant;
     struct pith_quantization *quantization; /* one block of malloc with its arrays, or NULL */
     uint32_t producer;

@@ -217,6 +217,33 @@ int pith_value_set_type(struct pith_graph *graph, uint32_t value, int32_t dtype,
     return 0;
 }
 
+int pith_value_set_dim_name(struct pith_graph *graph, uint32_t value, uint32_t axis,
+                            const char *name)
+{
+    struct value *of = graph_value(graph, value);
+    const char *copy;
+
+    assert(axis < PITH_MAX_RANK);
+    copy = arena_text(&graph->arena, name);
+    if (copy && !of->dim_names)
+        of->dim_names = arena_alloc(&graph->arena, PITH_MAX_RANK * sizeof *of->dim_names);
+    if (!copy || !of->dim_names)
+        return -ENOMEM;
+    of->dim_names[axis] = copy;
+    of->dim_names_rank = of->shape.rank;
+    return 0;
+}
+
+const char *pith_value_dim_name(const struct pith_graph *graph, uint32_t value, uint32_t axis)
+{
+    const struct value *of = graph_value(graph, value);
+
+    return of->dim_names && of->has_shape && of->shape.rank == of->dim_names_rank &&
+                   axis < of->shape.rank
+               ? of->dim_names[axis]
+               : NULL;
+}
+
 /* After a constant was put behind the value. */
 static void constant_arrived(struct pith_graph *graph, uint32_t value)
 {

@@ -2,6 +2,7 @@
 #include "tests/testing.h"
 
 #include "libpith/formats/onnx.h"
+#include "libpith/graph/graph_internal.h"
 #include "tests/unit/onnx_build.h"
 #include <errno.h>
 #include <glob.h>
@@ -210,9 +211,81 @@ static void constants_among_the_inputs_are_constants(void **state)
     pith_buffer_done(&file);
 }
 
+/* A value whose sizes are names, "" where one has none; and back. */
+static void put_named(struct pith_buffer *graph, uint32_t field, const char *name,
+                      const char *const *dims, size_t rank)
+{
+    size_t begun = proto_begin(graph), type, tensor, shape;
+
+    proto_put_text(graph, VALUE_INFO_NAME, name);
+    type = proto_begin(graph);
+    tensor = proto_begin(graph);
+    proto_put_int(graph, TENSOR_TYPE_ELEMENT, PITH_FLOAT32);
+    shape = proto_begin(graph);
+    for (size_t i = 0; i < rank; i++) {
+        size_t dim = proto_begin(graph);
+
+        if (dims[i][0] >= '0' && dims[i][0] <= '9')
+            proto_put_int(graph, DIM_VALUE, atoi(dims[i]));
+        else if (dims[i][0])
+            proto_put_text(graph, DIM_PARAM, dims[i]);
+        proto_end(graph, SHAPE_DIM, dim);
+    }
+    proto_end(graph, TENSOR_TYPE_SHAPE, shape);
+    proto_end(graph, TYPE_TENSOR, tensor);
+    proto_end(graph, VALUE_INFO_TYPE, type);
+    proto_end(graph, field, begun);
+}
+
+static void has_names(const struct pith_graph *graph)
+{
+    const uint32_t x = pith_graph_input(graph, 0), y = pith_graph_output(graph, 0);
+
+    assert_string_equal(pith_value_dim_name(graph, x, 0), "N");
+    assert_null(pith_value_dim_name(graph, x, 1));
+    assert_string_equal(pith_value_dim_name(graph, x, 2), "frames");
+    assert_null(pith_value_dim_name(graph, x, 3));
+    assert_null(pith_value_dim_name(graph, x, 4));
+    assert_string_equal(pith_value_dim_name(graph, y, 0), "N");
+    assert_string_equal(pith_value_dim_name(graph, y, 2), "frames");
+}
+
+static void sizes_keep_their_names(void **state)
+{
+    static const char *const dims[] = {"N", "3", "frames", ""};
+    struct pith_buffer file = {0}, written = {0};
+    const size_t model = begin_model(&file);
+    struct pith_graph *graph, *clone, *again;
+    struct pith_error err = {0};
+
+    (void) state;
+    put_node(&file, "Relu", "relu", "x", "y");
+    put_named(&file, GRAPH_INPUT, "x", dims, 4);
+    put_named(&file, GRAPH_OUTPUT, "y", dims, 4);
+    end_model(&file, model, 13);
+    assert_ok(pith_graph_parse(&graph, file.data, file.bytes, &err), &err);
+    has_names(graph);
+    assert_ok(pith_graph_clone(graph, &clone, &err), &err);
+    pith_graph_free(graph);
+    has_names(clone);
+    assert_ok(pith_onnx_write(clone, &written, &err), &err);
+    assert_ok(pith_graph_parse(&again, written.data, written.bytes, &err), &err);
+    has_names(again);
+    /* another rank is another value's shape */
+    assert_int_equal(pith_value_set_type(again, pith_graph_input(again, 0), PITH_FLOAT32,
+                                         &(struct pith_shape){2, {-1, -1}}),
+                     0);
+    assert_null(pith_value_dim_name(again, pith_graph_input(again, 0), 0));
+    pith_graph_free(again);
+    pith_graph_free(clone);
+    pith_buffer_done(&file);
+    pith_buffer_done(&written);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_keep_their_names),
         cmocka_unit_test(real_models_are_read),
         cmocka_unit_test(real_models_are_written_and_read_again),
         cmocka_unit_test(lists_of_integers_hold_every_type),

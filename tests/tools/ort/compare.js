@@ -55,6 +55,17 @@ function difference(a, b, tolerance) {
   return null;
 }
 
+// Names of open sizes stay, where inference has not found a number instead, or forgotten a number or a rank.
+function renamed(before, after) {
+  for (let i = 0; i < before.length; i++) {
+    const x = before[i].shape || [], y = after[i].shape || [];
+    for (let axis = 0; axis < x.length && x.length === y.length; axis++)
+      if (typeof x[axis] === 'string' && typeof y[axis] === 'string' && x[axis] !== y[axis])
+        return `axis ${axis} of ${before[i].name}, "${x[axis]}", became "${y[axis]}"`;
+  }
+  return null;
+}
+
 async function run(session, inputs) {
   try {
     return {outputs: await session.run(inputs)};
@@ -75,6 +86,8 @@ async function compare(a, b, level, tolerance) {
   const second = await ort.InferenceSession.create(b, options);
   if (String(first.inputNames) !== String(second.inputNames)) return {fail: `inputs became ${second.inputNames}`};
   if (String(first.outputNames) !== String(second.outputNames)) return {fail: `outputs became ${second.outputNames}`};
+  const name = renamed(first.inputMetadata, second.inputMetadata) || renamed(first.outputMetadata, second.outputMetadata);
+  if (name) return {fail: name};
   for (let i = 0; i < RUNS; i++) {
     const inputs = {};
     for (const info of first.inputMetadata) {
