@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static int read_graph(struct pith_graph **out, struct pith_backing *backing, const uint8_t *data,
                       size_t bytes, struct pith_error *err)
@@ -60,6 +61,13 @@ static void release_mapping(const void *data, size_t bytes)
     pith_mapping_close(&mapping);
 }
 
+/* The mapping is private and never written to, so the next reader finds the file's bytes again. */
+static void forget_mapping(const void *data, size_t bytes)
+{
+    if (data)
+        (void) madvise((void *) (uintptr_t) data, bytes, MADV_DONTNEED);
+}
+
 static int open_plain(struct pith_graph **out, struct pith_mapping *mapping, struct pith_error *err)
 {
     struct pith_backing *backing;
@@ -69,6 +77,7 @@ static int open_plain(struct pith_graph **out, struct pith_mapping *mapping, str
         pith_mapping_close(mapping);
         return pith_fail(err, rc, "no memory to read the model");
     }
+    pith_backing_may_forget(backing, forget_mapping);
     rc = read_graph(out, backing, mapping->data, mapping->bytes, err);
     pith_backing_drop(backing);
     return rc;

@@ -1,5 +1,6 @@
 /* Bytes that constants point into, shared by the graphs that were cloned from one another. */
 #include "libpith/graph/graph_internal.h"
+#include "libpith/graph/pages.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -10,6 +11,7 @@ struct pith_backing {
     const void *data;
     size_t bytes;
     pith_backing_release *release;
+    pith_backing_release *forget; /* NULL: nothing can be */
 };
 
 int pith_backing_new(struct pith_backing **out, const void *data, size_t bytes,
@@ -23,8 +25,47 @@ int pith_backing_new(struct pith_backing **out, const void *data, size_t bytes,
     backing->data = data;
     backing->bytes = bytes;
     backing->release = release;
+    backing->forget = NULL;
     *out = backing;
     return 0;
+}
+
+void pith_backing_may_forget(struct pith_backing *backing, pith_backing_release *forget)
+{
+    backing->forget = forget;
+}
+
+/* Constants of one file come one after the other: each is told once, or nearly. */
+static void forget(const struct constant *constant, const struct pith_backing **last)
+{
+    const struct pith_backing *backing = constant->backing;
+
+    if (!backing || backing == *last || !backing->forget)
+        return;
+    backing->forget(backing->data, backing->bytes);
+    *last = backing;
+}
+
+static void forget_pages(const struct pith_graph *graph, const struct pith_backing **last)
+{
+    for (uint32_t v = 0; v < graph->value_count; v++)
+        forget(&graph->values[v]->constant, last);
+    for (uint32_t n = 0; n < graph->node_count; n++)
+        for (size_t i = 0; i < graph->nodes[n]->attribute_count; i++) {
+            const struct attribute *attribute = &graph->nodes[n]->attributes[i];
+
+            if (attribute->kind == PITH_ATTRIBUTE_TENSOR)
+                forget(attribute->tensor, last);
+            else if (attribute->kind == PITH_ATTRIBUTE_GRAPH)
+                forget_pages(attribute->graph, last);
+        }
+}
+
+void pith_graph_forget_pages(const struct pith_graph *graph)
+{
+    const struct pith_backing *last = NULL;
+
+    forget_pages(graph, &last);
 }
 
 struct pith_backing *pith_backing_hold(struct pith_backing *backing)

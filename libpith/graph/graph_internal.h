@@ -19,6 +19,8 @@ typedef void pith_backing_release(const void *data, size_t bytes);
 /* The caller holds it once, and drops it when it is done. On failure data is still the caller's. */
 PITH_PUBLIC int pith_backing_new(struct pith_backing **out, const void *data, size_t bytes,
                                  pith_backing_release *release) PITH_CHECKED;
+/* For bytes that can be had again, before others hold it: `forget` takes their pages out of the process. */
+PITH_PUBLIC void pith_backing_may_forget(struct pith_backing *backing, pith_backing_release *forget);
 PITH_PUBLIC struct pith_backing *pith_backing_hold(struct pith_backing *backing);
 PITH_PUBLIC void pith_backing_drop(struct pith_backing *backing); /* NULL is fine */
 

@@ -2,7 +2,9 @@
 #include "tests/testing.h"
 
 #include "libpith/formats/onnx.h"
+#include "libpith/formats/open.h"
 #include "libpith/graph/graph_internal.h"
+#include "libpith/graph/pages.h"
 #include "tests/unit/onnx_build.h"
 #include <errno.h>
 #include <glob.h>
@@ -282,9 +284,78 @@ static void sizes_keep_their_names(void **state)
     pith_buffer_done(&written);
 }
 
+/* Kilobytes of the file that this process has in memory. */
+static long resident_kb(const char *path)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool inside = false;
+    unsigned long from, to;
+    long kb = 0, one;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps)) {
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            inside = strstr(line, path) != NULL;
+        else if (inside && sscanf(line, "Rss: %ld", &one) == 1)
+            kb += one;
+    }
+    assert_int_equal(fclose(maps), 0);
+    return kb;
+}
+
+static double sum_of(const struct pith_graph *graph)
+{
+    const struct pith_tensor *w = pith_value_constant(graph, pith_graph_find_value(graph, "w"));
+    double sum = 0;
+
+    for (int64_t i = 0; i < pith_shape_elements(&w->shape); i++)
+        sum += pith_tensor_get(w, i);
+    return sum;
+}
+
+static void pages_that_are_forgotten_come_back(void **state)
+{
+    static float weights[100000];
+    const int64_t dims[] = {100000};
+    char path[] = "/tmp/pith-test-pages-XXXXXX";
+    const int fd = mkstemp(path);
+    struct pith_buffer file = {0};
+    const size_t model = begin_model(&file);
+    struct pith_graph *mapped, *parsed;
+    struct pith_error err = {0};
+    double sum;
+
+    (void) state;
+    for (size_t i = 0; i < 100000; i++)
+        weights[i] = (float) i;
+    put_value(&file, GRAPH_INPUT, "x", PITH_FLOAT32, dims, 1);
+    put_raw(&file, "w", PITH_FLOAT32, dims, 1, weights, sizeof weights);
+    put_node(&file, "Add", "add", "x,w", "y");
+    put_value(&file, GRAPH_OUTPUT, "y", PITH_FLOAT32, dims, 1);
+    end_model(&file, model, 13);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, file.data, file.bytes), (ssize_t) file.bytes);
+    assert_int_equal(close(fd), 0);
+    assert_ok(pith_graph_open(&mapped, path, LIMIT_BYTES, &err), &err);
+    assert_ok(pith_graph_parse(&parsed, file.data, file.bytes, &err), &err);
+    sum = sum_of(mapped);
+    assert_true(resident_kb(path) > 300);
+    pith_graph_forget_pages(mapped);
+    assert_true(resident_kb(path) < 100);
+    assert_true(sum_of(mapped) == sum);
+    pith_graph_forget_pages(parsed); /* its only copy */
+    assert_true(sum_of(parsed) == sum);
+    pith_graph_free(mapped);
+    pith_graph_free(parsed);
+    pith_buffer_done(&file);
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pages_that_are_forgotten_come_back),
         cmocka_unit_test(sizes_keep_their_names),
         cmocka_unit_test(real_models_are_read),
         cmocka_unit_test(real_models_are_written_and_read_again),

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpith/graph/pages.h"
 #include "plugins/engines/native/plans.h"
 
 struct pith_session {
@@ -209,6 +210,8 @@ static int native_compile(const struct pith_host *host, const struct pith_graph 
         session->options.limit_bytes = (uint64_t) how->options[OPTION_MEMORY_LIMIT].integer << 20;
     }
     rc = compile(session, graph, how, err);
+    if (session->plan)
+        pith_graph_forget_pages(graph); /* they are packed; what a run reads comes back */
     if (rc < 0) {
         native_close(session);
         return rc;
