@@ -303,6 +303,99 @@ static void packed_weights_are_all_that_stays(void **state)
     }
 }
 
+static const struct pith_shape choice_x = {2, {3, 16}}, choice_w = {2, {16, 64}};
+
+/* Y = X W, X and Y being values of the graph around and of this one, W at `at` of the block. */
+static struct pith_graph *branch_of_block(struct pith_backing *backing, float *at, uint32_t outer_x)
+{
+    struct pith_tensor w = {
+        .dtype = PITH_FLOAT32, .shape = choice_w, .data = at, .bytes = 16 * 64 * sizeof(float)};
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t in[2];
+
+    assert_ok(pith_graph_new(&graph, "branch", &err), &err);
+    assert_ok(pith_graph_set_opset(graph, "", 17), &err);
+    assert_ok(pith_graph_add_value(graph, "x", PITH_FLOAT32, &choice_x, &in[0], &err), &err);
+    assert_ok(pith_graph_add_capture(graph, in[0], outer_x), &err);
+    assert_ok(pith_graph_add_value(graph, "w", PITH_FLOAT32, &choice_w, &in[1], &err), &err);
+    assert_ok(pith_value_adopt_constant(graph, in[1], &w, backing), &err);
+    assert_ok(pith_graph_add_output(graph, add_node(graph, "MatMul", in, 2, NULL)), &err);
+    return graph;
+}
+
+/* An If over two branches with weights in one block of memory. */
+static struct pith_graph *graph_of_choice(void)
+{
+    const size_t floats = 2 * 16 * 64;
+    float *block = malloc(floats * sizeof *block);
+    struct pith_backing *backing;
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t condition, x, node, y;
+
+    assert_non_null(block);
+    for (size_t i = 0; i < floats; i++)
+        block[i] = random_float();
+    assert_ok(pith_backing_new(&backing, block, floats * sizeof *block, release_block), &err);
+    released = false;
+    assert_ok(pith_graph_new(&graph, "choice", &err), &err);
+    assert_ok(pith_graph_set_opset(graph, "", 17), &err);
+    assert_ok(pith_graph_add_value(graph, "condition", PITH_BOOL, &(struct pith_shape){0},
+                                   &condition, &err),
+              &err);
+    assert_ok(pith_graph_add_value(graph, "x", PITH_FLOAT32, &choice_x, &x, &err), &err);
+    assert_ok(pith_graph_add_input(graph, condition), &err);
+    assert_ok(pith_graph_add_input(graph, x), &err);
+    y = add_node(graph, "If", &condition, 1, &node);
+    assert_ok(pith_node_set_graph(graph, node, "then_branch", branch_of_block(backing, block, x)),
+              &err);
+    assert_ok(pith_node_set_graph(graph, node, "else_branch",
+                                  branch_of_block(backing, block + floats / 2, x)),
+              &err);
+    pith_backing_drop(backing);
+    assert_ok(pith_graph_add_output(graph, y), &err);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+/* Branches that are compiled need their graphs no more, nor the model's memory. */
+static void packed_weights_are_all_that_stays_of_branches(void **state)
+{
+    struct pith_graph *graph = graph_of_choice();
+    struct pith_engine_options how = {.threads = 1};
+    struct pith_session *session = NULL;
+    struct pith_error err = {0};
+    bool condition;
+    struct pith_tensor in[2] = {{.dtype = PITH_BOOL, .data = &condition, .bytes = 1}}, y;
+    float before[2][3 * 64];
+
+    (void) state;
+    assert_ok(pith_tensor_alloc(&in[1], PITH_FLOAT32, &choice_x, &err), &err);
+    for (int64_t i = 0; i < 3 * 16; i++)
+        pith_tensor_set(&in[1], i, (double) random_float());
+    assert_ok(engine->compile(NULL, graph, &how, &session, &err), &err);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 2; i++) {
+            condition = i == 1;
+            assert_ok(engine->run(session, in, 2, &y, 1, &err), &err);
+            assert_int_equal(y.bytes, sizeof before[i]);
+            if (round == 0)
+                memcpy(before[i], y.data, sizeof before[i]);
+            assert_memory_equal(before[i], y.data, sizeof before[i]);
+        }
+        assert_memory_not_equal(before[0], before[1], sizeof before[0]);
+        if (round == 0) {
+            assert_false(released);
+            pith_graph_free(graph);
+            assert_true(released);
+        }
+    }
+    engine->close(session);
+    pith_tensor_free(&in[1]);
+}
+
 /* ---- shapes that vary ---- */
 
 /* A convolution and what it is on average, over pictures of any number and size. */
@@ -441,6 +534,7 @@ int main(void)
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(a_graph_past_the_memory_limit_is_refused),
         cmocka_unit_test(packed_weights_are_all_that_stays),
+        cmocka_unit_test(packed_weights_are_all_that_stays_of_branches),
         cmocka_unit_test(a_shape_that_was_seen_allocates_nothing),
         cmocka_unit_test(plans_for_many_shapes_are_bounded),
         cmocka_unit_test(a_shape_that_contradicts_the_graph_is_refused),

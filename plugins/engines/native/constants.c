@@ -42,15 +42,29 @@ static void free_block(struct plan *plan, uint32_t slot)
     plan->weight_bytes -= plan->slots[slot].tensor.bytes;
 }
 
-/* The bytes of constants that the graph holds, and of those among them that runs read. */
+static size_t held_by(const struct pith_graph *graph)
+{
+    size_t held = 0;
+
+    for (uint32_t v = 0; v < pith_graph_value_limit(graph); v++) {
+        const struct pith_tensor *constant = pith_value_constant(graph, v);
+
+        held += constant ? constant->bytes : 0;
+    }
+    for (uint32_t n = 0; n < pith_graph_node_limit(graph); n++)
+        for (size_t i = 0; pith_node_exists(graph, n) && i < pith_node_attribute_count(graph, n);
+             i++)
+            if (pith_node_attribute_kind(graph, n, i) == PITH_ATTRIBUTE_GRAPH)
+                held += held_by(
+                    pith_node_graph(graph, n, pith_node_attribute_name(graph, n, i)));
+    return held;
+}
+
+/* The bytes of constants that the graph and its sub-graphs hold, and of those that runs read of its own. */
 static void weigh(const struct plan *plan, const bool *needed, size_t *out_held, size_t *out_read)
 {
-    *out_held = *out_read = 0;
-    for (uint32_t v = 0; v < pith_graph_value_limit(plan->graph); v++) {
-        const struct pith_tensor *constant = pith_value_constant(plan->graph, v);
-
-        *out_held += constant ? constant->bytes : 0;
-    }
+    *out_held = held_by(plan->graph);
+    *out_read = 0;
     for (uint32_t i = 0; i < plan->slot_count; i++)
         if (needed[i] && !is_own(plan, i))
             *out_read += plan->slots[i].tensor.bytes;
@@ -91,10 +105,14 @@ static void strip_node(struct pith_graph *graph, uint32_t node)
             pith_node_remove_attribute(graph, node, pith_node_attribute_name(graph, node, i));
 }
 
-static int strip_graph(struct pith_graph *graph)
+static int strip_graph(struct plan *plan)
 {
+    struct pith_graph *graph = plan->graph;
     int rc = 0;
 
+    for (size_t s = 0; s < plan->step_count; s++)
+        if (plan->steps[s]->control)
+            control_drop_graphs(plan, plan->steps[s]);
     for (uint32_t v = 0; v < pith_graph_value_limit(graph) && rc == 0; v++)
         rc = pith_value_set_constant(graph, v, NULL);
     for (uint32_t n = 0; n < pith_graph_node_limit(graph); n++)
@@ -103,14 +121,15 @@ static int strip_graph(struct pith_graph *graph)
     return rc;
 }
 
-/* Runs of late steps infer shapes from the graph's constants, and sub-graphs hold what they
- * captured. */
+/* Runs of late steps infer shapes from the graph's constants, and what isn't an If whose branches are compiled compiles
+ * bodies for the shapes that come. */
 static bool runs_read_graph(const struct plan *plan)
 {
-    bool read = plan->has_late || plan->options.depth > 0;
+    bool read = plan->has_late;
 
     for (size_t s = 0; s < plan->step_count; s++)
-        read = read || plan->steps[s]->late || plan->steps[s]->control;
+        read = read || plan->steps[s]->late ||
+               (plan->steps[s]->control && !control_has_settled(plan->steps[s]));
     return read;
 }
 
@@ -133,7 +152,7 @@ int plan_release_constants(struct plan *plan)
     if (read <= held / 2) {
         rc = copy_needed(plan, needed);
         if (rc == 0)
-            rc = strip_graph(plan->graph);
+            rc = strip_graph(plan);
     }
     share_needed(plan, needed);
     for (uint32_t i = 0; i < plan->slot_count; i++)

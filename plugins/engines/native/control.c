@@ -86,10 +86,11 @@ static int body_init(struct body *body, const struct pith_graph *graph, size_t c
 
 /* ---- building ---- */
 
+static const char *const if_names[] = {"else_branch", "then_branch"};
+
 static int find_bodies(struct plan *plan, uint32_t node, struct control *control,
                        struct pith_error *err)
 {
-    static const char *const if_names[] = {"else_branch", "then_branch"};
     size_t first = pith_node_input_count(plan->graph, node);
 
     for (size_t i = 0; i < (control->kind == CONTROL_IF ? 2 : 1); i++) {
@@ -289,6 +290,21 @@ int control_build(struct plan *plan, uint32_t node, struct pith_error *err)
     if (rc < 0)
         plan_step_free(step);
     return rc;
+}
+
+/* ---- letting go of what is compiled ---- */
+
+bool control_has_settled(const struct plan_step *step)
+{
+    return step->control->kind == CONTROL_IF && !step->late;
+}
+
+void control_drop_graphs(struct plan *plan, struct plan_step *step)
+{
+    for (size_t b = 0; b < step->control->body_count; b++) {
+        pith_node_remove_attribute(plan->graph, step->step.node, if_names[b]);
+        step->control->body[b].graph = NULL;
+    }
 }
 
 /* ---- running ---- */

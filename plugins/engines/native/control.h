@@ -8,7 +8,7 @@
 enum control_kind { CONTROL_IF, CONTROL_LOOP, CONTROL_SCAN };
 
 struct body {
-    const struct pith_graph *graph; /* the node's, in the outer plan's clone */
+    const struct pith_graph *graph; /* the node's, in the outer plan's clone; NULL: it is compiled, and gone */
     struct plans plans;
     struct plan *plan;              /* of `plans`, for the inputs that it was compiled for last; NULL: none */
     size_t capture_first;           /* entry of the step's inputs where its captures begin */

@@ -283,6 +283,9 @@ bool control_is(const struct pith_graph *graph, uint32_t node);
 int control_build(struct plan *plan, uint32_t node, struct pith_error *err);
 int control_run(struct plan *plan, struct plan_step *step, struct pith_error *err);
 void control_free(struct control *control);
+/* An If whose branches are compiled once and for all: it needs their graphs no more. */
+bool control_has_settled(const struct plan_step *step);
+void control_drop_graphs(struct plan *plan, struct plan_step *step);
 uint64_t control_arena_bytes(const struct control *control);
 
 #endif
