@@ -482,7 +482,7 @@ static int build(struct plan *plan, const struct pith_shape *input_shapes,
 /* One attempt. refused: what is known of nodes from attempts before. */
 static int try_build(struct plan **out, const struct pith_graph *graph,
                      const struct pith_shape *input_shapes, const struct pith_tensor *captures,
-                     const struct plan_options *options, uint8_t *refused, bool *out_refused,
+                     const struct plan_options *options, uint8_t **refused, bool *out_refused,
                      struct pith_error *err)
 {
     struct plan *plan = calloc(1, sizeof *plan);
@@ -491,13 +491,18 @@ static int try_build(struct plan **out, const struct pith_graph *graph,
     if (!plan)
         return -ENOMEM;
     plan->options = *options;
-    plan->refused = refused;
     *out_refused = false;
     rc = pith_graph_clone(graph, &plan->graph, err);
     if (rc == 0) {
         plan->name = pith_graph_name(plan->graph);
         rc = options->plain ? 0 : rewrite_graph(plan->graph);
     }
+    /* as many as there are behind the rewriting, which adds nodes: the same in each attempt */
+    if (rc == 0 && !*refused)
+        *refused = calloc(pith_graph_node_limit(plan->graph) + (size_t) 1, sizeof **refused);
+    plan->refused = *refused;
+    if (rc == 0 && !*refused)
+        rc = -ENOMEM;
     if (rc == 0) {
         rc = build(plan, input_shapes, captures, out_refused, err);
     }
@@ -515,21 +520,18 @@ int plan_new(struct plan **out, const struct pith_graph *graph,
              const struct plan_options *options, struct pith_error *err)
 {
     struct plan_options how = *options;
-    uint8_t *refused;
+    uint8_t *refused = NULL;
     bool again = false;
     int rc = 0;
 
     if (options->depth > PLAN_MAX_DEPTH)
         return pith_fail(err, -ENOTSUP, "sub-graphs are nested more than %d deep", PLAN_MAX_DEPTH);
-    refused = calloc(pith_graph_node_limit(graph) + (size_t) 1, sizeof *refused);
-    if (!refused)
-        return pith_fail(err, -ENOMEM, "no memory for a plan");
     /* Kernels say late, with halos and strides before them, that a form has no kernel. What they
      * refuse is built with floats or planar in the next attempt, and after some attempts everything
      * is planar. */
     for (int attempt = 1; rc == 0 && (attempt == 1 || again); attempt++) {
         how.planar = how.planar || attempt > BUILD_ATTEMPTS;
-        rc = try_build(out, graph, input_shapes, captures, &how, refused, &again, err);
+        rc = try_build(out, graph, input_shapes, captures, &how, &refused, &again, err);
     }
     free(refused);
     return rc == -ENOMEM
