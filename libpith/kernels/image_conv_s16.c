@@ -94,20 +94,22 @@ static int pack_dense(struct pith_step *step, struct pith_conv_s16 *s)
     const int64_t lanes = s->form->lanes, all = (conv->y.c + lanes - 1) / lanes,
                   pairs = (s->segment[0].depth + 1) / 2;
     const int8_t *w = conv->weights;
+    uint8_t *weights;
 
     s->vector_bytes = s->segments * pairs * lanes * 2;
-    s->weights = pith_step_alloc(step, all * s->vector_bytes);
-    if (!s->weights)
+    weights = pith_step_alloc(step, all * s->vector_bytes);
+    if (!weights)
         return -ENOMEM;
     for (int64_t m = 0; m < conv->y.c; m++) {
         const int64_t first = m / (lanes * s->form->vectors) * lanes * s->form->vectors,
                       step_bytes = vectors_from(s->form, conv->y.c - first) * lanes * 2;
-        uint8_t *to = s->weights + first / lanes * s->vector_bytes + (m - first) * 2;
+        uint8_t *to = weights + first / lanes * s->vector_bytes + (m - first) * 2;
 
         for (int64_t i = 0; i < s->segments; i++, to += pairs * step_bytes)
             for (int64_t k = 0; k < s->segment[i].depth; k++)
                 to[k / 2 * step_bytes + k % 2] = (uint8_t) *w++;
     }
+    s->weights = pith_step_share(step, weights);
     return 0;
 }
 
@@ -118,14 +120,14 @@ static int pack_depthwise(struct pith_step *step, struct pith_conv_s16 *s)
     int32_t *to;
 
     s->vector_bytes = s->segments * lanes * (int64_t) sizeof *to;
-    s->weights = pith_step_alloc(step, all * s->vector_bytes);
-    if (!s->weights)
+    to = pith_step_alloc(step, all * s->vector_bytes);
+    if (!to)
         return -ENOMEM;
-    to = (int32_t *) (void *) s->weights;
     for (int64_t m = 0; m < conv->y.c; m++)
         for (int64_t tap = 0; tap < s->segments; tap++)
             to[(m / lanes * s->segments + tap) * lanes + m % lanes] =
                 (uint16_t) conv->weights[m * s->segments + tap];
+    s->weights = pith_step_share(step, to);
     return 0;
 }
 

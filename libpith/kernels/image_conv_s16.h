@@ -23,7 +23,7 @@ struct pith_conv_s16 {
     /* [tile of channels][segment][pair][vector of channels][lane][two bytes]; of one vector of channels, vector_bytes.
      * Depthwise: words and as many zeros, [vector of channels][tap][lane]. */
     int64_t vector_bytes;
-    uint8_t *weights;
+    const uint8_t *weights;
 };
 
 struct pith_conv_s16_data { /* pixel (0,0) of picture 0 */

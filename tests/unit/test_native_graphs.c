@@ -69,7 +69,7 @@ static void a_convolution_from_integers_to_floats_stays_channels_last(void **sta
     assert_ok(pith_graph_infer(graph, NULL, &err), &err);
     session = compile(graph, CHANNELS_LAST);
     plain = compile(graph, LITERALLY);
-    assert_true(has_step(session, "image_conv_f32") && !has_step(session, "conv_f32"));
+    assert_true(has_step(session, "image_conv_s8") && !has_step(session, "conv_f32"));
     assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
     for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
         ((float *) x.data)[i] = random_float();

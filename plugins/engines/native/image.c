@@ -268,6 +268,13 @@ static void add_residual(struct plan *plan, struct candidate *c)
     c->residual = (struct pith_residual){.set = true, .between = between, .after = after};
 }
 
+/* A convolution of bytes whose result is on no grid gives floats: its sums are the same integers. */
+static bool gives_floats(const struct plan *plan, const struct candidate *c)
+{
+    return c->integer && c->dtype != PITH_INT16 && strcmp(c->kernel->op, "Conv") == 0 &&
+           !c->residual.set && !pith_value_quantization(plan->graph, c->value);
+}
+
 /* What the step does in passing. False: it gives what can't be stored here. */
 static int fuse(struct plan *plan, struct candidate *c)
 {
@@ -284,7 +291,7 @@ static int fuse(struct plan *plan, struct candidate *c)
     if (c->kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
         fuse_activation(plan, &c->value, &c->activation);
     add_residual(plan, c);
-    if (result_fits(plan, c->value, c->dtype))
+    if (result_fits(plan, c->value, c->dtype) || gives_floats(plan, c))
         return 1;
     fuse_undo(plan, first, c->value);
     return 0;
@@ -389,7 +396,7 @@ static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool produc
         return rc;
     rc = gather_activations(plan, &c, &halo, err);
     if (rc == 0)
-        rc = image_output(plan, c.value, dtype, &out);
+        rc = image_output(plan, c.value, gives_floats(plan, &c) ? PITH_FLOAT32 : dtype, &out);
     if (rc < 0)
         return rc;
     call = (struct plan_call){c.kernel, node,         c.in,       &out,      c.in_count,
