@@ -225,6 +225,7 @@ static const struct pith_conv_s8_form forms[] = {
     {"dense i8mm", PITH_ISA_NEON_I8MM, false, &pith_dense_s8_i8mm, pith_dense_s8_pack, NULL},
     {"dense dotprod", PITH_ISA_NEON_DOTPROD, false, &pith_dense_s8_dotprod, pith_dense_s8_pack, NULL},
 #endif
+    {"winograd neon", PITH_ISA_NEON, false, &pith_winograd_s8_neon, pith_winograd_s8_pack, pith_winograd_s8_pays},
     {"dense neon", PITH_ISA_NEON, false, &pith_dense_s8_neon, pith_dense_s8_pack, NULL},
     {"dense neon wide", PITH_ISA_NEON, false, &pith_dense_s8_neon_wide, pith_dense_s8_pack, NULL},
 #endif

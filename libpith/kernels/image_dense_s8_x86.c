@@ -11,8 +11,12 @@
 
 #define AVX512 "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq"
 
+/* For Winograd's form: with unsigned sums, as they may wrap. */
 #define STORED uint8_t
 #define PLANES false
+#define DIRECT 13
+#define ADD_PAIR(sum, x, w)                                                                        \
+    ((FORM(sums)) (sum) + (FORM(sums)) DOT(((FORM(words)){0}), (OPERAND) (x), w))
 
 #define FORM(name) name##_sse2
 #define TARGET
@@ -23,7 +27,6 @@
 #define SPLIT(four, h)                                                                             \
     ((h) == 0 ? _mm_and_si128((__m128i) (four), _mm_set1_epi16(0xFF))                              \
               : _mm_srli_epi16((__m128i) (four), 8))
-#define MULTIPLY(x, w) _mm_madd_epi16((__m128i) (x), w)
 #define DOT(sum, x, w) ((sum) + (words_sse2) _mm_madd_epi16(x, w))
 #define NEAREST(f)     ((words_sse2) _mm_cvtps_epi32((__m128) (f)))
 #define WIDEN(p)       __builtin_convertvector(*(const loose_bytes_sse2 *) (p), words_sse2)
@@ -35,7 +38,6 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
 
 #include "libpith/kernels/image_dense_s8_body.h"
 #include "libpith/kernels/image_winograd_s8_body.h"
-#undef MULTIPLY
 #undef FORM
 #undef TARGET
 #undef LANES
@@ -87,7 +89,6 @@ TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f
 #define SPLIT(four, h)                                                                             \
     ((h) == 0 ? _mm256_and_si256((__m256i) (four), _mm256_set1_epi16(0xFF))                        \
               : _mm256_srli_epi16((__m256i) (four), 8))
-#define MULTIPLY(x, w) _mm256_madd_epi16((__m256i) (x), w)
 #define DOT(sum, x, w)   ((sum) + (words_avx2) _mm256_madd_epi16(x, w))
 #define NEAREST(f)       ((words_avx2) _mm256_cvtps_epi32((__m256) (f)))
 #define WIDEN(p)         ((words_avx2) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
@@ -99,7 +100,6 @@ TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f
 #define HALF(to, q, i)   _mm_storeu_si128((__m128i *) (to), _mm256_extracti128_si256(q, i))
 #include "libpith/kernels/image_dense_s8_body.h"
 #include "libpith/kernels/image_winograd_s8_body.h"
-#undef MULTIPLY
 #undef FORM
 #undef TARGET
 #undef TILE
@@ -174,7 +174,6 @@ TARGET static inline __attribute__((always_inline)) void quotients_512(__m512 *f
 #define SPLIT(four, h)                                                                             \
     ((h) == 0 ? _mm512_and_si512((__m512i) (four), _mm512_set1_epi16(0xFF))                        \
               : _mm512_srli_epi16((__m512i) (four), 8))
-#define MULTIPLY(x, w) _mm512_madd_epi16((__m512i) (x), w)
 #define DOT(sum, x, w)   ((sum) + (words_avx512) _mm512_madd_epi16(x, w))
 #define NEAREST(f)       ((words_avx512) _mm512_cvtps_epi32((__m512) (f)))
 #define WIDEN(p)         ((words_avx512) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p))))
@@ -183,7 +182,6 @@ TARGET static inline __attribute__((always_inline)) void quotients_512(__m512 *f
 #define QUOTIENTS(f, by) quotients_512((__m512 *) (f), by)
 #include "libpith/kernels/image_dense_s8_body.h"
 #include "libpith/kernels/image_winograd_s8_body.h"
-#undef MULTIPLY
 #undef FORM
 #undef TARGET
 #undef HALVES

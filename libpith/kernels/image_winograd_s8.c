@@ -189,7 +189,8 @@ bool pith_winograd_s8_pays(const struct pith_conv_s8 *conv, const void *private)
     const int64_t patches = conv->y.n * patches_of(conv, conv->y.h),
                   pixels = conv->y.n * conv->y.h * conv->y.w;
     const int64_t weight_bytes = 4 * ELEMENTS * pairs * vectors * lanes;
-    const int64_t direct = pixels * 3 * round_up(3 * conv->in_channels, 4) / 2 * vectors * 13 / 10;
+    const int64_t direct = pixels * 3 * round_up(3 * conv->in_channels, 4) / 2 * vectors *
+                           form->direct / 10;
     int64_t fast = patches * ((ELEMENTS * (pairs + 4) + 60) * vectors + 50 * in_vectors);
 
     if (weight_bytes > CACHE_BYTES)

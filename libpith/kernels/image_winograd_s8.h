@@ -30,12 +30,14 @@ typedef void pith_winograd_s8_out(const struct pith_dense_s8 *d, const struct pi
 struct pith_winograd_s8_form {
     int lanes, tile; /* int32 lanes of a vector; most vectors of a product */
     bool planes;     /* weights: a vector of even and one of odd input channels; else pairs side by side */
+    int direct;      /* what two products a lane take in the direct form, in tenths of what they take in a product */
     pith_winograd_s8_in *in;
     pith_winograd_s8_product *product[PITH_WINOGRAD_S8_VECTORS];                          /* by vectors less one */
     pith_winograd_s8_out *out[PITH_DENSE_ANY + 1][PITH_WINOGRAD_S8_VECTORS]; /* the same, by kind of store */
 };
 
-extern const struct pith_winograd_s8_form pith_winograd_s8_avx512, pith_winograd_s8_avx2, pith_winograd_s8_sse2;
+extern const struct pith_winograd_s8_form pith_winograd_s8_avx512, pith_winograd_s8_avx2, pith_winograd_s8_sse2,
+    pith_winograd_s8_neon;
 
 /* A pith_conv_s8_form's pack and pays; form: a struct pith_winograd_s8_form. */
 int pith_winograd_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *form);

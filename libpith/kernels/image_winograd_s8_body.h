@@ -1,9 +1,10 @@
 /* The loops of image_winograd_s8.h, included once per instruction set behind image_dense_s8_body.h,
- * whose FORM, TARGET, LANES, TILE and OPERAND it wants still defined, and whose store it uses. And
-   STORED          the type of stored integers
- *   MULTIPLY(x, w)  in each int32 lane what a pair of channels adds to its sum; x: two int16, the
- *                   same in every lane
- *   PLANES          whether it wants weights in two halves, of even and of odd input channels */
+ * or what defines FORM, TARGET, LANES, TILE and OPERAND as it does, and store and store_any. And
+   STORED               the type of stored integers
+ *   ADD_PAIR(sum, x, w)  sum, and in each int32 lane what a pair of channels adds to it; x: two
+ *                        int16, the same in every lane
+ *   DIRECT               what such a step takes in the direct form, in tenths of what it takes here
+ *   PLANES               whether it wants weights in two halves, of even and of odd channels */
 #define UNROLL  _Pragma("GCC unroll 16")
 #define INLINE  TARGET static inline __attribute__((always_inline))
 #define PATCHES PITH_WINOGRAD_S8_PATCHES
@@ -80,7 +81,8 @@ INLINE void FORM(product)(const int16_t *v, int64_t v_step, const int16_t *weigh
 
             memcpy(&pair, x[p / 4] + p % 4 * v_step, sizeof pair);
             both += pair;
-            UNROLL for (int n = 0; n < N; n++) acc[p][n] += (FORM(sums)) MULTIPLY(both, b[n]);
+            UNROLL for (int n = 0; n < N; n++) acc[p][n] =
+                (FORM(sums)) ADD_PAIR((FORM(words)) acc[p][n], both, b[n]);
         }
         x[0] += 2;
         x[1] += 2;
@@ -214,6 +216,7 @@ const struct pith_winograd_s8_form FORM(pith_winograd_s8) = {
     .lanes = LANES,
     .tile = TILE,
     .planes = PLANES,
+    .direct = DIRECT,
     .in = FORM(winograd_in),
     .product = {FORM(product_1), FORM(product_2),
 #if TILE == 4
