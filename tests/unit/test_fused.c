@@ -235,6 +235,39 @@ static void what_only_looks_like_attention_stays(void **state)
     check(two("MatMul", softmax(y, -1), x), "attention_f32", 0, 1e-4);
 }
 
+/* Those of three matrices whose number is below `most`, which only a run tells. */
+static uint32_t some_of(uint32_t x, float most)
+{
+    const float numbers[3] = {0, 1, 2};
+    const struct pith_tensor tensor = {
+        PITH_FLOAT32, {1, {3}}, (void *) (uintptr_t) numbers, sizeof numbers};
+    uint32_t means, node, list, below, some;
+
+    means = add_node(graph, "ReduceMean", &x, 1, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "axes", (const int64_t[]){1, 2}, 2), 0);
+    assert_int_equal(pith_node_set_int(graph, node, "keepdims", 0), 0);
+    assert_int_equal(pith_graph_add_constant(graph, NULL, &tensor, &list, NULL), 0);
+    list = two("Add", list, two("Mul", means, number(0.0F)));
+    assert_int_equal(pith_graph_add_value(graph, NULL, PITH_BOOL, NULL, &below, NULL), 0);
+    assert_int_equal(pith_graph_add_node(graph, "", "Less", "Less",
+                                         (uint32_t[]){list, number(most)}, 2, &below, 1, &node,
+                                         NULL),
+                     0);
+    some = add_node(graph, "Compress", (uint32_t[]){x, below}, 2, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "axis", 0), 0);
+    return some;
+}
+
+static void a_mask_of_unknown_size_may_be_larger_than_the_scores(void **state)
+{
+    const uint32_t x = begin(13, 3, (const int64_t[]){3, 6, 6});
+    const uint32_t first = some_of(x, 0.5F), masks = some_of(x, 10.0F);
+
+    (void) state;
+    check(two("MatMul", softmax(two("Add", two("MatMul", first, first), masks), -1), first),
+          "attention_f32", 0, 1e-4);
+}
+
 /* ---- layer normalization ---- */
 
 static uint32_t normalize(uint32_t x, int64_t axis, float epsilon, bool by_product, bool twice)
@@ -433,6 +466,7 @@ int main(void)
         cmocka_unit_test(heads_that_are_sorted_become_one_step),
         cmocka_unit_test(heads_beside_each_other_become_one_step),
         cmocka_unit_test(what_only_looks_like_attention_stays),
+        cmocka_unit_test(a_mask_of_unknown_size_may_be_larger_than_the_scores),
         cmocka_unit_test(layer_normalization_becomes_one_step),
         cmocka_unit_test(what_only_looks_like_layer_normalization_stays),
         cmocka_unit_test(rows_far_from_zero_stay_exact),

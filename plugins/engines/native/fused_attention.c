@@ -103,16 +103,16 @@ static void take_as_is(struct side *side, uint32_t value, uint32_t rank)
         side->perm[i] = i;
 }
 
-/* Leading dimensions are the same, as far as is known: a product that broadcasts is left alone. */
+/* Leading dimensions are known to be the same: a product that broadcasts is left alone. */
 static bool same_heads(const struct pith_shape *a, const struct pith_shape *b)
 {
     for (uint32_t i = 0; i + 2 < a->rank; i++)
-        if (a->dim[i] != b->dim[i] && (a->dim[i] == 1 || b->dim[i] == 1))
+        if (a->dim[i] != b->dim[i] || a->dim[i] < 0)
             return false;
     return true;
 }
 
-/* The mask does not make the scores larger, as far as is known. */
+/* The mask is known not to make the scores larger. */
 static bool mask_fits(const struct pith_shape *mask, const struct pith_shape *scores)
 {
     if (!mask || mask->rank > scores->rank)
@@ -120,7 +120,7 @@ static bool mask_fits(const struct pith_shape *mask, const struct pith_shape *sc
     for (uint32_t i = 1; i <= mask->rank; i++) {
         const int64_t m = mask->dim[mask->rank - i], s = scores->dim[scores->rank - i];
 
-        if (m != 1 && m != s)
+        if (m != 1 && (m != s || m < 0))
             return false;
     }
     return true;
