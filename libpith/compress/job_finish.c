@@ -273,7 +273,7 @@ static json_t *budget_outcome(const struct job *job, const struct both *both)
         add_missed(missed, "%.0f bytes at rest; the budget is %lld", variant->bytes,
                    (long long) budget->max_bytes);
     if (budget->latency_ms > 0 && variant->latency_p50_us > budget->latency_ms * 1000)
-        add_missed(missed, "median latency is %.2f ms; the budget is %.2f ms",
+        add_missed(missed, "median latency is %.3g ms; the budget is %.3g ms",
                    variant->latency_p50_us / 1000, budget->latency_ms);
     /* Estimated energy is CPU time by a factor that both share, so its ratio is known without it.
      */

@@ -4,7 +4,7 @@
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 . "$PITH_SOURCE/tests/integration/deploying.sh"
 needs sqlite3 python3
-plan 14
+plan 15
 worker=$PITH_BUILD/pith-worker
 samples=$folder/state/samples/kws
 budget='"budget": {"accuracy_drop_points": 5.0}'
@@ -137,4 +137,12 @@ wait_for copies_gone && logged 'reason="begins anew without the samples that wer
 ok $? "those of the job under way too, which begins anew without them" "$folder/pithd.log"
 wait_for active 4 && [ "$(sql "SELECT count(*) FROM deployments WHERE generation = 4 AND fidelity_ratio IS NULL")" = 1 ]
 ok $? "and goes through" "$folder/pithd.log"
+
+# ---- a budget that nothing keeps ----
+make_model e kws 5.0 5 20000 '"budget": {"latency_ms": 0.000001}'
+push e kws
+wait_for active 5
+[ "$(sql "SELECT count(*) FROM deployments WHERE generation = 5 AND
+    reason LIKE '%; not kept: median latency is % ms; the budget is 1e-06 ms'")" = 1 ]
+ok $? "what a budget gave up stands in the database, in a sentence" "$folder/pithd.log"
 pithd_stop
