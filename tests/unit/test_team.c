@@ -3,7 +3,9 @@
 #include "plugins/engines/native/team.h"
 #include "tests/testing.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static atomic_uint runs[TEAM_MAX_THREADS];
@@ -58,11 +60,52 @@ static void a_team_closes_whether_it_sleeps_or_not(void **state)
     team_close(NULL);
 }
 
+/* Members begin to sleep some 50 to 200 us after a step. Callers that pause about as long, more of them than a machine has
+ * cores, so that each is stopped at any place, meet them just there. */
+static void *open_run_close(void *argument)
+{
+    const struct pith_kernel kernel = {.run_part = count_part};
+    struct pith_step step = {.kernel = &kernel, .parts = 3};
+    unsigned seed = *(const unsigned *) argument;
+
+    for (int round = 0; round < 60; round++) {
+        struct team *team = NULL;
+
+        if (team_open(&team, 3) < 0 || !team)
+            return argument;
+        for (int i = 0; i < 10; i++) {
+            team_run(team, &step);
+            usleep((unsigned) rand_r(&seed) % 300);
+        }
+        team_close(team);
+    }
+    return NULL;
+}
+
+static void no_wake_is_lost_on_a_busy_machine(void **state)
+{
+    pthread_t callers[8];
+    unsigned seeds[8];
+
+    (void) state;
+    for (unsigned i = 0; i < 8; i++) {
+        seeds[i] = i + 1;
+        assert_int_equal(pthread_create(&callers[i], NULL, open_run_close, &seeds[i]), 0);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        void *failed;
+
+        assert_int_equal(pthread_join(callers[i], &failed), 0);
+        assert_null(failed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_part_runs_once),
         cmocka_unit_test(a_team_closes_whether_it_sleeps_or_not),
+        cmocka_unit_test(no_wake_is_lost_on_a_busy_machine),
     };
 
     return cmocka_run_group_tests_name("team", tests, NULL, NULL);

@@ -30,7 +30,8 @@ struct team {
     _Alignas(64)
         atomic_ullong offer; /* the generation in the high half, parts to be taken in the low one */
     atomic_uint generation;  /* what members await */
-    atomic_uint sleeping;    /* members that want to be woken */
+    atomic_uint naps;        /* how often members have gone to sleep since the start */
+    unsigned naps_ended;     /* the caller's: those of them that it has woken */
     _Alignas(64) atomic_uint left; /* parts that are not finished */
     atomic_bool awaited;           /* the caller sleeps until `left` is 0 */
     uint32_t member_count;
@@ -67,10 +68,13 @@ static unsigned await_generation(struct team *team, unsigned seen)
             return now;
         pause_briefly();
     }
-    atomic_fetch_add(&team->sleeping, 1);
-    while ((now = atomic_load(&team->generation)) == seen)
+    for (;;) {
+        atomic_fetch_add(&team->naps, 1);
+        now = atomic_load(&team->generation);
+        if (now != seen)
+            return now;
         sleep_while(&team->generation, seen);
-    return now;
+    }
 }
 
 /* Whether the part of that generation is ours now: nobody had begun it. While it isn't finished,
@@ -109,11 +113,18 @@ static void *member_main_on_thread(void *argument)
     }
 }
 
+/* Each nap is ended once: who is woken may take long to come. Naps are read before the generation changes, so that those read
+ * are of members that await a change before this one, and none is taken for ended that begins after it. One that is missed
+ * is ended by the next generation. */
 static void begin_generation(struct team *team)
 {
+    const unsigned naps = atomic_load(&team->naps);
+
     atomic_fetch_add(&team->generation, 1);
-    if (atomic_exchange(&team->sleeping, 0)) /* once a sleep: who is woken may take long to come */
-        wake_all(&team->generation);
+    if (naps == team->naps_ended)
+        return;
+    team->naps_ended = naps;
+    wake_all(&team->generation);
 }
 
 int team_open(struct team **out, uint32_t threads)
@@ -183,6 +194,7 @@ void team_close(struct team *team)
         return;
     atomic_store(&team->closing, true);
     begin_generation(team);
+    wake_all(&team->generation); /* no generation comes after this one to end a nap that it missed */
     for (uint32_t i = 0; i < team->member_count; i++)
         pthread_join(team->members[i].thread, NULL);
     free(team);
