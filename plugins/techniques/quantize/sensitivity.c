@@ -8,14 +8,14 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define RANKED_LAYERS                                                                              \
-    32 /* at most so many are measured alone; the rest are ranked by their estimate */
+/* At most so many layers are measured alone, on few samples; the rest are ranked by their estimate. */
+#define RANKED_LAYERS   128
 #define RANKING_SAMPLES 8
 
 struct ranked {
     size_t layer;
     double cost; /* the outputs' error with only this layer so, or an estimate that is comparable
-                    between layers */
+                    between layers; by weight where the next form is larger */
 };
 
 static int dearest_first(const void *a, const void *b)
@@ -59,7 +59,7 @@ static int attempt(struct sensitivity *sensitivity, struct plan *plan, uint64_t 
     else if (rc == 0)
         rc = reference_error_ratio(sensitivity->reference, graph, sensitivity->host, samples,
                                    out_error, err);
-    if (sensitivity->passes_left > 0)
+    if (sensitivity->passes_left > 0 && samples == UINT64_MAX)
         sensitivity->passes_left--;
     if (rc < 0) {
         pith_graph_free(graph);
@@ -109,15 +109,25 @@ static int measure_alone(struct sensitivity *sensitivity, struct plan *plan, siz
     return rc;
 }
 
-static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum form form,
-                       struct ranked **out, size_t *out_count, struct pith_error *err)
+static int64_t weight_count(const struct plan *plan, const struct layer *layer)
+{
+    const int64_t count = pith_shape_elements(pith_value_shape(plan->graph, layer->weight));
+
+    return count > 0 ? count : 1;
+}
+
+/* Layers that move from one form to another, those first whose move promises most: where it makes weights larger, by byte,
+ * so that a budget of accuracy is kept in few bytes. */
+static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum form from,
+                       enum form to, struct ranked **out, size_t *out_count,
+                       struct pith_error *err)
 {
     struct ranked *ranked = calloc(plan->layer_count + 1, sizeof *ranked);
     size_t count = 0;
     int rc = ranked ? 0 : -ENOMEM;
 
     for (size_t i = 0; rc == 0 && i < plan->layer_count; i++)
-        if (plan->layers[i].form == form)
+        if (plan->layers[i].form == from)
             ranked[count++] = (struct ranked){.layer = i, .cost = estimate(plan, &plan->layers[i])};
     if (rc == 0 && count > 0)
         qsort(ranked, count, sizeof *ranked, dearest_first);
@@ -125,10 +135,6 @@ static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
 
     if (!sensitivity->reference->outputs)
         measured = 0;
-
-    /* Half of the passes at most go into the order; the search needs the others. */
-    if (measured > sensitivity->passes_left / 2)
-        measured = sensitivity->passes_left / 2;
     for (size_t i = 0; rc == 0 && i < measured; i++) {
         rc = measure_alone(sensitivity, plan, ranked[i].layer, &ranked[i].cost, err);
         plan->layers[ranked[i].layer].output_error_ratio = ranked[i].cost;
@@ -137,8 +143,12 @@ static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
         free(ranked);
         return rc;
     }
-    if (measured > 0)
+    for (size_t i = 0; form_weight_bits(to) > form_weight_bits(from) && i < count; i++)
+        ranked[i].cost /= (double) weight_count(plan, &plan->layers[ranked[i].layer]);
+    if (count > 0) {
         qsort(ranked, measured, sizeof *ranked, dearest_first);
+        qsort(ranked + measured, count - measured, sizeof *ranked, dearest_first);
+    }
     *out = ranked;
     *out_count = count;
     return 0;
@@ -235,7 +245,7 @@ static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
     struct search search = {.plan = plan, .from = from, .to = to, .why = why, .graph = *graph};
     int rc = plan_count(plan, from) == 0
                  ? 0
-                 : rank_layers(sensitivity, plan, from, &search.ranked, &search.count, err);
+                 : rank_layers(sensitivity, plan, from, to, &search.ranked, &search.count, err);
 
     if (rc < 0 || search.count == 0)
         return rc;
