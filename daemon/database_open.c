@@ -197,7 +197,8 @@ static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
                                "PRAGMA synchronous = FULL;" /* a commit that was told is on disk */
                                "PRAGMA foreign_keys = ON;"
                                "PRAGMA trusted_schema = OFF;"
-                               "PRAGMA journal_size_limit = 4194304;";
+                               "PRAGMA journal_size_limit = 4194304;"
+                               "PRAGMA cache_size = -256;"; /* KiB; 2 MB, as it is otherwise, fill with each deployment */
 
 static int try_open(sqlite3 **out, const char *path, struct pith_error *err)
 {
