@@ -4,7 +4,7 @@
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 . "$PITH_SOURCE/tests/integration/deploying.sh"
 needs sqlite3 python3
-plan 15
+plan 16
 worker=$PITH_BUILD/pith-worker
 samples=$folder/state/samples/kws
 budget='"budget": {"accuracy_drop_points": 5.0}'
@@ -117,9 +117,9 @@ ok $? "its job keeps no copy of them"
 
 # ---- consent withdrawn while a job has them ----
 copied() {
-    [ -e "$folder/state/deployments/4/data/calibration_x.npy" ] && reported_state 4 compressing
+    [ -e "$folder/state/deployments/4/data/calibration_x.npy" ] && deployment_is 4 compressing
 }
-reported_state() { # GENERATION STATE
+deployment_is() { # GENERATION STATE
     [ "$(sql "SELECT state FROM deployments WHERE generation = $1")" = "$2" ]
 }
 copies_gone() {
@@ -145,4 +145,6 @@ wait_for active 5
 [ "$(sql "SELECT count(*) FROM deployments WHERE generation = 5 AND
     reason LIKE '%; not kept: median latency is % ms; the budget is 1e-06 ms'")" = 1 ]
 ok $? "what a budget gave up stands in the database, in a sentence" "$folder/pithd.log"
+reports kws '^5 is active ' '"reason":"[^"]*; not kept: median latency is '
+ok $? "and in the reported document" "$folder/last_report"
 pithd_stop
