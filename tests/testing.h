@@ -31,12 +31,17 @@ static inline const char *testing_data(void)
     return folder && access(folder, R_OK) == 0 ? folder : NULL;
 }
 
+/* tests/run.sh puts the reason behind the test's own line, which ./check shows. */
+#define skip_because(reason)                                                                       \
+    do {                                                                                           \
+        print_message("# skipped: " reason "\n");                                                  \
+        skip();                                                                                    \
+    } while (0)
+
 #define skip_without_data()                                                                        \
     do {                                                                                           \
-        if (!testing_data()) {                                                                     \
-            print_message("# skipped: PITH_DATA names no folder with the test data\n");            \
-            skip();                                                                                \
-        }                                                                                          \
+        if (!testing_data())                                                                       \
+            skip_because("PITH_DATA names no folder with the test data");                          \
     } while (0)
 
 #endif

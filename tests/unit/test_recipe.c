@@ -128,7 +128,7 @@ static void recipe_is_found_by_name_in_its_folders(void **unused)
 
     (void) unused;
     if (!source)
-        skip();
+        skip_because("PITH_SOURCE names no folder with the recipes");
     (void) snprintf(path, sizeof path, "/nowhere:%s/etc/recipes", source);
     static const char *const names[] = {"fast", "balanced", "careful"};
 
