@@ -1,14 +1,10 @@
 /* The engine native over weights that compression has made: it finds zeros and four bits by itself,
  * and gives what it gives for any others. */
 #include "libpith/kernels/isa.h"
-#include "libpith/plugin/plugins.h"
-#include "tests/testing.h"
+#include "tests/unit/native_plugin.h"
 
 #include <math.h>
-#include <pith/engine.h>
 
-static struct pith_plugins *plugins;
-static const struct pith_engine_ops *engine;
 static struct pith_error err;
 static uint32_t seed = 3;
 
@@ -51,7 +47,7 @@ static uint32_t add_weights(struct pith_graph *graph, int32_t dtype, int64_t out
     return value;
 }
 
-static uint32_t add_node(struct pith_graph *graph, const char *op, const uint32_t *inputs,
+static uint32_t add_gridded(struct pith_graph *graph, const char *op, const uint32_t *inputs,
                          size_t count, float scale, int32_t zero)
 {
     uint32_t out, node;
@@ -86,18 +82,18 @@ static struct pith_graph *build(const struct net *net)
     set_grid(graph, x, PITH_UINT8, 0.0107F, 128);
     in[0] = x;
     in[1] = add_weights(graph, PITH_INT8, net->middle, net->in, true, net->sparse);
-    first = add_node(graph, "Conv", in, 2, 0.0213F, 120);
+    first = add_gridded(graph, "Conv", in, 2, 0.0213F, 120);
     in[0] = first;
     in[1] = add_weights(graph, PITH_INT8, net->middle, net->middle, true, net->sparse);
-    in[0] = add_node(graph, "Conv", in, 2, 0.0317F, 131);
+    in[0] = add_gridded(graph, "Conv", in, 2, 0.0317F, 131);
     in[1] = first;
-    sum = add_node(graph, "Add", in, 2, 0.0431F, 127);
+    sum = add_gridded(graph, "Add", in, 2, 0.0431F, 127);
     assert_int_equal(pith_graph_add_output(graph, sum), 0);
     in[0] = sum;
-    in[0] = add_node(graph, "GlobalAveragePool", in, 1, 0.0229F, 128);
-    in[0] = add_node(graph, "Flatten", in, 1, 0.0229F, 128);
+    in[0] = add_gridded(graph, "GlobalAveragePool", in, 1, 0.0229F, 128);
+    in[0] = add_gridded(graph, "Flatten", in, 1, 0.0229F, 128);
     in[1] = add_weights(graph, net->dtype, net->out, net->middle, false, false);
-    assert_int_equal(pith_graph_add_output(graph, add_node(graph, "Gemm", in, 2, 0.0203F, 125)), 0);
+    assert_int_equal(pith_graph_add_output(graph, add_gridded(graph, "Gemm", in, 2, 0.0203F, 125)), 0);
     assert_ok(pith_graph_validate(graph, &err), &err);
     assert_ok(pith_graph_infer(graph, NULL, &err), &err);
     return graph;
@@ -228,27 +224,6 @@ static void four_bits_stay_four_bits(void **state)
     pith_graph_free(graph);
     pith_graph_free(eight);
     pith_tensor_free(&x);
-}
-
-static int open_engine(void **state)
-{
-    const struct pith_plugin *native = NULL;
-
-    (void) state;
-    if (pith_plugins_open(&plugins, NULL, &err) < 0 ||
-        pith_plugins_find(plugins, PITH_KIND_ENGINE, "native", &native, &err) < 0) {
-        print_error("%s\n", pith_error_text(&err));
-        return -1;
-    }
-    engine = native->ops;
-    return 0;
-}
-
-static int close_engine(void **state)
-{
-    (void) state;
-    pith_plugins_free(plugins);
-    return 0;
 }
 
 int main(void)

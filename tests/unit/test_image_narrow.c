@@ -1,12 +1,8 @@
 /* Float convolutions whose weights stay narrow in memory: the bits that the same weights give as floats, less memory. */
 #include "libpith/kernels/isa.h"
-#include "libpith/plugin/plugins.h"
-#include "tests/testing.h"
+#include "tests/unit/native_plugin.h"
 
-#include <pith/engine.h>
 
-static struct pith_plugins *plugins;
-static const struct pith_engine_ops *engine;
 static struct pith_error err;
 static uint32_t seed = 5;
 
@@ -221,27 +217,6 @@ static void halves_are_exactly_their_floats(void **state)
         pith_tensor_free(&f);
         pith_tensor_free(&x);
     }
-}
-
-static int open_engine(void **state)
-{
-    const struct pith_plugin *native = NULL;
-
-    (void) state;
-    if (pith_plugins_open(&plugins, NULL, &err) < 0 ||
-        pith_plugins_find(plugins, PITH_KIND_ENGINE, "native", &native, &err) < 0) {
-        print_error("%s\n", pith_error_text(&err));
-        return -1;
-    }
-    engine = native->ops;
-    return 0;
-}
-
-static int close_engine(void **state)
-{
-    (void) state;
-    pith_plugins_free(plugins);
-    return 0;
 }
 
 int main(void)

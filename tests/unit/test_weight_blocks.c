@@ -1,14 +1,10 @@
 /* The engine native over weights that have a scale for each block of inputs: with 8-bit activations
  * in integer kernels, the same bits from every instruction set, and what executing Q and DQ gives. */
 #include "libpith/kernels/isa.h"
-#include "libpith/plugin/plugins.h"
-#include "tests/testing.h"
+#include "tests/unit/native_plugin.h"
 
 #include <math.h>
-#include <pith/engine.h>
 
-static struct pith_plugins *plugins;
-static const struct pith_engine_ops *engine;
 static struct pith_error err;
 static uint32_t seed = 11;
 
@@ -77,19 +73,6 @@ static uint32_t add_bias(struct pith_graph *graph, int64_t count)
     assert_ok(pith_graph_add_constant(graph, NULL, &bias, &value, &err), &err);
     pith_tensor_free(&bias);
     return value;
-}
-
-static uint32_t add_node(struct pith_graph *graph, const char *op, const uint32_t *inputs,
-                         size_t count, uint32_t *out_node)
-{
-    uint32_t out, node;
-
-    assert_int_equal(pith_graph_add_value(graph, NULL, PITH_FLOAT32, NULL, &out, NULL), 0);
-    assert_int_equal(pith_graph_add_node(graph, "", op, op, inputs, count, &out, 1, &node, NULL),
-                     0);
-    if (out_node)
-        *out_node = node;
-    return out;
 }
 
 struct net {
@@ -267,27 +250,6 @@ static void wider_blocks_are_computed_as_floats(void **state)
 
     (void) state;
     check(&net, false);
-}
-
-static int open_engine(void **state)
-{
-    const struct pith_plugin *native = NULL;
-
-    (void) state;
-    if (pith_plugins_open(&plugins, NULL, &err) < 0 ||
-        pith_plugins_find(plugins, PITH_KIND_ENGINE, "native", &native, &err) < 0) {
-        print_error("%s\n", pith_error_text(&err));
-        return -1;
-    }
-    engine = native->ops;
-    return 0;
-}
-
-static int close_engine(void **state)
-{
-    (void) state;
-    pith_plugins_free(plugins);
-    return 0;
 }
 
 int main(void)
