@@ -1,6 +1,7 @@
 /* bench/onnx_read [FILE...]: how long it takes to open ONNX models, next to read() of the same file
  * into memory, and how much memory of its own the graph takes. Without files: the models of
  * PITH_DATA, and one of 50 MB that is made here. */
+#include "bench/own_memory.h"
 #include "libpith/base/clock.h"
 #include "libpith/formats/onnx.h"
 
@@ -23,21 +24,6 @@ static int by_time(const void *a, const void *b)
     const uint64_t *y = b;
 
     return (*x > *y) - (*x < *y);
-}
-
-/* Memory that is no page of a file, in KiB. */
-static long own_memory_kib(void)
-{
-    FILE *status = fopen("/proc/self/status", "r");
-    char line[128];
-    long kib = 0;
-
-    while (status && fgets(line, sizeof line, status))
-        if (!strncmp(line, "RssAnon:", 8))
-            kib = strtol(line + 8, NULL, 10);
-    if (status)
-        (void) fclose(status);
-    return kib;
 }
 
 static uint64_t time_read(const char *path, size_t bytes)

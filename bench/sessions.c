@@ -2,6 +2,7 @@
  * as a gateway with several pipelines does: how long each takes to load, what memory it adds, and
  * what of its packed weights was there already. A model may be named twice. SHAPE (1x76x32x1) is
  * that of every input; without it open dimensions are 1. */
+#include "bench/own_memory.h"
 #include "libpith/base/clock.h"
 #include "libpith/formats/open.h"
 #include "libpith/kernels/blocks.h"
@@ -16,20 +17,6 @@
 
 #define INPUTS_MAX  8
 #define LIMIT_BYTES ((size_t) 1 << 30)
-
-static long own_memory_kib(void)
-{
-    FILE *status = fopen("/proc/self/status", "r");
-    char line[128];
-    long kib = 0;
-
-    while (status && fgets(line, sizeof line, status))
-        if (!strncmp(line, "RssAnon:", 8))
-            kib = strtol(line + 8, NULL, 10);
-    if (status)
-        (void) fclose(status);
-    return kib;
-}
 
 static int shape_inputs(const struct pith_graph *graph, const char *text, struct pith_shape *shapes,
                         struct pith_error *err)
