@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPIN_ROUNDS 4000 /* of a pause each: some 50 us, longer than any step that isn't cut */
+#define SPIN_ROUNDS 4000 /* of a pause each: 50 to 200 us, by CPU; longer than any step that isn't cut */
 
 struct member {
     struct team *team;
