@@ -15,6 +15,17 @@ as_root() {
     fi
 }
 
+# while_it_runs COMMAND...: every 20 seconds says what COMMAND prints, until `enough` is called.
+ticker=''
+while_it_runs() {
+    (while sleep 20 >/dev/null 2>&1 && kill -0 $$; do say "  $("$@")"; done) 2>/dev/null &
+    ticker=$!
+}
+enough() {
+    kill "$ticker"
+    wait "$ticker" 2>/dev/null
+}
+
 # install_packages WHY PACKAGE...: asks apt only for what is missing.
 install_packages() {
     local why=$1 missing=() package
@@ -26,10 +37,14 @@ install_packages() {
     done
     [ ${#missing[@]} = 0 ] && return 0
     say "Installing $why: ${missing[*]}"
-    local log
+    local log status
     log=$(mktemp)
-    if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    while_it_runs tail -n 1 "$log"
+    { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1
+    status=$?
+    enough
+    if [ $status != 0 ]; then
         tail -n 15 "$log" >&2
         die "apt-get could not install ${missing[*]}: its last lines are above, all of them in $log"
     fi
@@ -43,11 +58,15 @@ build_packages="gcc make autoconf automake libtool pkg-config libc6-dev libuv1-d
 arm64_packages="libc6-dev libuv1-dev libyaml-dev libsqlite3-dev libssl-dev libjansson-dev libzstd-dev libseccomp-dev
     libpaho-mqtt-dev libjpeg-dev libcmocka-dev"
 
-# quietly LOG COMMAND...: runs it, shows the log's end where it fails.
+# quietly LOG COMMAND...: runs it, says that it goes on, and shows the log's end where it fails.
 quietly() {
-    local log=$1
+    local log=$1 status
     shift
-    if ! "$@" >"$log" 2>&1; then
+    while_it_runs echo "still at: $*"
+    "$@" >"$log" 2>&1
+    status=$?
+    enough
+    if [ $status != 0 ]; then
         tail -n 40 "$log" >&2
         die "Failed: $* (all its output is in $log)"
     fi
