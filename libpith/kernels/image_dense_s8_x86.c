@@ -32,8 +32,8 @@
 #define WIDEN(p)       __builtin_convertvector(*(const loose_bytes_sse2 *) (p), words_sse2)
 #define LEAST(a, b)    ((vector_sse2) _mm_min_ps((__m128) (b), (__m128) (a)))
 #define MOST(a, b)     ((vector_sse2) _mm_max_ps((__m128) (b), (__m128) (a)))
-#define PACK(f, r)     pack_sse2((const __m128 *) (f), r)
-#define PART           part_sse2
+#define PACK(f, r)     pack_128((const __m128 *) (f), r)
+#define PART           part_128
 typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_alias));
 
 #include "libpith/kernels/image_dense_s8_body.h"

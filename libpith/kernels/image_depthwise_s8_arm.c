@@ -90,8 +90,8 @@ const struct pith_depthwise_s8_form pith_depthwise_s8_neon_wide = {.width = {{16
 #define SPLIT(four, h)     ((int8x16_t) (four))
 #define DOT(sum, x, w)     ((words_dotprod) vdotq_s32((int32x4_t) (sum), x, w))
 #define NEAREST(f)         ((words_dotprod) vcvtnq_s32_f32((float32x4_t) (f)))
-#define NARROW(to, q, zero, low, high, count)                                                                          \
-    pith_neon_store(to, pith_neon_narrow((const int32x4_t *) (q), zero, low, high), count)
+#define NARROW(q, r)       pith_neon_narrow((const int32x4_t *) (q), (r)->zero, (r)->low, (r)->high)
+#define put_dotprod        pith_neon_store
 #include "libpith/kernels/image_depthwise_s8_body.h"
 
 const struct pith_depthwise_s8_form pith_depthwise_s8_dotprod = {.width = {{16, taps_dotprod, columns_dotprod}}};

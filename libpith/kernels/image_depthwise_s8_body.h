@@ -1,9 +1,9 @@
 /* The loops of image_depthwise_s8.h, included once per width and instruction set. Who includes it
- * defines FORM(name), TARGET, LANES, HALVES, OPERAND, SPLIT, DOT, NEAREST   as in
- * image_dense_s8_body.h LOW8 HIGH8 LOW16 HIGH16 (a, b)  the interleaved bytes or words of the lower
- * or upper half of every 128 bits NARROW(to, q, zero, low, high, count)  int32 of four vectors q
- * plus zero, limited, as bytes; the first `count` of them stored Interleaving and narrowing both
- * work in parts of 128 bits, so that channels come out in order. */
+ * defines FORM(name), TARGET, LANES, HALVES, OPERAND, SPLIT, DOT, NEAREST as in
+ * image_dense_s8_body.h; LOW8, HIGH8, LOW16, HIGH16 (a, b), the interleaved bytes or words of the
+ * lower or upper half of every 128 bits; NARROW(q, r), four vectors of int32 as one of bytes, with
+ * the zero point added and limited; FORM(put)(to, bytes, count), which stores the first of them.
+ * Interleaving and narrowing both work in parts of 128 bits, so that channels come out in order. */
 #define BYTES  (4 * LANES)
 #define UNROLL _Pragma("GCC unroll 4")
 #define INLINE TARGET static inline __attribute__((always_inline))
@@ -62,7 +62,7 @@ INLINE void FORM(store)(const struct pith_depthwise_s8_row *row, const FORM(word
         }
         q[i] = NEAREST(f);
     }
-    NARROW(y, q, r->zero, r->low, r->high, count);
+    FORM(put)(y, NARROW(q, r), count);
 }
 
 TARGET static void FORM(taps)(const struct pith_depthwise_s8_row *row)

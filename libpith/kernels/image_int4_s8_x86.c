@@ -32,8 +32,8 @@
 #define TARGET
 #define LANES 4
 typedef __m128i packed_sse2;
-#define PACK(f, r) pack_sse2((const __m128 *) (f), r)
-#define PART       part_sse2
+#define PACK(f, r) pack_128((const __m128 *) (f), r)
+#define PART       part_128
 #define SPLIT(four, h)                                                                             \
     ((h) == 0 ? (words_sse2) _mm_and_si128((__m128i) (four), _mm_set1_epi16(0xFF))                 \
               : (words_sse2) _mm_srli_epi16((__m128i) (four), 8))

@@ -29,7 +29,8 @@ static uint32_t quad_at(const int8_t *w, int64_t left)
     return quad;
 }
 
-/* Every 1x1 convolution's weights are counted when it is planned, so the usual case is a loop over words. */
+/* Every 1x1 convolution's weights are counted when it is planned, so the usual case is a loop over
+ * words. */
 static int64_t count_blocks(const struct pith_conv_s8 *conv)
 {
     const int64_t depth = conv->in_channels, words = conv->out_channels * depth / 4;
@@ -151,45 +152,18 @@ bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 
 /* ---- the walk ---- */
 
-struct cursor {
-    int64_t row, col; /* row: of all pictures, counted through */
-};
-
-static void next_pixels(const struct pith_conv_s8 *conv, struct cursor *at, int64_t row_end,
-                        int most, struct pith_sparse_s8_pixels *out)
+/* The next pixels, and the last of them again up to whole vectors. */
+static void next_pixels(const struct pith_conv_s8 *conv, struct pith_pixels_s8_cursor *at,
+                        int count, int padded, struct pith_sparse_s8_pixels *out)
 {
-    int p = 0;
+    struct pith_pixels_s8 *place = &out->place;
 
-    while (p < most && at->row < row_end) {
-        const int64_t n = conv->y.n == 1 ? 0 : at->row / conv->y.h, row = at->row - n * conv->y.h;
-        const int64_t left = conv->y.w - at->col;
-        const int end = left < most - p ? p + (int) left : most;
-        const int64_t x_step = conv->stride[1] * conv->in.pixel;
-        int64_t x = n * conv->in.picture + (row * conv->stride[0] - conv->pad[0]) * conv->in.row +
-                    at->col * x_step - conv->pad[1] * conv->in.pixel;
-        int64_t y = n * conv->out.picture + row * conv->out.row + at->col * conv->out.pixel;
-        int64_t added =
-            n * conv->added.picture + row * conv->added.row + at->col * conv->added.pixel;
-
-        at->col += end - p;
-        for (; p < end; p++) {
-            out->x[p] = x;
-            out->y[p] = y;
-            out->added[p] = added;
-            x += x_step;
-            y += conv->out.pixel;
-            added += conv->added.pixel;
-        }
-        if (at->col == conv->y.w) {
-            at->col = 0;
-            at->row++;
-        }
-    }
-    out->count = p;
-    for (; p < most; p++) {
-        out->x[p] = out->x[p - 1];
-        out->y[p] = out->y[p - 1];
-        out->added[p] = out->added[p - 1];
+    pith_pixels_s8_next(conv, at, count, place);
+    out->count = count;
+    for (int p = count; p < padded; p++) {
+        place->x[p] = place->x[p - 1];
+        place->y[p] = place->y[p - 1];
+        place->added[p] = place->added[p - 1];
     }
 }
 
@@ -199,14 +173,14 @@ void pith_sparse_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_
     const struct pith_sparse_s8 *s = conv->packed;
     const int lanes = s->form->lanes;
     int64_t left = (span->row_end - span->row) * conv->y.w;
-    struct cursor at = {span->row, 0};
+    struct pith_pixels_s8_cursor at = {span->row, 0};
     struct pith_sparse_s8_pixels pixels;
 
     while (left > 0 && span->channel < span->channel_end) {
         const int64_t wanted = (left + lanes - 1) / lanes;
-        const int vectors = wanted < s->width ? (int) wanted : s->width;
+        const int vectors = wanted < s->width ? (int) wanted : s->width, padded = lanes * vectors;
 
-        next_pixels(conv, &at, span->row_end, lanes * vectors, &pixels);
+        next_pixels(conv, &at, left < padded ? (int) left : padded, padded, &pixels);
         s->form->chunk[vectors - 1](s, data, &pixels, span->channel, span->channel_end);
         left -= pixels.count;
     }

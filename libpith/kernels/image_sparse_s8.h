@@ -10,9 +10,8 @@
 #ifndef PITH_KERNELS_IMAGE_SPARSE_S8_H
 #define PITH_KERNELS_IMAGE_SPARSE_S8_H
 
-#include "libpith/kernels/image_conv_s8.h"
+#include "libpith/kernels/image_pixels_s8.h"
 
-#define PITH_SPARSE_S8_PIXELS 64 /* the most that are done together */
 #define PITH_SPARSE_S8_BYTES                                                                       \
     32768 /* of turned input, on the stack: what a first-level cache holds */
 
@@ -21,17 +20,17 @@ struct pith_sparse_s8_form;
 struct pith_sparse_s8 {
     const struct pith_conv_s8 *conv;
     const struct pith_sparse_s8_form *form;
-    int64_t quads;         /* runs of four input channels, the last filled up with weights of 0 */
-    int width;             /* the most vectors of pixels that are done together: 1 to 4 */
-    const uint32_t *first; /* of each output channel, and one past the last: its first block */
-    const uint16_t *quad;  /* of each block: which input channels it meets */
+    int64_t quads;          /* runs of four input channels, the last filled up with weights of 0 */
+    int width;              /* the most vectors of pixels that are done together: 1 to 4 */
+    const uint32_t *first;  /* of each output channel, and one past the last: its first block */
+    const uint16_t *quad;   /* of each block: which input channels it meets */
     const int32_t *weights; /* [block][form->halves]: as the instruction wants them */
-    uint64_t packed_bytes; /* of the three */
+    uint64_t packed_bytes;  /* of the three */
 };
 
-/* Offsets of pixels from pixel (0,0) of picture 0; those past `count` repeat the last. */
+/* Pixels that are done together; those past `count` repeat the last. */
 struct pith_sparse_s8_pixels {
-    int64_t x[PITH_SPARSE_S8_PIXELS], y[PITH_SPARSE_S8_PIXELS], added[PITH_SPARSE_S8_PIXELS];
+    struct pith_pixels_s8 place;
     int count;
 };
 

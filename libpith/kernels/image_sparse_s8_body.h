@@ -48,8 +48,8 @@ INLINE void FORM(turn_input)(const struct pith_sparse_s8 *s, const uint8_t *x,
     const int64_t whole = s->quads & ~INT64_C(3), quad_bytes = (int64_t) V * HALVES * LANES * 4;
 
     for (int p = 0; p < V * LANES; p += 4) {
-        const uint8_t *from[4] = {x + at->x[p], x + at->x[p + 1], x + at->x[p + 2],
-                                  x + at->x[p + 3]};
+        const uint8_t *from[4] = {x + at->place.x[p], x + at->place.x[p + 1],
+                                  x + at->place.x[p + 2], x + at->place.x[p + 3]};
         int8_t *column = to + (p / LANES * HALVES * LANES + p % LANES) * 4;
 
         for (int64_t quad = 0; quad < s->quads; quad += 4) {
@@ -144,7 +144,7 @@ INLINE FORM(words) FORM(finish)(const struct pith_requantize *r, FORM(words) sum
 
 /* 16 channels of the pixels, as [channel][pixel]; what lies behind the last channel may be read. */
 INLINE void FORM(get_added)(const uint8_t *from, const struct pith_sparse_s8_pixels *at,
-                            int64_t channel, uint8_t (*to)[PITH_SPARSE_S8_PIXELS], const int V)
+                            int64_t channel, uint8_t (*to)[PITH_PIXELS_S8], const int V)
 {
     for (int p = 0; p < V * LANES; p += 16) {
         sixteen row[16];
@@ -153,7 +153,7 @@ INLINE void FORM(get_added)(const uint8_t *from, const struct pith_sparse_s8_pix
         {
             const int pixel = p + i < V * LANES ? p + i : p;
 
-            memcpy(&row[i], from + at->added[pixel] + channel, 16);
+            memcpy(&row[i], from + at->place.added[pixel] + channel, 16);
         }
         FORM(turn_bytes)(row);
         UNROLL for (int i = 0; i < 16; i++) memcpy(&to[i][p], &row[i], 16);
@@ -178,7 +178,7 @@ INLINE void FORM(put_part)(uint8_t *to, const uint8_t *from, int count)
 }
 
 INLINE void FORM(put)(uint8_t *y, const struct pith_sparse_s8_pixels *at, int64_t channel,
-                      int count, uint8_t (*from)[PITH_SPARSE_S8_PIXELS], const int V)
+                      int count, uint8_t (*from)[PITH_PIXELS_S8], const int V)
 {
     for (int p = 0; p < V * LANES && p < at->count; p += 16) {
         const int pixels = at->count - p < 16 ? at->count - p : 16;
@@ -187,14 +187,15 @@ INLINE void FORM(put)(uint8_t *y, const struct pith_sparse_s8_pixels *at, int64_
         UNROLL for (int i = 0; i < 16; i++) memcpy(&row[i], &from[i][p], 16);
         FORM(turn_bytes)(row);
         if (count == 16 && pixels == 16) {
-            UNROLL for (int i = 0; i < 16; i++) memcpy(y + at->y[p + i] + channel, &row[i], 16);
+            UNROLL for (int i = 0; i < 16; i++)
+                memcpy(y + at->place.y[p + i] + channel, &row[i], 16);
             continue;
         }
         for (int i = 0; i < pixels; i++)
             if (count == 16)
-                memcpy(y + at->y[p + i] + channel, &row[i], 16);
+                memcpy(y + at->place.y[p + i] + channel, &row[i], 16);
             else
-                FORM(put_part)(y + at->y[p + i] + channel, (const uint8_t *) &row[i], count);
+                FORM(put_part)(y + at->place.y[p + i] + channel, (const uint8_t *) &row[i], count);
     }
 }
 
@@ -204,7 +205,7 @@ INLINE void FORM(chunk)(const struct pith_sparse_s8 *s, const struct pith_conv_s
 {
     const struct pith_requantize r = s->conv->to; /* what is stored can't change it */
     int8_t x[PITH_SPARSE_S8_BYTES] __attribute__((aligned(64)));
-    uint8_t out[16][PITH_SPARSE_S8_PIXELS], added[16][PITH_SPARSE_S8_PIXELS];
+    uint8_t out[16][PITH_PIXELS_S8], added[16][PITH_PIXELS_S8];
 
     FORM(turn_input)(s, data->x, at, x, V);
     for (int64_t channel = first; channel < end; channel += 16) {

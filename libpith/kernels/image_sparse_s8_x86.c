@@ -6,6 +6,8 @@
 #if defined __x86_64__
 #include <immintrin.h>
 
+#include "libpith/kernels/requantize_x86.h"
+
 typedef uint8_t sixteen __attribute__((vector_size(16)));
 typedef int32_t four_words __attribute__((vector_size(16)));
 
@@ -14,21 +16,6 @@ typedef int32_t four_words __attribute__((vector_size(16)));
 #define LOW32(a, b)  ((four_words) _mm_unpacklo_epi32((__m128i) (a), (__m128i) (b)))
 #define HIGH32(a, b) ((four_words) _mm_unpackhi_epi32((__m128i) (a), (__m128i) (b)))
 
-/* Sums of 16 bits are limited, not wrapped, and the limits of the store lie in 0..255: so limiting
- * on the way changes nothing. */
-static inline __attribute__((always_inline)) void pack_sse2(uint8_t *to, const __m128i *q,
-                                                            const struct pith_requantize *r)
-{
-    const __m128i zero = _mm_set1_epi16((int16_t) r->zero);
-    const __m128i a = _mm_adds_epi16(_mm_packs_epi32(q[0], q[1]), zero),
-                  b = _mm_adds_epi16(_mm_packs_epi32(q[2], q[3]), zero);
-    __m128i bytes = _mm_packus_epi16(a, b);
-
-    bytes = _mm_max_epu8(bytes, _mm_set1_epi8((char) r->low));
-    bytes = _mm_min_epu8(bytes, _mm_set1_epi8((char) r->high));
-    _mm_storeu_si128((__m128i *) to, bytes);
-}
-
 #define FORM(name) name##_sse2
 #define TARGET
 #define LANES          4
@@ -36,7 +23,7 @@ static inline __attribute__((always_inline)) void pack_sse2(uint8_t *to, const _
 #define DOT(sum, x, w) ((sum) + (words_sse2) _mm_madd_epi16((__m128i) (x), (__m128i) (w)))
 #define WIDEN(p)       __builtin_convertvector(*(const loose_bytes_sse2 *) (p), words_sse2)
 #define NEAREST(f)     ((words_sse2) _mm_cvtps_epi32((__m128) (f)))
-#define PACK(to, q, r) pack_sse2(to, (const __m128i *) (q), r)
+#define PACK(to, q, r) _mm_storeu_si128((__m128i *) (to), narrow_128((const __m128i *) (q), r))
 typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_alias));
 #include "libpith/kernels/image_sparse_s8_body.h"
 #undef FORM
@@ -47,27 +34,14 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
 #undef WIDEN
 #undef PACK
 
-#define FORM(name) name##_avx2
-#define TARGET     __attribute__((target("avx2,fma")))
-/* Packing works in parts of 128 bits: the bytes come in fours from every vector in turn. */
-TARGET static inline __attribute__((always_inline)) void pack_avx2(uint8_t *to, const __m256i *q,
-                                                                   const struct pith_requantize *r)
-{
-    const __m256i zero = _mm256_set1_epi16((int16_t) r->zero);
-    const __m256i a = _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]), zero),
-                  b = _mm256_adds_epi16(_mm256_packs_epi32(q[2], q[3]), zero);
-    __m256i bytes = _mm256_packus_epi16(a, b);
-
-    bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8((char) r->low));
-    bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8((char) r->high));
-    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    _mm256_storeu_si256((__m256i *) to, bytes);
-}
+#define FORM(name)     name##_avx2
+#define TARGET         __attribute__((target("avx2,fma")))
 #define LANES          8
 #define DOT(sum, x, w) ((sum) + (words_avx2) _mm256_madd_epi16((__m256i) (x), (__m256i) (w)))
 #define WIDEN(p)       ((words_avx2) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p))))
 #define NEAREST(f)     ((words_avx2) _mm256_cvtps_epi32((__m256) (f)))
-#define PACK(to, q, r) pack_avx2(to, (const __m256i *) (q), r)
+#define PACK(to, q, r)                                                                             \
+    _mm256_storeu_si256((__m256i *) (to), in_order_256(narrow_256((const __m256i *) (q), r)))
 #include "libpith/kernels/image_sparse_s8_body.h"
 #undef FORM
 #undef TARGET
@@ -78,21 +52,7 @@ TARGET static inline __attribute__((always_inline)) void pack_avx2(uint8_t *to, 
 #undef PACK
 
 #define LANES          16
-#define PACK(to, q, r) pack_512(to, (const __m512i *) (q), r)
-
-__attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq"))) static inline void
-pack_512(uint8_t *to, const __m512i *q, const struct pith_requantize *r)
-{
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512i zero = _mm512_set1_epi16((int16_t) r->zero);
-    const __m512i a = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero),
-                  b = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero);
-    __m512i bytes = _mm512_packus_epi16(a, b);
-
-    bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8((char) r->low));
-    bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8((char) r->high));
-    _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, bytes));
-}
+#define PACK(to, q, r) _mm512_storeu_si512(to, in_order_512(narrow_512((const __m512i *) (q), r)))
 
 #define FORM(name)     name##_avx512
 #define TARGET         __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")))
