@@ -15,18 +15,10 @@ static bool has_bias(const struct pith_step *step)
     return pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2);
 }
 
-static int check_shapes(struct pith_step *step, const struct image_conv *conv,
-                        struct pith_error *err)
+static int check_shapes(struct pith_step *step, struct pith_error *err)
 {
-    const struct pith_shape *x = &step->input[0].shape, *w = &step->input[1].shape,
-                            *y = &step->output[0].shape;
+    const struct pith_shape *w = &step->input[1].shape, *y = &step->output[0].shape;
 
-    if (conv->groups < 1 || x->dim[1] != w->dim[1] * conv->groups ||
-        w->dim[0] % conv->groups != 0 || y->dim[1] != w->dim[0] || y->dim[0] != x->dim[0])
-        return pith_step_fail(step, err, -EINVAL,
-                              "%lld channels in %lld groups don't fit weights for %lld -> %lld",
-                              (long long) x->dim[1], (long long) conv->groups,
-                              (long long) w->dim[1], (long long) w->dim[0]);
     if (has_bias(step) &&
         (step->input[2].shape.rank != 1 || step->input[2].shape.dim[0] != w->dim[0]))
         return pith_step_fail(step, err, -EINVAL, "the bias needs %lld entries",
@@ -40,24 +32,19 @@ static int check_shapes(struct pith_step *step, const struct image_conv *conv,
 
 static int image_conv_prepare(struct pith_step *step, struct pith_error *err)
 {
-    const struct pith_shape *x = &step->input[0].shape, *w = &step->input[1].shape,
-                            *y = &step->output[0].shape;
+    const struct pith_shape *x = &step->input[0].shape, *w = &step->input[1].shape;
     struct image_conv *conv = pith_step_alloc(step, sizeof *conv);
     int rc;
 
     if (!conv)
         return -ENOMEM;
-    if (x->rank < 3 || x->rank > 4 || w->rank != x->rank || y->rank != x->rank)
-        return pith_step_fail(step, err, -EINVAL, "input of rank %u, weights of rank %u", x->rank,
-                              w->rank);
-    rc = pith_sliding_read(step, x, y, &w->dim[2], &conv->window, err);
-    if (rc == 0)
-        rc = pith_sliding_check_conv(step, &conv->window, err);
+    if (x->rank > 4)
+        return pith_step_fail(step, err, -EINVAL, "input of rank %u", x->rank);
+    rc = pith_sliding_read_conv(step, w, &conv->window, &conv->groups, err);
     if (rc == 0)
         rc = pith_sliding_check_halo(step, &conv->window, &step->input_image[0], err);
-    conv->groups = pith_node_int(step->graph, step->node, "group", 1);
     if (rc == 0)
-        rc = check_shapes(step, conv, err);
+        rc = check_shapes(step, err);
     if (rc < 0)
         return rc;
     conv->batch = x->dim[0];

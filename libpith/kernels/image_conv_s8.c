@@ -25,27 +25,16 @@ int pith_conv_s8_geometry(struct pith_step *step, struct pith_conv_s8 *conv, str
     struct pith_sliding window;
     int rc;
 
-    if (x->rank < 3 || w->rank != x->rank || y->rank != x->rank)
-        return pith_step_fail(step, err, -EINVAL, "input of rank %u, weights of rank %u", x->rank,
-                              w->rank);
     if (x->rank > 4)
         return pith_step_fail(step, err, -ENOTSUP, "a channels-last value has rank 3 or 4, not %u",
                               x->rank);
-    rc = pith_sliding_read(step, x, y, &w->dim[2], &window, err);
-    if (rc == 0)
-        rc = pith_sliding_check_conv(step, &window, err);
+    rc = pith_sliding_read_conv(step, w, &window, &conv->groups, err);
     if (rc < 0)
         return rc;
+    if (w->dim[1] < 1)
+        return pith_step_fail(step, err, -ENOTSUP, "no input channels");
     conv->x = pith_image_dims(x);
     conv->y = pith_image_dims(y);
-    conv->groups = pith_node_int(step->graph, step->node, "group", 1);
-    if (conv->groups < 1 || w->dim[1] < 1 || x->dim[1] % conv->groups != 0 ||
-        x->dim[1] / conv->groups != w->dim[1] || w->dim[0] % conv->groups != 0 ||
-        y->dim[1] != w->dim[0] || y->dim[0] != x->dim[0])
-        return pith_step_fail(step, err, -EINVAL,
-                              "%lld channels in %lld groups don't fit weights for %lld -> %lld",
-                              (long long) x->dim[1], (long long) conv->groups,
-                              (long long) w->dim[1], (long long) w->dim[0]);
     conv->in_channels = w->dim[1];
     conv->out_channels = w->dim[0] / conv->groups;
     for (int d = 0; d < 2; d++) {

@@ -29,7 +29,7 @@ INLINE void FORM(put)(float *y, const FORM(vector) * x, const int vectors, const
 }
 
 /* `vectors` vectors of channels from x on, of which the last has `last` lanes. */
-INLINE void FORM(max_block)(const struct taps *taps, const float *x, float *y, float by, const int vectors,
+INLINE void FORM(max_block)(const struct pith_image_taps *taps, const float *x, float *y, float by, const int vectors,
                             const int last)
 {
     FORM(vector) most[BLOCK];
@@ -47,7 +47,7 @@ INLINE void FORM(max_block)(const struct taps *taps, const float *x, float *y, f
     FORM(put)(y, most, vectors, last);
 }
 
-INLINE void FORM(average_block)(const struct taps *taps, const float *x, float *y, float by, const int vectors,
+INLINE void FORM(average_block)(const struct pith_image_taps *taps, const float *x, float *y, float by, const int vectors,
                                 const int last)
 {
     FORM(vector) sum[BLOCK] = {{0}};
@@ -69,7 +69,7 @@ INLINE void FORM(average_block)(const struct taps *taps, const float *x, float *
 
 #define REST(block, V) FORM(block)(taps, x + c, y + c, by, V, (int) (left - (V - 1) * LANES))
 #define PIXEL(name, block)                                                                                             \
-    TARGET static void FORM(name)(const struct taps *taps, const float *x, float *y, int64_t channels, float by)       \
+    TARGET static void FORM(name)(const struct pith_image_taps *taps, const float *x, float *y, int64_t channels, float by)       \
     {                                                                                                                  \
         int64_t c = 0, left;                                                                                           \
                                                                                                                        \

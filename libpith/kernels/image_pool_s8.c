@@ -7,38 +7,20 @@
 #include <string.h>
 
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/image_pool.h"
 #include "libpith/kernels/requantize.h"
-#include "libpith/kernels/sliding.h"
 
 #define BLOCK      256       /* channels whose sums are held on the stack */
 #define TAPS_LIMIT (1 << 22) /* 255 * taps stays inside int32 */
 
 struct image_pool_s8 {
-    struct pith_sliding window; /* Global forms: one window, the whole picture */
-    int64_t batch, channels;
-    struct pith_image in, out;
-    bool include_pad, ties_away;
+    struct pith_image_pool common;
+    bool ties_away;
     uint8_t zero_byte;
     int32_t x_zero, zero, least; /* stored integers */
     int32_t moved; /* what a stored integer of y lies above the one that its grid means */
     float ratio;   /* a step of x in steps of y */
 };
-
-/* The taps from..to-1 of a window that lie inside the picture, and where tap 0 lies. */
-struct span {
-    int64_t at, from, to;
-};
-
-static struct span span_along(const struct pith_sliding *w, int d, int64_t out)
-{
-    const int64_t at = out * w->stride[d] - w->pad[d], dilation = w->dilation[d];
-    struct span span = {.at = at, .from = at < 0 ? (-at + dilation - 1) / dilation : 0};
-
-    span.to = at >= w->in[d] ? 0 : (w->in[d] - 1 - at) / dilation + 1;
-    span.to = span.to > w->kernel[d] ? w->kernel[d] : span.to;
-    span.from = span.from > span.to ? span.to : span.from;
-    return span;
-}
 
 /* ---- planning ---- */
 
@@ -79,28 +61,6 @@ static int plan_grids(struct pith_step *step, struct image_pool_s8 *pool, bool m
     return 0;
 }
 
-static int common_prepare(struct pith_step *step, struct image_pool_s8 *pool,
-                          struct pith_error *err)
-{
-    const struct pith_shape *x = &step->input[0].shape, *y = &step->output[0].shape;
-
-    if (x->rank < 3 || x->rank > 4 || y->rank != x->rank)
-        return pith_step_fail(step, err, -EINVAL, "pooling from rank %u to rank %u", x->rank,
-                              y->rank);
-    if (x->dim[0] != y->dim[0] || x->dim[1] != y->dim[1])
-        return pith_step_fail(step, err, -EINVAL, "pooling keeps batch and channels");
-    if (pool->window.taps > TAPS_LIMIT)
-        return pith_step_fail(step, err, -ENOTSUP, "a window of %lld elements",
-                              (long long) pool->window.taps);
-    pool->batch = x->dim[0];
-    pool->channels = x->dim[1];
-    pool->in = step->input_image[0];
-    pool->out = step->output_image[0];
-    step->parts = pith_parts_of(pool->batch * pool->window.out[1]);
-    step->params = pool;
-    return plan_grids(step, pool, strstr(step->kernel->op, "Max") != NULL, err);
-}
-
 static int pool_prepare(struct pith_step *step, struct pith_error *err)
 {
     struct image_pool_s8 *pool = pith_step_alloc(step, sizeof *pool);
@@ -108,36 +68,14 @@ static int pool_prepare(struct pith_step *step, struct pith_error *err)
 
     if (!pool)
         return -ENOMEM;
-    rc = pith_sliding_read(step, &step->input[0].shape, &step->output[0].shape, NULL, &pool->window,
-                           err);
+    step->params = pool;
+    rc = pith_image_pool_read(step, &pool->common, err);
     if (rc < 0)
         return rc;
-    if (step->output_count > 1 && step->output[1].dtype != PITH_DTYPE_NONE)
-        return pith_step_fail(step, err, -ENOTSUP, "indices of channels-last values");
-    pool->include_pad = pith_node_int(step->graph, step->node, "count_include_pad", 0) != 0;
-    return common_prepare(step, pool, err);
-}
-
-static int global_prepare(struct pith_step *step, struct pith_error *err)
-{
-    struct image_pool_s8 *pool = pith_step_alloc(step, sizeof *pool);
-    const struct pith_shape *x = &step->input[0].shape;
-    struct pith_sliding *w;
-
-    if (!pool)
-        return -ENOMEM;
-    w = &pool->window;
-    for (int d = 0; d < PITH_SLIDING_DIMS; d++)
-        w->in[d] = w->out[d] = w->kernel[d] = w->stride[d] = w->dilation[d] = 1;
-    if (x->rank >= 3)
-        w->in[2] = w->kernel[2] = x->dim[x->rank - 1];
-    if (x->rank == 4)
-        w->in[1] = w->kernel[1] = x->dim[2];
-    w->taps = w->kernel[1] * w->kernel[2];
-    for (uint32_t d = 2; d < step->output[0].shape.rank; d++)
-        if (step->output[0].shape.dim[d] != 1)
-            return pith_step_fail(step, err, -EINVAL, "global pooling gives one pixel");
-    return common_prepare(step, pool, err);
+    if (pool->common.window.taps > TAPS_LIMIT)
+        return pith_step_fail(step, err, -ENOTSUP, "a window of %lld elements",
+                              (long long) pool->common.window.taps);
+    return plan_grids(step, pool, strstr(step->kernel->op, "Max") != NULL, err);
 }
 
 /* ---- loops ---- */
@@ -154,18 +92,17 @@ static void greater(stored *restrict y, const stored *restrict x, int64_t count)
         y[c] = x[c] > y[c] ? x[c] : y[c];
 }
 
-static void max_pixel(const struct image_pool_s8 *pool, const stored *x, struct span rows,
-                      struct span cols, stored *y)
+static void max_pixel(const struct pith_step *step, const struct pith_image_taps *taps,
+                      const void *from, void *y, int64_t divisor)
 {
-    const struct pith_sliding *w = &pool->window;
+    const struct image_pool_s8 *pool = step->params;
+    const stored *x = from;
 
-    memset(y, (uint8_t) pool->least, (size_t) pool->channels);
-    for (int64_t ky = rows.from; ky < rows.to; ky++)
-        for (int64_t kx = cols.from; kx < cols.to; kx++)
-            greater(y,
-                    x + (rows.at + ky * w->dilation[1]) * pool->in.row +
-                        (cols.at + kx * w->dilation[2]) * pool->in.pixel,
-                    pool->channels);
+    (void) divisor;
+    memset(y, (uint8_t) pool->least, (size_t) pool->common.channels);
+    for (int64_t ky = 0; ky < taps->rows; ky++)
+        for (int64_t kx = 0; kx < taps->cols; kx++)
+            greater(y, x + ky * taps->row + kx * taps->col, pool->common.channels);
 }
 
 static void add(int32_t *restrict sum, const stored *restrict x, int64_t count)
@@ -205,47 +142,34 @@ static void store_averages_away(const struct image_pool_s8 *pool, const int32_t 
     }
 }
 
-static void average_pixel(const struct image_pool_s8 *pool, const stored *x, struct span rows,
-                          struct span cols, stored *y)
+static void average_pixel(const struct pith_step *step, const struct pith_image_taps *taps,
+                          const void *first, void *to, int64_t divisor)
 {
-    const struct pith_sliding *w = &pool->window;
-    const int64_t seen = (rows.to - rows.from) * (cols.to - cols.from);
+    const struct image_pool_s8 *pool = step->params;
+    const stored *x = first;
+    stored *y = to;
 
-    for (int64_t from = 0; from < pool->channels; from += BLOCK) {
+    for (int64_t from = 0; from < pool->common.channels; from += BLOCK) {
         int32_t sum[BLOCK] = {0};
-        const int64_t left = pool->channels - from, n = left < BLOCK ? left : BLOCK;
+        const int64_t left = pool->common.channels - from, n = left < BLOCK ? left : BLOCK;
 
-        for (int64_t ky = rows.from; ky < rows.to; ky++)
-            for (int64_t kx = cols.from; kx < cols.to; kx++)
-                add(sum,
-                    x + (rows.at + ky * w->dilation[1]) * pool->in.row +
-                        (cols.at + kx * w->dilation[2]) * pool->in.pixel + from,
-                    n);
+        for (int64_t ky = 0; ky < taps->rows; ky++)
+            for (int64_t kx = 0; kx < taps->cols; kx++)
+                add(sum, x + ky * taps->row + kx * taps->col + from, n);
         (pool->ties_away ? store_averages_away : store_averages)(
-            pool, sum, (int32_t) seen, pool->include_pad ? w->taps : seen, y + from, n);
+            pool, sum, (int32_t) (taps->rows * taps->cols), divisor, y + from, n);
     }
 }
 
-typedef void pixel_loop(const struct image_pool_s8 *pool, const stored *x, struct span rows,
-                        struct span cols, stored *y);
-
-static void pool_part(struct pith_step *step, pixel_loop *loop, uint32_t part, uint32_t count)
+static void pool_part(struct pith_step *step, pith_image_pool_pixel *pixel, uint32_t part,
+                      uint32_t count)
 {
     const struct image_pool_s8 *pool = step->params;
-    const struct pith_sliding *w = &pool->window;
-    const struct pith_image_dims dims = {pool->batch, pool->channels, w->out[1], w->out[2]};
-    const int64_t rows = pool->batch * w->out[1], end = pith_part_begin(rows, part + 1, count);
+    const struct pith_image_dims dims = pith_image_dims(&step->output[0].shape);
 
-    for (int64_t i = pith_part_begin(rows, part, count); i < end; i++) {
-        const int64_t n = i / w->out[1], row = i % w->out[1];
-        const stored *x = (const stored *) step->input[0].data + n * pool->in.picture;
-        stored *y = (stored *) step->output[0].data + n * pool->out.picture + row * pool->out.row;
-
-        for (int64_t col = 0; col < w->out[2]; col++)
-            loop(pool, x, span_along(w, 1, row), span_along(w, 2, col), y + col * pool->out.pixel);
-    }
+    pith_image_pool_part(step, &pool->common, 1, pixel, part, count);
     if (part == 0)
-        pith_image_fill_halo(&pool->out, &dims, step->output[0].data, 1, &pool->zero_byte);
+        pith_image_fill_halo(&pool->common.out, &dims, step->output[0].data, 1, &pool->zero_byte);
 }
 
 static void max_part(struct pith_step *step, uint32_t part, uint32_t count)
@@ -272,18 +196,18 @@ static int average_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-#define ENTRY(operator, made, loop)                                                                \
+#define ENTRY(operator, loop)                                                                      \
     {                                                                                              \
         .op = operator, .name = "image_" #loop "_pool_s8",                                         \
         .types = {PITH_BIT(INT8) | PITH_BIT(UINT8)},                                               \
-        .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST, .prepare = made,               \
+        .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST, .prepare = pool_prepare,       \
         .run = loop##_run, .run_part = loop##_part                                                 \
     }
 
 const struct pith_kernel pith_kernels_image_pool_s8[] = {
-    ENTRY("MaxPool", pool_prepare, max),
-    ENTRY("AveragePool", pool_prepare, average),
-    ENTRY("GlobalMaxPool", global_prepare, max),
-    ENTRY("GlobalAveragePool", global_prepare, average),
+    ENTRY("MaxPool", max),
+    ENTRY("AveragePool", average),
+    ENTRY("GlobalMaxPool", max),
+    ENTRY("GlobalAveragePool", average),
     {0},
 };

@@ -34,26 +34,11 @@ struct integer_conv {
 static int plan_geometry(struct pith_step *step, struct integer_conv *conv,
                          const struct pith_shape *w, struct pith_error *err)
 {
-    const struct pith_shape *x = &step->input[0].shape, *y = &step->output[0].shape;
-    int rc;
-
-    if (x->rank < 3 || w->rank != x->rank || y->rank != x->rank)
-        return pith_step_fail(step, err, -EINVAL, "input of rank %u, weights of rank %u", x->rank,
-                              w->rank);
-    rc = pith_sliding_read(step, x, y, &w->dim[2], &conv->window, err);
-    if (rc == 0)
-        rc = pith_sliding_check_conv(step, &conv->window, err);
+    int rc = pith_sliding_read_conv(step, w, &conv->window, &conv->groups, err);
     if (rc < 0)
         return rc;
     conv->form = pith_gemm_form();
-    conv->batch = x->dim[0];
-    conv->groups = pith_node_int(step->graph, step->node, "group", 1);
-    if (conv->groups < 1 || x->dim[1] != w->dim[1] * conv->groups ||
-        w->dim[0] % conv->groups != 0 || y->dim[1] != w->dim[0] || y->dim[0] != x->dim[0])
-        return pith_step_fail(step, err, -EINVAL,
-                              "%lld channels in %lld groups don't fit weights for %lld -> %lld",
-                              (long long) x->dim[1], (long long) conv->groups,
-                              (long long) w->dim[1], (long long) w->dim[0]);
+    conv->batch = step->input[0].shape.dim[0];
     pith_sliding_flatten(&conv->window);
     conv->in_channels = w->dim[1];
     conv->out_channels = w->dim[0] / conv->groups;

@@ -134,8 +134,8 @@ int pith_sliding_read(struct pith_step *step, const struct pith_shape *x,
     return rc;
 }
 
-int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *w,
-                            struct pith_error *err)
+/* Whether the output has the size that the formula for convolutions gives. */
+static int check_size(struct pith_step *step, const struct pith_sliding *w, struct pith_error *err)
 {
     for (int d = 0; d < PITH_SLIDING_DIMS; d++) {
         const int64_t room =
@@ -147,6 +147,31 @@ int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *w
                                   "the window gives %lld elements where %lld are expected",
                                   (long long) size, (long long) w->out[d]);
     }
+    return 0;
+}
+
+int pith_sliding_read_conv(struct pith_step *step, const struct pith_shape *w,
+                           struct pith_sliding *out, int64_t *groups, struct pith_error *err)
+{
+    const struct pith_shape *x = &step->input[0].shape, *y = &step->output[0].shape;
+    int rc;
+
+    if (x->rank < 3 || w->rank != x->rank || y->rank != x->rank)
+        return pith_step_fail(step, err, -EINVAL, "input of rank %u, weights of rank %u", x->rank,
+                              w->rank);
+    rc = pith_sliding_read(step, x, y, &w->dim[2], out, err);
+    if (rc == 0)
+        rc = check_size(step, out, err);
+    if (rc < 0)
+        return rc;
+    *groups = pith_node_int(step->graph, step->node, "group", 1);
+    if (*groups < 1 || x->dim[1] % *groups != 0 ||
+        x->dim[1] / *groups != w->dim[1] || w->dim[0] % *groups != 0 || y->dim[1] != w->dim[0] ||
+        y->dim[0] != x->dim[0])
+        return pith_step_fail(step, err, -EINVAL,
+                              "%lld channels in %lld groups don't fit weights for %lld -> %lld",
+                              (long long) x->dim[1], (long long) *groups, (long long) w->dim[1],
+                              (long long) w->dim[0]);
     return 0;
 }
 

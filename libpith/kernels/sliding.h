@@ -21,8 +21,10 @@ struct pith_sliding {
  * way round). kernel: the weight's spatial dims, or NULL: kernel_shape must be there. */
 int pith_sliding_read(struct pith_step *step, const struct pith_shape *x, const struct pith_shape *y, const int64_t *kernel,
                      struct pith_sliding *out, struct pith_error *err) PITH_CHECKED;
-/* Whether y has the size that the formula for convolutions gives; -EINVAL with the sentence where not. */
-int pith_sliding_check_conv(struct pith_step *step, const struct pith_sliding *window, struct pith_error *err) PITH_CHECKED;
+/* The window and the groups of a convolution from input 0 by weights of shape w [M, C/groups, kernel...] to output 0. -EINVAL
+ * with the sentence where ranks, channels or sizes do not fit each other. */
+int pith_sliding_read_conv(struct pith_step *step, const struct pith_shape *w, struct pith_sliding *out, int64_t *groups,
+                           struct pith_error *err) PITH_CHECKED;
 
 /* Whether a channels-last input's halo holds all that the window reaches past the picture; -EINVAL with the sentence where
  * not. */
