@@ -342,6 +342,49 @@ static void gelu_becomes_one_step(void **state)
     }
 }
 
+/* c * (x + 0.044715 x^3), as it is written here and there. */
+static uint32_t bent(uint32_t x, int way)
+{
+    const uint32_t c = number(0.797884583F), cubic = number(0.044715F);
+    uint32_t cube;
+
+    if (way == 0)
+        return two("Mul", two("Add", x, two("Mul", two("Pow", x, number(3.0F)), cubic)), c);
+    if (way == 1) {
+        cube = two("Mul", two("Mul", two("Mul", cubic, x), x), x);
+        return two("Mul", c, two("Add", cube, x));
+    }
+    cube = two("Add", two("Mul", cubic, two("Mul", x, x)), number(1.0F));
+    return two("Mul", two("Mul", x, c), cube);
+}
+
+static void gelu_by_tanh_becomes_one_step(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 9; round++) {
+        const uint32_t input = begin(13, 2, (const int64_t[]){3, 67});
+        const uint32_t x = round % 2 ? two("Mul", input, row(67)) : input;
+        const uint32_t moved = two("Add", number(1.0F), one("Tanh", bent(x, round / 3)));
+        const uint32_t y = round % 3 == 0   ? two("Mul", two("Mul", number(0.5F), moved), x)
+                           : round % 3 == 1 ? two("Mul", two("Mul", x, number(0.5F)), moved)
+                                            : two("Div", two("Mul", x, moved), number(2.0F));
+
+        check(y, "binary", round % 2, 2e-6);
+    }
+}
+
+static void gelu_may_end_on_a_grid(void **state)
+{
+    const uint32_t x = begin(13, 2, (const int64_t[]){3, 67});
+    const uint32_t moved =
+        two("Add", one("Erf", two("Div", x, number(1.41421354F))), number(1.0F));
+    const uint32_t y = two("Mul", two("Mul", x, moved), number(0.5F));
+
+    (void) state;
+    set_grid(graph, y, PITH_UINT8, 0.01F, 20, 0, 0);
+    check(y, "binary", 0, 0.0101);
+}
+
 static void what_only_looks_like_gelu_stays(void **state)
 {
     uint32_t x, moved;
@@ -353,6 +396,17 @@ static void what_only_looks_like_gelu_stays(void **state)
     x = begin(13, 2, (const int64_t[]){3, 17});
     moved = two("Add", one("Erf", two("Div", x, number(1.41421354F))), number(1.0F));
     check(two("Mul", two("Mul", x, moved), number(0.25F)), "binary", 4, 2e-6);
+    x = begin(13, 2, (const int64_t[]){3, 17}); /* of two different values */
+    moved = two("Add", one("Tanh", bent(one("Abs", x), 0)), number(1.0F));
+    check(two("Mul", two("Mul", x, moved), number(0.5F)), "binary", 6, 2e-6);
+    x = begin(13, 2, (const int64_t[]){3, 17});
+    moved = two("Add", one("Tanh", two("Mul", x, number(0.797884583F))), number(1.0F));
+    check(two("Mul", two("Mul", x, moved), number(0.5F)), "binary", 4, 2e-6);
+    x = begin(13, 2, (const int64_t[]){3, 17}); /* rounded on the way */
+    moved = two("Mul", x, number(0.707106769F));
+    set_grid(graph, moved, PITH_UINT8, 0.05F, 128, 0, 0);
+    moved = two("Add", one("Erf", moved), number(1.0F));
+    check(two("Mul", two("Mul", x, moved), number(0.5F)), "binary", 4, 0.2);
 }
 
 static void biases_are_added_by_the_product(void **state)
@@ -471,6 +525,8 @@ int main(void)
         cmocka_unit_test(what_only_looks_like_layer_normalization_stays),
         cmocka_unit_test(rows_far_from_zero_stay_exact),
         cmocka_unit_test(gelu_becomes_one_step),
+        cmocka_unit_test(gelu_by_tanh_becomes_one_step),
+        cmocka_unit_test(gelu_may_end_on_a_grid),
         cmocka_unit_test(what_only_looks_like_gelu_stays),
         cmocka_unit_test(biases_are_added_by_the_product),
         cmocka_unit_test(shuffled_channels_become_one_step),

@@ -1,17 +1,11 @@
-/* Layer normalization and Gelu that exporters wrote out in small operators, and products with a
- * bias. See fused.h. */
+/* Layer normalization that exporters wrote out in small operators, and products with a bias. See
+ * fused.h. */
 #include "plugins/engines/native/fused.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 #include "libpith/kernels/kernel.h"
-
-static bool about(float x, double want)
-{
-    return fabs((double) x - want) <= 1e-6 * fabs(want);
-}
 
 /* ---- layer normalization: (x - mean) / sqrt(mean of squares + epsilon) * scale + bias ---- */
 
@@ -151,61 +145,6 @@ int fuse_layer_norms(struct pith_graph *graph)
     for (uint32_t node = 0; node < pith_graph_node_limit(graph) && rc == 0; node++)
         if (pith_node_exists(graph, node) && fused_is(graph, node, "Div"))
             rc = fuse_layer_norm(graph, node);
-    return rc;
-}
-
-/* ---- Gelu: x * (1 + erf(x / sqrt(2))) * 0.5, the half anywhere ---- */
-
-/* The value of which `value` is c times, by a node of `op`; or PITH_NO_VALUE. */
-static uint32_t times(const struct pith_graph *graph, uint32_t value, const char *op, double c)
-{
-    const uint32_t node = producer_of(graph, value);
-    uint32_t other;
-    float factor;
-
-    if (node == PITH_NO_NODE || !fused_is(graph, node, op) ||
-        !fused_scalar(graph, node, &factor, &other) || !about(factor, c) ||
-        (strcmp(op, "Div") == 0 && other != pith_node_input(graph, node, 0)))
-        return PITH_NO_VALUE;
-    return other;
-}
-
-static int fuse_gelu(struct pith_graph *graph, uint32_t erf)
-{
-    const uint32_t argument = pith_node_input(graph, erf, 0);
-    const uint32_t add = fused_only_user(graph, pith_node_output(graph, erf, 0));
-    uint32_t x = times(graph, argument, "Div", M_SQRT2), moved, product, other, last, node;
-    float one;
-
-    if (x == PITH_NO_VALUE)
-        x = times(graph, argument, "Mul", M_SQRT1_2);
-    if (x == PITH_NO_VALUE || add == PITH_NO_NODE || !fused_is(graph, add, "Add") ||
-        !fused_scalar(graph, add, &one, &other) || one != 1.0F)
-        return 0;
-    moved = pith_node_output(graph, add, 0);
-    last = fused_only_user(graph, moved);
-    if (last == PITH_NO_NODE || !fused_is(graph, last, "Mul"))
-        return 0;
-    other = pith_node_input(graph, last, pith_node_input(graph, last, 0) == moved ? 1 : 0);
-    if (other == x) {
-        product = pith_node_output(graph, last, 0);
-        last = fused_only_user(graph, product);
-        if (last == PITH_NO_NODE || !fused_is(graph, last, "Mul") ||
-            times(graph, pith_node_output(graph, last, 0), "Mul", 0.5) != product)
-            return 0;
-    } else if (times(graph, other, "Mul", 0.5) != x) {
-        return 0;
-    }
-    return fused_replace(graph, last, "", "Gelu", &x, 1, &node);
-}
-
-int fuse_gelus(struct pith_graph *graph)
-{
-    int rc = 0;
-
-    for (uint32_t node = 0; node < pith_graph_node_limit(graph) && rc == 0; node++)
-        if (pith_node_exists(graph, node) && fused_is(graph, node, "Erf"))
-            rc = fuse_gelu(graph, node);
     return rc;
 }
 
