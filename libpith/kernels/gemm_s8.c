@@ -109,7 +109,7 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
         return rc == -ENOTSUP ? 1 : rc;
     }
     gemm->flips_in = step->input[0].dtype != stored;
-    gemm->flips_out = step->output[0].dtype != stored;
+    gemm->flips_out = !gemm->conv.to.real && step->output[0].dtype != stored;
     gemm->copies = gemm->flips_in || depth % 4 != 0;
     if (gemm->flips_out) {
         gemm->conv.to.zero += shift;

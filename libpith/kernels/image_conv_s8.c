@@ -412,7 +412,7 @@ const struct pith_kernel pith_kernels_image_conv_s8[] = {
      .name = "image_conv_s8",
      .types = {EIGHT_BITS, EIGHT_BITS | PITH_BIT(INT4) | PITH_BIT(UINT4)},
      .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_FUSES_ACTIVATION |
-              PITH_KERNEL_FUSES_RESIDUAL,
+              PITH_KERNEL_FUSES_RESIDUAL | PITH_KERNEL_GIVES_FLOATS,
      .prepare = conv_prepare,
      .run = conv_run,
      .run_part = conv_part},

@@ -24,6 +24,7 @@ struct integer_matmul {
     int32_t *bias;
     float *scale;
     int32_t y_zero, least, greatest;
+    bool real; /* floats come out: words are summed where those go, and then scaled there */
     struct pith_activation activation;
     struct pith_gemm_s8
         *bytes; /* where bytes are multiplied as they are: then nothing below the shape is used */
@@ -134,7 +135,7 @@ static int read_c(struct pith_step *step, int64_t cols, double **out, struct pit
 }
 
 static int plan_bias(struct pith_step *step, struct integer_matmul *m, const double *sum_scale,
-                     const double *real)
+                     const double *real, struct pith_error *err)
 {
     m->bias = pith_step_alloc(step, m->cols * (int64_t) sizeof *m->bias);
     if (!m->bias)
@@ -142,9 +143,37 @@ static int plan_bias(struct pith_step *step, struct integer_matmul *m, const dou
     for (int64_t j = 0; real && j < m->cols; j++) {
         const double b = nearbyint(real[j] / sum_scale[j]);
 
+        if (m->real && !(fabs(b) <= BIAS_LIMIT))
+            return pith_step_fail(step, err, -ENOTSUP, "this bias passes what int32 sums hold");
         m->bias[j] = (int32_t) (b > BIAS_LIMIT ? BIAS_LIMIT : b < -BIAS_LIMIT ? -BIAS_LIMIT : b);
     }
     return 0;
+}
+
+static bool types_fit(const struct pith_step *step)
+{
+    const struct pith_quantization *aq = step->input_quantization[0],
+                                   *bq = step->input_quantization[1],
+                                   *yq = step->output_quantization[0];
+
+    return per_tensor(aq) && bq && (bq->block_size == 0 || step->input[1].data) &&
+           (is_eight_bits(step->input[1].dtype) ||
+            (is_four_bits(step->input[1].dtype) && step->input[1].data)) &&
+           (yq ? per_tensor(yq) && is_eight_bits(step->output[0].dtype)
+               : step->output[0].dtype == PITH_FLOAT32);
+}
+
+static void plan_store(const struct pith_step *step, struct integer_matmul *m, float y_scale)
+{
+    const struct pith_quantization *yq = step->output_quantization[0];
+
+    m->real = !yq;
+    m->y_zero = yq ? yq->zero_point[0] : 0;
+    m->least = step->output[0].dtype == PITH_INT8 ? -128 : 0;
+    m->greatest = m->least + 255;
+    m->activation = step->activation;
+    m->activation.low /= y_scale;
+    m->activation.high /= y_scale;
 }
 
 static int integer_prepare(struct pith_step *step, struct pith_error *err)
@@ -152,6 +181,7 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
     const struct pith_quantization *aq = step->input_quantization[0],
                                    *bq = step->input_quantization[1],
                                    *yq = step->output_quantization[0];
+    const float y_scale = yq ? yq->scale[0] : 1.0F;
     struct integer_matmul *m = pith_step_alloc(step, sizeof *m);
     double *sum_scale, *real_bias;
     int32_t axis = 0;
@@ -160,10 +190,7 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
     if (!m)
         return -ENOMEM;
     step->params = m;
-    if (!per_tensor(aq) || !per_tensor(yq) || !bq || (bq->block_size != 0 && !step->input[1].data) ||
-        !(is_eight_bits(step->input[1].dtype) ||
-          (is_four_bits(step->input[1].dtype) && step->input[1].data)) ||
-        !is_eight_bits(step->output[0].dtype))
+    if (!types_fit(step))
         return pith_step_fail(step, err, -ENOTSUP,
                               "this quantization is not one for the integer kernel");
     rc = plan_shape(step, m, &axis, err);
@@ -182,14 +209,9 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
     for (int64_t j = 0; j < m->cols; j++) {
         sum_scale[j] = (double) aq->scale[0] *
                        (double) bq->scale[bq->count > 1 && bq->block_size == 0 ? j : 0];
-        m->scale[j] = (float) (sum_scale[j] / (double) yq->scale[0]);
+        m->scale[j] = (float) (sum_scale[j] / (double) y_scale);
     }
-    m->y_zero = yq->zero_point[0];
-    m->least = step->output[0].dtype == PITH_INT8 ? -128 : 0;
-    m->greatest = m->least + 255;
-    m->activation = step->activation;
-    m->activation.low /= yq->scale[0];
-    m->activation.high /= yq->scale[0];
+    plan_store(step, m, y_scale);
     rc = read_c(step, m->cols, &real_bias, err);
     if (rc < 0)
         return rc;
@@ -199,7 +221,7 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
         return pith_step_fail(step, err, -ENOTSUP, "blocks of such weights are for floats");
     if (rc == 1) {
         step->form = "words";
-        rc = plan_bias(step, m, sum_scale, real_bias);
+        rc = plan_bias(step, m, sum_scale, real_bias, err);
         if (rc == 0)
             rc = plan_b(step, m, bq, err);
     }
@@ -228,6 +250,20 @@ static void widen_rows(const struct pith_step *step, const struct integer_matmul
     }
 }
 
+/* The same operations as requantize.h names, on sums that lie where the floats go. */
+static void scale_sums(const struct integer_matmul *m, void *y)
+{
+    int32_t *sums = y;
+    float *reals = y;
+
+    for (int64_t i = 0; i < m->rows; i++, sums += m->cols, reals += m->cols)
+        for (int64_t j = 0; j < m->cols; j++) {
+            const float f = (float) (sums[j] + m->bias[j]) * m->scale[j];
+
+            reals[j] = m->activation.set ? pith_activate(&m->activation, f) : f;
+        }
+}
+
 static int integer_run(struct pith_step *step, struct pith_error *err)
 {
     const struct integer_matmul *m = step->params;
@@ -252,6 +288,7 @@ static int integer_run(struct pith_step *step, struct pith_error *err)
         .a = rows,
         .a_row = m->even,
         .b = m->b ? m->b : b,
+        .sums = m->real ? step->output[0].data : NULL,
         .out = step->output[0].data,
         .out_row = m->cols,
         .col_bias = m->bias,
@@ -261,6 +298,8 @@ static int integer_run(struct pith_step *step, struct pith_error *err)
         .greatest = m->greatest,
         .activation = m->activation,
     });
+    if (m->real)
+        scale_sums(m, step->output[0].data);
     return 0;
 }
 
@@ -419,19 +458,28 @@ static int plain_run(struct pith_step *step, struct pith_error *err)
 #define EIGHT_BITS (PITH_BIT(INT8) | PITH_BIT(UINT8))
 #define WEIGHTS    (EIGHT_BITS | PITH_BIT(INT4) | PITH_BIT(UINT4))
 #define REALS      (PITH_BIT(FLOAT32) | PITH_BIT(FLOAT16) | PITH_BIT(BFLOAT16))
+#define PRODUCT    (PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION | PITH_KERNEL_GIVES_FLOATS)
 
 const struct pith_kernel pith_kernels_integer_matmul[] = {
     {.op = "MatMul",
      .name = "matmul_s8",
      .types = {EIGHT_BITS, WEIGHTS},
-     .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
+     .flags = PRODUCT,
+     .prepare = integer_prepare,
+     .run = integer_run,
+     .run_part = integer_part},
+    {.op = "MatMul",
+     .domain = PITH_FUSED_DOMAIN,
+     .name = "matmul_s8",
+     .types = {EIGHT_BITS, WEIGHTS},
+     .flags = PRODUCT,
      .prepare = integer_prepare,
      .run = integer_run,
      .run_part = integer_part},
     {.op = "Gemm",
      .name = "gemm_s8",
      .types = {EIGHT_BITS, WEIGHTS},
-     .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
+     .flags = PRODUCT,
      .prepare = integer_prepare,
      .run = integer_run,
      .run_part = integer_part},

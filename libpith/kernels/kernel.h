@@ -124,6 +124,7 @@ enum pith_kernel_flags {
     /* Takes input 1, where it is constant and of one of the kernel's integer types, as it is stored, with its quantization,
      * though all else is floats. */
     PITH_KERNEL_NARROW_WEIGHTS = 64,
+    PITH_KERNEL_GIVES_FLOATS = 128, /* with PITH_KERNEL_QUANTIZED: output 0 may be float32 on no grid, too */
 };
 
 struct pith_kernel {

@@ -242,6 +242,8 @@ int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, in
                           weights[c].magnitude);
         else
             r.bias[c] = fold_bias(real, sum_scale[c], &weights[c], x_zero);
+        if (r.real && !r.long_bias && !(fabs(real / sum_scale[c]) <= BIAS_LIMIT))
+            return pith_step_fail(step, err, -ENOTSUP, "this bias passes what int32 sums hold");
         if (!r.real && !stays_in_range(&r,
                                        greatest_sum(step, fabs(real / sum_scale[c]), &weights[c]) *
                                            (double) r.scale[c],

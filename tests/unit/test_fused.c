@@ -422,6 +422,64 @@ static void biases_are_added_by_the_product(void **state)
     check(two("Add", two("MatMul", x, matrix(1, 1)), row(5)), "binary", 1, 1e-4);
 }
 
+static uint32_t byte_matrix(int64_t rows, int64_t cols, bool columns)
+{
+    const uint32_t w = add_constant(graph, PITH_INT8, 2, (const int64_t[]){rows, cols});
+
+    set_grid(graph, w, PITH_INT8, 0.004F, 0, 1, columns ? (size_t) cols : 0);
+    return w;
+}
+
+/* The sum is exact, and so is what becomes of it, but for the bias, which is rounded to one of its
+ * steps. */
+static void products_of_bytes_give_floats(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 12; round++) {
+        const int64_t rows = 1 + round * 3 % 11, depth = 5 + 7 * round, cols = 1 + 5 * round;
+        const bool biased = round % 2, gemm = round % 3 == 0;
+        uint32_t x, y, in[3];
+
+        x = gemm ? begin(13, 2, (const int64_t[]){rows, depth})
+                 : begin(13, 3, (const int64_t[]){2, rows, depth});
+        set_grid(graph, x, round & 1 ? PITH_INT8 : PITH_UINT8, 0.015F, round & 1 ? -3 : 127, 0, 0);
+        in[0] = x;
+        in[1] = byte_matrix(depth, cols, round % 4 < 2);
+        in[2] = row(cols);
+        if (gemm)
+            y = add_node(graph, "Gemm", in, biased ? 3 : 2, NULL);
+        else if (biased)
+            y = two("Add", in[2], two("MatMul", x, in[1]));
+        else
+            y = two("MatMul", x, in[1]);
+        if (round % 5 == 4)
+            y = one("Relu", y);
+        check(y, gemm ? "gemm_s8" : "matmul_s8", 1, 2e-4);
+    }
+}
+
+/* Each step of these sums is so small that the bias takes more of them than int32 holds. */
+static void a_bias_far_past_the_sums_is_added_to_floats(void **state)
+{
+    uint32_t x, w;
+
+    (void) state;
+    x = begin(13, 2, (const int64_t[]){9, 24});
+    set_grid(graph, x, PITH_UINT8, 1e-6F, 0, 0, 0);
+    w = add_constant(graph, PITH_INT8, 2, (const int64_t[]){24, 17});
+    set_grid(graph, w, PITH_INT8, 1e-6F, 0, 0, 0);
+    check(two("Add", two("MatMul", x, w), row(17)), "matmul_s8", 0, 1e-6);
+}
+
+/* Few rows of floats: weights stay as they are, and the bias is added where the product is. */
+static void products_with_narrow_weights_add_their_bias(void **state)
+{
+    const uint32_t x = begin(13, 2, (const int64_t[]){3, 40});
+
+    (void) state;
+    check(two("Add", two("MatMul", x, byte_matrix(40, 21, true)), row(21)), "binary", 0, 1e-4);
+}
+
 /* ---- channels ---- */
 
 /* Weights on a grid where the values are. */
@@ -528,6 +586,9 @@ int main(void)
         cmocka_unit_test(gelu_by_tanh_becomes_one_step),
         cmocka_unit_test(gelu_may_end_on_a_grid),
         cmocka_unit_test(what_only_looks_like_gelu_stays),
+        cmocka_unit_test(products_of_bytes_give_floats),
+        cmocka_unit_test(a_bias_far_past_the_sums_is_added_to_floats),
+        cmocka_unit_test(products_with_narrow_weights_add_their_bias),
         cmocka_unit_test(biases_are_added_by_the_product),
         cmocka_unit_test(shuffled_channels_become_one_step),
         cmocka_unit_test(halves_of_shuffled_channels_become_one_step_each),

@@ -511,7 +511,20 @@ static void convolution_refuses_a_halo_that_is_too_small(void **state)
 
 /* ---- products ---- */
 
-/* Rows of whatever 8-bit type by a constant matrix, against sums in int64 rounded once. */
+/* What element i of the product is, its sum being exact: so many steps of y, or a real in float32. */
+static double product_of(const struct pith_tensor *a, const struct pith_tensor *b, const struct grid *ag, const struct grid *bg,
+                         int64_t i, int64_t depth, int64_t cols, bool turned, float scale)
+{
+    int64_t sum = 0;
+
+    for (int64_t p = 0; p < depth; p++)
+        sum += (pith_tensor_get_int(a, i / cols * depth + p) - ag->zero) *
+               (pith_tensor_get_int(b, turned ? i % cols * depth + p : p * cols + i % cols) - bg->zero);
+    return (double) ((float) sum * scale);
+}
+
+/* Rows of whatever 8-bit type by a constant matrix, against sums in int64 rounded once; or floats that come of them, to the
+ * bit. */
 static void products_round_the_exact_sum_once(void **state)
 {
     (void) state;
@@ -519,7 +532,7 @@ static void products_round_the_exact_sum_once(void **state)
         const int64_t rows = pick(1, 9), depth = pick(1, 90), cols = pick(1, 150);
         const int32_t a_type = round & 1 ? PITH_INT8 : PITH_UINT8,
                       y_type = round & 2 ? PITH_INT8 : PITH_UINT8;
-        const bool turned = round % 3 == 0, four_bits = round % 4 == 2;
+        const bool turned = round % 3 == 0, four_bits = round % 4 == 2, real = round % 5 == 1;
         const enum pith_isa isa = pith_isa();
         const int32_t a_least = a_type == PITH_INT8 ? -128 : 0,
                       y_least = y_type == PITH_INT8 ? -128 : 0;
@@ -543,7 +556,8 @@ static void products_round_the_exact_sum_once(void **state)
         y.q.dtype = y_type;
         assert_int_equal(pith_tensor_alloc(&tensors[0], a_type, &shapes[0], NULL), 0);
         assert_int_equal(pith_tensor_alloc(&tensors[1], b.q.dtype, &shapes[1], NULL), 0);
-        assert_int_equal(pith_tensor_alloc(&tensors[2], y_type, &s.output[0].shape, NULL), 0);
+        assert_int_equal(
+            pith_tensor_alloc(&tensors[2], real ? PITH_FLOAT32 : y_type, &s.output[0].shape, NULL), 0);
         for (int64_t i = 0; i < rows * depth; i++)
             pith_tensor_set(&tensors[0], i, (double) (a_least + pick(0, 255)));
         for (int64_t i = 0; i < depth * cols; i++) /* less a zero point of -1 some don't fit int8 */
@@ -553,10 +567,10 @@ static void products_round_the_exact_sum_once(void **state)
         s.input[0] = tensors[0];
         s.input[0].data = NULL;
         s.input[1] = tensors[1];
-        s.output[0].dtype = y_type;
+        s.output[0].dtype = tensors[2].dtype;
         s.input_grid[0] = &a.q;
         s.input_grid[1] = &b.q;
-        s.output_grid[0] = &y.q;
+        s.output_grid[0] = real ? NULL : &y.q;
         assert_ok(byte_step_prepare(&s, PITH_KERNEL_QUANTIZED), &s.err);
         s.input[0].data = tensors[0].data;
         s.output[0].data = tensors[2].data;
@@ -568,17 +582,12 @@ static void products_round_the_exact_sum_once(void **state)
         else
             assert_ok(s.step.kernel->run(&s.step, &s.err), &s.err);
         for (int64_t i = 0; i < rows * cols; i++) {
-            const double got = pith_tensor_get(&tensors[2], i) - y.zero;
-            double want = 0.0;
+            const double steps = (double) a.scale * (double) b.scale / (real ? 1.0 : (double) y.scale);
+            const double got = pith_tensor_get(&tensors[2], i) - (real ? 0 : y.zero);
+            double want = product_of(&tensors[0], &tensors[1], &a, &b, i, depth, cols, turned, (float) steps);
 
-            for (int64_t p = 0; p < depth; p++)
-                want += (pith_tensor_get(&tensors[0], i / cols * depth + p) - a.zero) *
-                        (pith_tensor_get(&tensors[1],
-                                         turned ? i % cols * depth + p : p * cols + i % cols) -
-                         b.zero);
-            want *= (double) a.scale * (double) b.scale / (double) y.scale;
-            want = fmin(fmax(want, y_least - y.zero), y_least + 255 - y.zero);
-            if (!rounds_to(want, got, 2e-4))
+            want = real ? want : fmin(fmax(want, y_least - y.zero), y_least + 255 - y.zero);
+            if (real ? got != want : !rounds_to(want, got, 2e-4))
                 fail_msg("round %d, [%d,%d]: %g, not %.9g", round, (int) (i / cols),
                          (int) (i % cols), got, want);
         }

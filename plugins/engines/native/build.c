@@ -208,11 +208,12 @@ static uint32_t weight_inputs(const char *op)
 static const struct pith_kernel *find_narrow(struct plan *plan, uint32_t node)
 {
     const uint32_t x = pith_node_input(plan->graph, node, 0);
-    const char *op = pith_node_op(plan->graph, node);
+    const char *op = pith_node_op(plan->graph, node), *domain = pith_node_domain(plan->graph, node);
     const uint32_t weights = weight_inputs(op);
     int32_t types[4] = {PITH_FLOAT32, PITH_FLOAT32, PITH_FLOAT32, PITH_FLOAT32};
 
-    if (plan->options.plain || !weights || pith_node_domain(plan->graph, node)[0] != 0 ||
+    if (plan->options.plain || !weights ||
+        (domain[0] != 0 && strcmp(domain, PITH_FUSED_DOMAIN) != 0) ||
         x == PITH_NO_VALUE || plan->slot_of_value[x] == PLAN_NO_SLOT ||
         !plan->slots[plan->slot_of_value[x]].known)
         return NULL;
@@ -229,7 +230,7 @@ static const struct pith_kernel *find_narrow(struct plan *plan, uint32_t node)
             return NULL;
         types[i] = q->dtype;
     }
-    return pith_kernel_find("", op, pith_graph_opset(plan->graph, ""), types, 4, PITH_FLOAT32,
+    return pith_kernel_find(domain, op, pith_graph_opset(plan->graph, ""), types, 4, PITH_FLOAT32,
                             PITH_KERNEL_QUANTIZED, NULL);
 }
 

@@ -150,20 +150,31 @@ int fuse_layer_norms(struct pith_graph *graph)
 
 /* ---- a product with a bias ---- */
 
+/* A constant matrix of floats, or of integers that stand for some: its columns; else -1. */
+static int64_t matrix_columns(const struct pith_graph *graph, uint32_t value)
+{
+    const struct pith_tensor *w =
+        value == PITH_NO_VALUE ? NULL : pith_value_constant(graph, value);
+
+    return w && w->shape.rank == 2 &&
+                   (w->dtype == PITH_FLOAT32 || pith_value_quantization(graph, value))
+               ? w->shape.dim[1]
+               : -1;
+}
+
 static int fuse_bias(struct pith_graph *graph, uint32_t matmul)
 {
     const uint32_t product = pith_node_output(graph, matmul, 0);
     const uint32_t add = fused_only_user(graph, product),
                    inputs[2] = {pith_node_input(graph, matmul, 0),
                                 pith_node_input(graph, matmul, 1)};
-    const struct pith_tensor *w = fused_constant(graph, matmul, 1);
+    const int64_t columns = matrix_columns(graph, inputs[1]);
     const struct pith_shape *a =
         inputs[0] == PITH_NO_VALUE ? NULL : pith_value_shape(graph, inputs[0]);
     uint32_t bias, node;
 
-    if (!w || w->shape.rank != 2 || !a || a->rank < 2 ||
-        !takes_row(graph, add, "Add", product, &bias) ||
-        pith_value_shape(graph, bias)->dim[0] != w->shape.dim[1])
+    if (columns < 0 || !a || a->rank < 2 || !takes_row(graph, add, "Add", product, &bias) ||
+        pith_value_shape(graph, bias)->dim[0] != columns)
         return 0;
     return fused_replace(graph, add, PITH_FUSED_DOMAIN, "MatMul",
                          (uint32_t[]){inputs[0], inputs[1], bias}, 3, &node);

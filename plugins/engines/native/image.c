@@ -271,7 +271,7 @@ static void add_residual(struct plan *plan, struct candidate *c)
 /* A convolution of bytes whose result is on no grid gives floats: its sums are the same integers. */
 static bool gives_floats(const struct plan *plan, const struct candidate *c)
 {
-    return c->integer && c->dtype != PITH_INT16 && strcmp(c->kernel->op, "Conv") == 0 &&
+    return c->integer && c->dtype != PITH_INT16 && (c->kernel->flags & PITH_KERNEL_GIVES_FLOATS) &&
            !c->residual.set && !pith_value_quantization(plan->graph, c->value);
 }
 

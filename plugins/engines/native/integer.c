@@ -441,9 +441,9 @@ static bool find_integer_kernel(struct plan *plan, uint32_t node, uint32_t *in, 
         if (i < 4)
             types[i] = plan->slots[in[i]].tensor.dtype;
     }
-    *out = pith_kernel_find("", pith_node_op(plan->graph, node), pith_graph_opset(plan->graph, ""),
-                            types, in_count < 4 ? in_count : 4, output_type, PITH_KERNEL_QUANTIZED,
-                            NULL);
+    *out = pith_kernel_find(pith_node_domain(plan->graph, node), pith_node_op(plan->graph, node),
+                            pith_graph_opset(plan->graph, ""), types, in_count < 4 ? in_count : 4,
+                            output_type, PITH_KERNEL_QUANTIZED, NULL);
     return *out != NULL;
 }
 
@@ -462,6 +462,8 @@ static int store_as_images(struct plan *plan, const struct pith_kernel *kernel, 
     rc = form_of_slot(plan, in[0], &form, &in[0], err);
     if (rc < 0)
         return rc;
+    if (!pith_value_quantization(plan->graph, value))
+        return plan_output_slot(plan, value, out);
     grid = form_grid(plan, pith_value_quantization(plan->graph, value), form.dtype);
     return grid ? grid_output(plan, value, grid, out) : -ENOMEM;
 }
@@ -491,7 +493,7 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
     if (call.kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
         fuse_activation(plan, &value, &call.activation);
     grid = pith_value_quantization(plan->graph, value);
-    if (form_is_eight_bits(grid)) {
+    if (form_is_eight_bits(grid) || (!grid && call.kernel->flags & PITH_KERNEL_GIVES_FLOATS)) {
         rc = store_as_images(plan, call.kernel, value, in, &out, err);
         if (rc < 0)
             goto done;
@@ -520,6 +522,8 @@ int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
     const uint32_t first = stored_input(plan, node, 0);
     int rc = 0;
 
+    if (strcmp(pith_node_domain(plan->graph, node), PITH_FUSED_DOMAIN) == 0)
+        return build_integer(plan, node, err);
     if (pith_node_domain(plan->graph, node)[0] != 0)
         return 0;
     if (strcmp(op, "DequantizeLinear") == 0)
