@@ -240,6 +240,19 @@ void pith_outcomes_compare(const struct pith_outcomes *a, const struct pith_outc
     out->error_ratio = trace_error(a, b);
 }
 
+static bool has_error(const struct pith_comparison *comparison)
+{
+    return comparison->seen == comparison->samples && isfinite(comparison->error_ratio);
+}
+
+bool pith_comparison_is_nearer(const struct pith_comparison *a, const struct pith_comparison *b)
+{
+    int ahead = has_error(a) && has_error(b) ? pith_surely_more(a->same, b->same)
+                                             : (a->same > b->same) - (a->same < b->same);
+
+    return ahead != 0 ? ahead > 0 : a->error_ratio < b->error_ratio;
+}
+
 void pith_outcomes_latency(struct pith_outcomes *outcomes, double *out_p50_us, double *out_p95_us,
                            double *out_cpu_us)
 {

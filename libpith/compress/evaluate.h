@@ -43,6 +43,10 @@ struct pith_comparison {
 void pith_outcomes_compare(const struct pith_outcomes *a, const struct pith_outcomes *b, struct pith_comparison *out);
 /* Intervals and p from the counts, where a comparison was read back. */
 void pith_comparison_complete(struct pith_comparison *comparison);
+/* Whether a is more like the original than b is: by decisions where their counts differ by more than chance, else by what the
+ * scores err by, which says more than the one decision of a few that lay near its threshold. One that broke off has no error
+ * that counts: then by decisions alone. */
+bool pith_comparison_is_nearer(const struct pith_comparison *a, const struct pith_comparison *b);
 /* Sum of squared differences of the first scores of b, as many as both have, from a's; and what it is divided by. */
 double pith_outcomes_error(const struct pith_outcomes *a, const struct pith_outcomes *b);
 double pith_outcomes_spread(const struct pith_outcomes *a, size_t count);

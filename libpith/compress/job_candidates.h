@@ -15,7 +15,7 @@ struct candidate {
 int job_evaluate(struct job *job, struct candidate *candidate, const struct candidate *rival,
                  struct pith_error *err) PITH_CHECKED;
 void job_sum_facts(const struct job *job, const size_t *levels, struct pith_facts *out);
-/* Whether a decides more like the original than b does. */
+/* pith_comparison_is_nearer of what is known of them. */
 bool job_is_nearer(const struct candidate *a, const struct candidate *b);
 /* Whether a is the better way on from here: what is allowed, then fewer bytes among those; else nearer to allowed. */
 bool job_is_better(const struct job *job, const struct candidate *a, const struct candidate *b);

@@ -3,6 +3,8 @@
  * beats, is left early. */
 #include "libpith/compress/job_candidates.h"
 
+#include "libpith/compress/statistics.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -79,10 +81,15 @@ static bool race_is_lost(void *user, const struct pith_outcomes *so_far)
     hope(race->job, so_far, &best);
     if (!job_budget_allows(race->job, &best))
         return true;
-    if (!race->rival || best.same > race->rival->comparison.same)
+    if (!race->rival)
         return false;
-    race->beaten = best.same < race->rival->comparison.same ||
-                   pith_outcomes_error(&race->job->baseline, so_far) > race->rival_error;
+    int ahead = isfinite(race->rival_error)
+                    ? pith_surely_more(best.same, race->rival->comparison.same)
+                    : (best.same > race->rival->comparison.same) - (best.same < race->rival->comparison.same);
+
+    race->beaten =
+        ahead < 0 ||
+        (ahead == 0 && pith_outcomes_error(&race->job->baseline, so_far) > race->rival_error);
     return race->beaten;
 }
 
@@ -245,9 +252,7 @@ bool job_budget_allows(const struct job *job, const struct pith_comparison *comp
 
 bool job_is_nearer(const struct candidate *a, const struct candidate *b)
 {
-    if (a->comparison.same != b->comparison.same)
-        return a->comparison.same > b->comparison.same;
-    return a->comparison.error_ratio < b->comparison.error_ratio;
+    return pith_comparison_is_nearer(&a->comparison, &b->comparison);
 }
 
 bool job_is_better(const struct job *job, const struct candidate *a, const struct candidate *b)

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define Z_95 1.959963984540054
+#define Z_95   1.959963984540054
+#define CHANCE 0.05 /* p above which two counts do not differ */
 
 /* Wilson 1927. */
 void pith_wilson(uint64_t hits, uint64_t count, double *out_low, double *out_high)
@@ -45,6 +46,13 @@ double pith_mcnemar(uint64_t only_a, uint64_t only_b)
         tail += exp(lgamma((double) n + 1) - lgamma((double) k + 1) - lgamma((double) (n - k) + 1) -
                     (double) n * M_LN2);
     return fmin(2 * tail, 1);
+}
+
+int pith_surely_more(uint64_t a, uint64_t b)
+{
+    if (pith_mcnemar(a > b ? a - b : b - a, 0) > CHANCE)
+        return 0;
+    return a > b ? 1 : -1;
 }
 
 static int by_size(const void *a, const void *b)

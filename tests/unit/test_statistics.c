@@ -1,5 +1,7 @@
 /* Intervals and tests against published and exactly computed values. */
 #include "libpith/compress/statistics.h"
+
+#include "libpith/compress/evaluate.h"
 #include "tests/testing.h"
 
 #include <math.h>
@@ -53,6 +55,37 @@ static void mcnemar_of_many_is_near_the_exact_one(void **unused)
     assert_true(fabs(exact - normal) < 1e-3);
 }
 
+/* Six that all fall one way: 2 / 64. Five: 2 / 32. */
+static void counts_differ_surely_from_six_on(void **unused)
+{
+    (void) unused;
+    assert_int_equal(pith_surely_more(20, 20), 0);
+    assert_int_equal(pith_surely_more(20, 25), 0);
+    assert_int_equal(pith_surely_more(25, 20), 0);
+    assert_int_equal(pith_surely_more(20, 26), -1);
+    assert_int_equal(pith_surely_more(UINT64_MAX, 0), 1);
+}
+
+static void errors_decide_where_decisions_are_chance(void **unused)
+{
+    struct pith_comparison far = {.samples = 24, .seen = 24, .same = 24, .error_ratio = 0.24},
+                           near = {.samples = 24, .seen = 24, .same = 23, .error_ratio = 0.13};
+
+    (void) unused;
+    assert_true(pith_comparison_is_nearer(&near, &far));
+    assert_false(pith_comparison_is_nearer(&far, &near));
+    near.same = 18;
+    assert_true(pith_comparison_is_nearer(&far, &near));
+    assert_false(pith_comparison_is_nearer(&near, &far));
+    near.same = 23; /* of one that broke off, or gives no scores, decisions are all there is */
+    near.seen = 23;
+    assert_true(pith_comparison_is_nearer(&far, &near));
+    near.seen = 24;
+    near.error_ratio = NAN;
+    assert_true(pith_comparison_is_nearer(&far, &near));
+    assert_false(pith_comparison_is_nearer(&near, &far));
+}
+
 static void quantile_is_the_nearest_rank(void **unused)
 {
     uint64_t values[] = {50, 15, 40, 20, 35};
@@ -72,6 +105,8 @@ int main(void)
         cmocka_unit_test(wilson_of_nothing_is_everything),
         cmocka_unit_test(mcnemar_is_the_exact_binomial),
         cmocka_unit_test(mcnemar_of_many_is_near_the_exact_one),
+        cmocka_unit_test(counts_differ_surely_from_six_on),
+        cmocka_unit_test(errors_decide_where_decisions_are_chance),
         cmocka_unit_test(quantile_is_the_nearest_rank),
     };
 
