@@ -5,6 +5,7 @@
 
 #include "libpith/base/file.h"
 #include "libpith/base/json.h"
+#include "libpith/base/names.h"
 #include "libpith/compress/job.h"
 
 #include <errno.h>
@@ -24,13 +25,6 @@ struct compress {
     struct model *model;
     char folder[64]; /* of the job; "" until it is made */
 };
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
-
-    return length > end_length && strcmp(text + length - end_length, end) == 0;
-}
 
 /* ---- the job's folder ---- */
 
@@ -75,7 +69,7 @@ static int copy_own_data(const struct compress *compress, struct pith_error *err
         if (from[0])
             rc = copy_file(from,
                            job_path(compress, path, "data/%s.npy%s", names[i],
-                                    ends_with(from, ".zst") ? ".zst" : ""),
+                                    pith_ends_with(from, ".zst") ? ".zst" : ""),
                            err);
     }
     return rc;
@@ -134,13 +128,13 @@ static int write_settings(const struct compress *compress, struct pith_error *er
 {
     const char *slash = strrchr(compress->recipe, '/');
     char name[256], folder[PATH_MAX] = ".", path[PATH_MAX];
-    bool is_file = slash || ends_with(compress->recipe, ".yaml");
+    bool is_file = slash || pith_ends_with(compress->recipe, ".yaml");
     json_t *settings;
     char *text;
     int rc;
 
     (void) snprintf(name, sizeof name, "%s", slash ? slash + 1 : compress->recipe);
-    if (ends_with(name, ".yaml"))
+    if (pith_ends_with(name, ".yaml"))
         name[strlen(name) - strlen(".yaml")] = 0;
     if (slash)
         (void) snprintf(folder, sizeof folder, "%.*s",
@@ -173,7 +167,7 @@ static int write_manifest(const struct compress *compress, struct pith_error *er
 
         rc = copy_file(from,
                        job_path(compress, path, "original/%s.onnx%s", manifest->graphs[i].name,
-                                ends_with(from, ".zst") ? ".zst" : ""),
+                                pith_ends_with(from, ".zst") ? ".zst" : ""),
                        err);
     }
     return rc;
@@ -209,7 +203,7 @@ static int save_graph(const char *from, const char *to, struct pith_error *err)
     struct pith_mapping file;
     int rc;
 
-    if (ends_with(to, ".zst"))
+    if (pith_ends_with(to, ".zst"))
         return copy_file(from, to, err);
     rc = pith_mapping_open(&file, from, err);
     if (rc < 0)
@@ -385,7 +379,7 @@ static int run_compress(const struct cli_command *command, int argc, char **argv
         return cli_usage(command, "%s is there already; --force writes over it", compress.out);
     rc = model_open(&compress.model, compress.input, &err);
     if (rc == 0 && compress.model->single !=
-                       (ends_with(compress.out, ".onnx") || ends_with(compress.out, ".onnx.zst")))
+                       (pith_ends_with(compress.out, ".onnx") || pith_ends_with(compress.out, ".onnx.zst")))
         rc = pith_fail(&err, -EINVAL, "-o %s: must be %s, as %s is one", compress.out,
                        compress.model->single ? "a .onnx or .onnx.zst file" : "a folder",
                        compress.input);

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/output.h"
 
+#include "libpith/base/names.h"
 #include "libpith/formats/onnx.h"
 
 #include <jansson.h>
@@ -13,14 +14,10 @@
 static bool is_onnx_name(const char *path)
 {
     static const char *const endings[] = {".onnx", ".onnx.zst"};
-    size_t length = strlen(path);
 
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t ending = strlen(endings[i]);
-
-        if (length > ending && strcmp(path + length - ending, endings[i]) == 0)
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (pith_ends_with(path, endings[i]))
             return true;
-    }
     return false;
 }
 

@@ -5,6 +5,7 @@
 #include "cli/output.h"
 #include "libpith/base/file.h"
 #include "libpith/base/json.h"
+#include "libpith/base/names.h"
 #include "libpith/formats/onnx.h"
 
 #include <errno.h>
@@ -18,17 +19,10 @@
 #define WORTH_PACKING(raw)                                                                         \
     ((raw) - (raw) / 32) /* less than 3 % saved is not worth unpacking on every gateway */
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
-
-    return length > end_length && strcmp(text + length - end_length, end) == 0;
-}
-
 static int check_file_name(const char *file, const char *where, struct pith_error *err)
 {
     if (!file[0] || file[0] == '/' || strlen(file) > 200 || strcmp(file, "..") == 0 ||
-        strncmp(file, "../", 3) == 0 || strstr(file, "/../") || ends_with(file, "/.."))
+        strncmp(file, "../", 3) == 0 || strstr(file, "/../") || pith_ends_with(file, "/.."))
         return pith_fail(err, -EINVAL,
                          "%s.file: \"%.100s\" must be a path within the model's folder", where,
                          file);
@@ -44,7 +38,7 @@ static int pack_file(struct folder_blob *out, const struct pith_mapping *file, b
     int rc;
 
     blob->raw_bytes = (int64_t) file->bytes;
-    if (ends_with(out->path,
+    if (pith_ends_with(out->path,
                   ".zst")) { /* packed already: how large it is unpacked must still be told */
         struct pith_buffer raw = {0};
 
@@ -214,7 +208,7 @@ static int read_manifest(json_t **out, struct folder *folder, const char *path,
     if (!S_ISDIR(status.st_mode)) {
         char *slash = strrchr(folder->path, '/');
 
-        if (!ends_with(path, ".json"))
+        if (!pith_ends_with(path, ".json"))
             return pith_fail(err, -EINVAL,
                              "%s: is no model's folder: it must be a folder with a manifest.json",
                              path);

@@ -95,14 +95,10 @@ static int open_graph(struct model *model, size_t index, const char *path, struc
 static bool is_graph_file(const char *path)
 {
     static const char *const endings[] = {".onnx", ".onnx.zst", ".tflite", ".tflite.zst"};
-    size_t length = strlen(path);
 
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t ending = strlen(endings[i]);
-
-        if (length > ending && strcmp(path + length - ending, endings[i]) == 0)
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (pith_ends_with(path, endings[i]))
             return true;
-    }
     return false;
 }
 

@@ -29,5 +29,7 @@ void print_json(const json_t *value);
 void print_value(const json_t *value, int indent);
 /* A member as a number; NaN where it is missing or no number. */
 double number_of(const json_t *object, const char *key);
+/* A member as a text; "" where it is missing or none. */
+const char *text_of(const json_t *object, const char *key);
 
 #endif

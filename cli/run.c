@@ -3,6 +3,7 @@
 #include "cli/output.h"
 
 #include "libpith/base/json.h"
+#include "libpith/base/names.h"
 #include "libpith/formats/flac.h"
 #include "libpith/formats/npy.h"
 
@@ -92,13 +93,6 @@ static int take_result(void *user, const struct pith_result *result)
     return 0;
 }
 
-static bool has_end(const char *path, const char *end)
-{
-    size_t length = strlen(path), end_length = strlen(end);
-
-    return length > end_length && strcmp(path + length - end_length, end) == 0;
-}
-
 static int read_flac(struct pith_tensor *out, double *rate_hz, const char *path,
                      struct pith_error *err)
 {
@@ -118,9 +112,9 @@ static int read_input(struct pith_tensor *out, const char *path,
     double rate_hz = 0;
     int rc;
 
-    if (!has_end(path, ".wav") && !has_end(path, ".flac"))
+    if (!pith_ends_with(path, ".wav") && !pith_ends_with(path, ".flac"))
         return pith_npy_read(out, path, err);
-    rc = has_end(path, ".wav") ? pith_wav_read(out, &rate_hz, path, err)
+    rc = pith_ends_with(path, ".wav") ? pith_wav_read(out, &rate_hz, path, err)
                                : read_flac(out, &rate_hz, path, err);
     if (rc == 0 && manifest->input_rate_hz > 0 && rate_hz != manifest->input_rate_hz) {
         pith_tensor_free(out);

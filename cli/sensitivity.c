@@ -51,13 +51,6 @@ static const char *figure_gain(double us, char text[FIGURE_BYTES])
     return text;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
 /* A long name's end tells more than its beginning. */
 static const char *short_name(const char *name, char text[48])
 {

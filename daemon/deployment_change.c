@@ -8,6 +8,7 @@
 #include "libpith/base/file.h"
 #include "libpith/base/json.h"
 #include "libpith/base/log.h"
+#include "libpith/base/names.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -521,7 +522,7 @@ static void take_guard(struct deployments *deployments, const char *file)
     const char *sha256;
     size_t length = strlen(file);
 
-    if (length <= 5 || length - 5 >= sizeof name || strcmp(file + length - 5, ".json") != 0)
+    if (!pith_ends_with(file, ".json") || length - 5 >= sizeof name)
         return;
     (void) snprintf(name, sizeof name, "%.*s", (int) (length - 5), file);
     if (!pith_name_valid(name))

@@ -96,3 +96,10 @@ bool pith_name_matches(const char *name, const char *pattern)
     /* A name may hold what a pattern reads otherwise: brackets, say. */
     return !strcmp(name, pattern) || !fnmatch(pattern, name, 0);
 }
+
+bool pith_ends_with(const char *text, const char *end)
+{
+    const size_t length = strlen(text), end_length = strlen(end);
+
+    return length > end_length && strcmp(text + length - end_length, end) == 0;
+}

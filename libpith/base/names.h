@@ -14,5 +14,7 @@ const char *pith_nearest_name(const char *word, const char *const *known);
 char *pith_name_pattern(const char *name);
 /* Whether the name is the pattern, or matches it as a shell has it; '*' passes '/' too. */
 bool pith_name_matches(const char *name, const char *pattern);
+/* Whether a name or path ends in `end`, such as ".zst", and something stands before it. */
+bool pith_ends_with(const char *text, const char *end);
 
 #endif

@@ -2,6 +2,8 @@
  * reached is kept. */
 #include "libpith/base/stream.h"
 
+#include "libpith/base/names.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +36,6 @@ static void begin_again(struct pith_stream *stream)
 
 int pith_stream_open(struct pith_stream **out, const char *path, struct pith_error *err)
 {
-    size_t length = strlen(path);
     struct pith_stream *stream = calloc(1, sizeof *stream);
     int rc;
 
@@ -43,7 +44,7 @@ int pith_stream_open(struct pith_stream **out, const char *path, struct pith_err
     rc = pith_mapping_open(&stream->file, path, err);
     if (rc == 0 && !(stream->path = strdup(path)))
         rc = -ENOMEM;
-    if (rc == 0 && length > 4 && !strcmp(path + length - 4, ".zst")) {
+    if (rc == 0 && pith_ends_with(path, ".zst")) {
         stream->unpacker = ZSTD_createDStream();
         if (!stream->unpacker)
             rc = pith_fail(err, -ENOMEM, "%s: no memory to unpack it", path);

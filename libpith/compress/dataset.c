@@ -1,6 +1,7 @@
 /* Splits, and one sample at a time. */
 #include "libpith/compress/dataset_source.h"
 
+#include "libpith/base/names.h"
 #include "libpith/compress/prepare.h"
 #include "libpith/compress/samples.h"
 
@@ -9,13 +10,6 @@
 #include <string.h>
 
 const char *const pith_split_names[] = {"all", "calibration", "validation", "test", NULL};
-
-bool dataset_name_ends(const char *name, const char *end)
-{
-    size_t length = strlen(name), end_length = strlen(end);
-
-    return length >= end_length && !strcmp(name + length - end_length, end);
-}
 
 static int by_number(const void *a, const void *b)
 {
@@ -97,9 +91,9 @@ int pith_dataset_open(struct pith_dataset *out, const struct pith_dataset_option
     const char *data = options->data;
     int rc;
 
-    if (dataset_name_ends(data, ".npy") || dataset_name_ends(data, ".npy.zst"))
+    if (pith_ends_with(data, ".npy") || pith_ends_with(data, ".npy.zst"))
         rc = dataset_open_arrays(&made.source, options, err);
-    else if (dataset_name_ends(data, ".csv"))
+    else if (pith_ends_with(data, ".csv"))
         rc = dataset_open_table(&made.source, options, err);
     else
         rc = dataset_open_files(&made.source, options, err);

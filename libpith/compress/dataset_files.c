@@ -1,6 +1,7 @@
 /* Samples in files: a folder of them, or an archive. A file is read whole, and so bounded. */
 #include "libpith/compress/dataset_files.h"
 
+#include "libpith/base/names.h"
 #include "libpith/formats/flac.h"
 #include "libpith/formats/jpeg.h"
 #include "libpith/formats/npy.h"
@@ -30,8 +31,8 @@ struct files {
 
 static bool is_picture(const char *name)
 {
-    return dataset_name_ends(name, ".jpg") || dataset_name_ends(name, ".jpeg") ||
-           dataset_name_ends(name, ".JPG");
+    return pith_ends_with(name, ".jpg") || pith_ends_with(name, ".jpeg") ||
+           pith_ends_with(name, ".JPG");
 }
 
 static int load(struct files *files, const struct dataset_file *entry, struct pith_error *err)
@@ -64,9 +65,9 @@ static int decode(struct files *files, const char *name, struct pith_error *err)
     if (is_picture(name))
         return pith_jpeg_decode(&files->x, files->file.data, files->file.bytes, files->channels,
                                 err);
-    if (dataset_name_ends(name, ".wav"))
+    if (pith_ends_with(name, ".wav"))
         return pith_wav_decode(&files->x, NULL, files->file.data, files->file.bytes, err);
-    if (dataset_name_ends(name, ".flac"))
+    if (pith_ends_with(name, ".flac"))
         return pith_flac_decode(&files->x, NULL, files->file.data, files->file.bytes, err);
     rc = pith_npy_view(&view, files->file.data, files->file.bytes, err);
     return rc < 0 ? rc : pith_tensor_copy(&files->x, &view, err);
@@ -167,7 +168,7 @@ static int list_files(struct files *files, const struct pith_dataset_options *op
                       struct pith_error *err)
 {
     bool archive =
-        dataset_name_ends(options->data, ".tar") || dataset_name_ends(options->data, ".tar.zst");
+        pith_ends_with(options->data, ".tar") || pith_ends_with(options->data, ".tar.zst");
     int rc;
 
     if (archive) {

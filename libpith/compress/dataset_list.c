@@ -2,6 +2,7 @@
  * everywhere. */
 #include "libpith/compress/dataset_files.h"
 
+#include "libpith/base/names.h"
 #include "libpith/formats/csv.h"
 #include "libpith/formats/tar.h"
 
@@ -19,7 +20,7 @@ static bool is_sample(const char *name)
     static const char *const ends[] = {".jpg", ".jpeg", ".JPG", ".wav", ".flac", ".npy"};
 
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (dataset_name_ends(name, ends[i]))
+        if (pith_ends_with(name, ends[i]))
             return true;
     return false;
 }

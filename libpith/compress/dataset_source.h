@@ -30,6 +30,5 @@ void dataset_classes_done(struct dataset_classes *classes);
 /* The number of a class: its name's place, or the number that the name is where there are no names. -1: none. */
 int64_t dataset_class_of(const struct dataset_classes *classes, const char *name);
 
-bool dataset_name_ends(const char *name, const char *end);
 
 #endif

@@ -2,6 +2,8 @@
  * read by its three keys in any order, and nothing else in it is accepted. */
 #include "libpith/formats/npy.h"
 
+#include "libpith/base/names.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -230,13 +232,6 @@ int pith_npy_view(struct pith_tensor *out, const void *data, size_t bytes, struc
     return rc;
 }
 
-static bool is_compressed(const char *path)
-{
-    size_t length = strlen(path);
-
-    return length > 4 && !strcmp(path + length - 4, ".zst");
-}
-
 int pith_npy_read(struct pith_tensor *out, const char *path, struct pith_error *err)
 {
     struct pith_buffer unpacked = {0};
@@ -246,7 +241,7 @@ int pith_npy_read(struct pith_tensor *out, const char *path, struct pith_error *
 
     if (rc < 0)
         return rc;
-    if (is_compressed(path)) {
+    if (pith_ends_with(path, ".zst")) {
         rc = pith_zstd_decompress(mapping.data, mapping.bytes, LARGEST_UNPACKED, &unpacked, err);
         if (rc == 0)
             rc = pith_npy_view(&view, unpacked.data, unpacked.bytes, err);
@@ -308,11 +303,11 @@ int pith_npy_write(const char *path, const struct pith_tensor *tensor, struct pi
         pith_buffer_append(&file, tensor->data, tensor->bytes);
     if (file.failed)
         rc = pith_fail(err, -ENOMEM, "%s: no memory for %zu bytes", path, tensor->bytes);
-    if (rc == 0 && is_compressed(path))
+    if (rc == 0 && pith_ends_with(path, ".zst"))
         rc = pith_zstd_compress(file.data, file.bytes, PITH_ZSTD_LEVEL, &packed, err);
     if (rc == 0)
-        rc = pith_file_write(path, is_compressed(path) ? packed.data : file.data,
-                             is_compressed(path) ? packed.bytes : file.bytes, 0644, err);
+        rc = pith_file_write(path, pith_ends_with(path, ".zst") ? packed.data : file.data,
+                             pith_ends_with(path, ".zst") ? packed.bytes : file.bytes, 0644, err);
     pith_buffer_done(&packed);
     pith_buffer_done(&file);
     return rc;

@@ -4,6 +4,7 @@
 #include "libpith/formats/onnx.h"
 
 #include "libpith/base/file.h"
+#include "libpith/base/names.h"
 #include "libpith/formats/onnx_fields.h"
 #include "libpith/formats/onnx_quantization.h"
 #include "libpith/formats/onnx_upgrade.h"
@@ -443,13 +444,6 @@ int pith_graph_write_onnx(const struct pith_graph *graph, void **out_data, size_
     return 0;
 }
 
-static bool is_compressed(const char *path)
-{
-    size_t length = strlen(path);
-
-    return length > 4 && !strcmp(path + length - 4, ".zst");
-}
-
 static int add_to_file(void *user, const void *data, size_t bytes, struct pith_error *err)
 {
     return pith_file_writer_add(user, data, bytes, err);
@@ -466,7 +460,7 @@ int pith_onnx_save(const struct pith_graph *graph, const char *path, size_t *out
     if (rc < 0)
         rc = pith_fail_in(err, rc, "%s", path);
     else
-        rc = pith_file_writer_open(&file, path, 0644, is_compressed(path) ? PITH_ZSTD_LEVEL : 0,
+        rc = pith_file_writer_open(&file, path, 0644, pith_ends_with(path, ".zst") ? PITH_ZSTD_LEVEL : 0,
                                    pieces_bytes(&pieces), err);
     if (rc == 0) {
         rc = pieces_give(&pieces, add_to_file, file, err);

@@ -3,6 +3,7 @@
 #include "libpith/formats/open.h"
 
 #include "libpith/base/file.h"
+#include "libpith/base/names.h"
 #include "libpith/formats/onnx_read.h"
 #include "libpith/formats/tflite.h"
 #include <errno.h>
@@ -97,13 +98,6 @@ static int open_compressed(struct pith_graph **out, struct pith_mapping *mapping
     return read_own(out, unpacked.data, unpacked.bytes, err);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-
-    return length >= strlen(end) && !strcmp(text + length - strlen(end), end);
-}
-
 int pith_graph_open(struct pith_graph **out, const char *path, size_t limit_bytes,
                     struct pith_error *err)
 {
@@ -112,7 +106,7 @@ int pith_graph_open(struct pith_graph **out, const char *path, size_t limit_byte
 
     if (rc < 0)
         return rc;
-    if (ends_with(path, ".zst"))
+    if (pith_ends_with(path, ".zst"))
         rc = open_compressed(out, &mapping, limit_bytes, err);
     else
         rc = open_plain(out, &mapping, err);

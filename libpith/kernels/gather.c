@@ -1,8 +1,7 @@
-/* Gather, GatherElements, GatherND: picking by index. Indices come from outside: each one is
- * checked in each run. */
+/* Gather, GatherElements, GatherND: picking by index. */
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/indices.h"
 #include "libpith/kernels/numbers.h"
-#include "libpith/kernels/walk.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,19 +12,6 @@ struct gather {
     uint32_t axis;
     size_t bytes;
 };
-
-static int64_t index_at(const struct pith_tensor *indices, int64_t i)
-{
-    return indices->dtype == PITH_INT64 ? ((const int64_t *) indices->data)[i]
-                                        : ((const int32_t *) indices->data)[i];
-}
-
-static int bad_index(const struct pith_step *step, struct pith_error *err, int64_t index,
-                     int64_t limit)
-{
-    return pith_step_fail(step, err, -EINVAL, "index %lld is outside the %lld there are",
-                          (long long) index, (long long) limit);
-}
 
 static int expect(struct pith_step *step, const struct pith_shape *want, struct pith_error *err)
 {
@@ -72,11 +58,11 @@ static int gather_run(struct pith_step *step, struct pith_error *err)
     char *to = step->output[0].data;
 
     for (int64_t i = 0; i < g->indices; i++) {
-        int64_t index = index_at(&step->input[1], i);
+        int64_t index;
+        int rc = pith_index_read(step, &step->input[1], i, g->limit, &index, err);
 
-        if (index < -g->limit || index >= g->limit)
-            return bad_index(step, err, index, g->limit);
-        index = index < 0 ? index + g->limit : index;
+        if (rc < 0)
+            return rc;
         for (int64_t k = 0; k < g->outer && g->inner_bytes > 0; k++)
             memcpy(to + (k * g->indices + i) * g->inner_bytes,
                    from + (k * g->limit + index) * g->inner_bytes, (size_t) g->inner_bytes);
@@ -87,63 +73,39 @@ static int gather_run(struct pith_step *step, struct pith_error *err)
 /* ---- GatherElements: an index for each element of the output ---- */
 
 struct gather_elements {
-    int64_t stride[PITH_MAX_RANK]; /* of the data; the axis' own is 0: the index takes its place */
-    int64_t axis_stride, limit;
-    size_t bytes;
+    struct pith_element_indices along;
+    int64_t bytes;
 };
 
 static int gather_elements_prepare(struct pith_step *step, struct pith_error *err)
 {
-    const struct pith_shape *x = &step->input[0].shape, *indices = &step->input[1].shape;
     struct gather_elements *g = pith_step_alloc(step, sizeof *g);
-    uint32_t axis;
     int rc;
 
     if (!g)
         return -ENOMEM;
-    rc = pith_step_axis(step, pith_node_int(step->graph, step->node, "axis", 0), x->rank, &axis,
-                        err);
+    rc = pith_element_indices_read(step, &step->input[0].shape, &g->along, err);
     if (rc < 0)
         return rc;
-    if (indices->rank != x->rank)
-        return pith_step_fail(step, err, -EINVAL, "input and indices differ in rank");
-    for (uint32_t i = 0; i < x->rank; i++)
-        if (i != axis && indices->dim[i] > x->dim[i])
-            return pith_step_fail(step, err, -EINVAL,
-                                  "the indices have more than the input along axis %u", i);
-    walk_strides(x, g->stride);
-    g->axis_stride = g->stride[axis];
-    g->stride[axis] = 0;
-    g->limit = x->dim[axis];
-    g->bytes = numbers_bytes(step->input[0].dtype);
+    g->bytes = (int64_t) numbers_bytes(step->input[0].dtype);
     step->params = g;
-    return expect(step, indices, err);
+    return expect(step, &step->input[1].shape, err);
 }
 
 static int gather_elements_run(struct pith_step *step, struct pith_error *err)
 {
     const struct gather_elements *g = step->params;
-    const struct pith_shape *shape = &step->input[1].shape;
-    const int64_t count = pith_shape_elements(shape);
-    int64_t at[PITH_MAX_RANK] = {0}, offset = 0;
+    const int64_t count = pith_shape_elements(&step->input[1].shape);
+    struct pith_element_cursor cursor = {0};
 
     for (int64_t i = 0; i < count; i++) {
-        int64_t index = index_at(&step->input[1], i);
+        int64_t element;
+        int rc = pith_element_next(step, &g->along, &cursor, &element, err);
 
-        if (index < -g->limit || index >= g->limit)
-            return bad_index(step, err, index, g->limit);
-        index = index < 0 ? index + g->limit : index;
-        memcpy((char *) step->output[0].data + i * (int64_t) g->bytes,
-               (const char *) step->input[0].data +
-                   (offset + index * g->axis_stride) * (int64_t) g->bytes,
-               g->bytes);
-        for (uint32_t k = shape->rank; k-- > 0;) {
-            offset += g->stride[k];
-            if (++at[k] < shape->dim[k])
-                break;
-            offset -= g->stride[k] * shape->dim[k];
-            at[k] = 0;
-        }
+        if (rc < 0)
+            return rc;
+        memcpy((char *) step->output[0].data + i * g->bytes,
+               (const char *) step->input[0].data + element * g->bytes, (size_t) g->bytes);
     }
     return 0;
 }
@@ -151,10 +113,9 @@ static int gather_elements_run(struct pith_step *step, struct pith_error *err)
 /* ---- GatherND: an index tuple for each slice of the output ---- */
 
 struct gather_nd {
-    int64_t batches, tuples, tuple; /* batches, tuples in each, length of one */
-    int64_t dim[PITH_MAX_RANK];     /* that the tuple indexes */
-    int64_t stride[PITH_MAX_RANK];  /* in slices */
-    int64_t batch_slices, slice_bytes;
+    int64_t batches, tuples; /* batches, tuples in each */
+    struct pith_index_tuple tuple;
+    int64_t slice_bytes;
 };
 
 static int gather_nd_prepare(struct pith_step *step, struct pith_error *err)
@@ -163,7 +124,7 @@ static int gather_nd_prepare(struct pith_step *step, struct pith_error *err)
     int64_t batch = pith_node_int(step->graph, step->node, "batch_dims", 0);
     struct gather_nd *g = pith_step_alloc(step, sizeof *g);
     struct pith_shape out = {0};
-    int64_t stride = 1;
+    int64_t length;
 
     if (!g)
         return -ENOMEM;
@@ -171,27 +132,22 @@ static int gather_nd_prepare(struct pith_step *step, struct pith_error *err)
         batch >= (int64_t) x->rank)
         return pith_step_fail(step, err, -EINVAL, "batch_dims %lld does not fit its inputs",
                               (long long) batch);
-    g->tuple = indices->dim[indices->rank - 1];
-    if (g->tuple < 1 || g->tuple > (int64_t) x->rank - batch)
+    length = indices->dim[indices->rank - 1];
+    if (length < 1 || length > (int64_t) x->rank - batch)
         return pith_step_fail(step, err, -EINVAL, "index tuples of %lld do not fit rank %u",
-                              (long long) g->tuple, x->rank);
+                              (long long) length, x->rank);
     for (uint32_t i = 0; i + 1 < indices->rank; i++) {
         if (i < batch && indices->dim[i] != x->dim[i])
             return pith_step_fail(step, err, -EINVAL,
                                   "input and indices differ along batch axis %u", i);
         out.dim[out.rank++] = indices->dim[i];
     }
-    for (uint32_t i = (uint32_t) (batch + g->tuple); i < x->rank && out.rank < PITH_MAX_RANK; i++)
+    for (uint32_t i = (uint32_t) (batch + length); i < x->rank && out.rank < PITH_MAX_RANK; i++)
         out.dim[out.rank++] = x->dim[i];
     g->batches = pith_dims_product(x, 0, (uint32_t) batch);
     g->tuples = pith_dims_product(indices, (uint32_t) batch, indices->rank - 1);
-    for (int64_t i = g->tuple; i-- > 0;) {
-        g->dim[i] = x->dim[batch + i];
-        g->stride[i] = stride;
-        stride *= g->dim[i];
-    }
-    g->batch_slices = stride;
-    g->slice_bytes = pith_dims_product(x, (uint32_t) (batch + g->tuple), x->rank) *
+    pith_index_tuple_plan(x, (uint32_t) batch, length, &g->tuple);
+    g->slice_bytes = pith_dims_product(x, (uint32_t) (batch + length), x->rank) *
                      (int64_t) numbers_bytes(step->input[0].dtype);
     step->params = g;
     return expect(step, &out, err);
@@ -203,15 +159,12 @@ static int gather_nd_run(struct pith_step *step, struct pith_error *err)
     char *to = step->output[0].data;
 
     for (int64_t i = 0; i < g->batches * g->tuples; i++) {
-        int64_t slice = i / g->tuples * g->batch_slices;
+        int64_t slice;
+        int rc = pith_index_tuple_read(step, &g->tuple, i, &slice, err);
 
-        for (int64_t k = 0; k < g->tuple; k++) {
-            int64_t index = index_at(&step->input[1], i * g->tuple + k);
-
-            if (index < -g->dim[k] || index >= g->dim[k])
-                return bad_index(step, err, index, g->dim[k]);
-            slice += (index < 0 ? index + g->dim[k] : index) * g->stride[k];
-        }
+        if (rc < 0)
+            return rc;
+        slice += i / g->tuples * g->tuple.slices;
         if (g->slice_bytes > 0)
             memcpy(to + i * g->slice_bytes,
                    (const char *) step->input[0].data + slice * g->slice_bytes,

@@ -156,11 +156,6 @@ int pith_blocks_s8_plan(struct pith_step *step, struct pith_conv_s8 *conv,
 
 /* ---- the definition ---- */
 
-static inline int32_t stored_integer(uint8_t byte)
-{
-    return pith_image_integer_dtype() == PITH_INT8 ? (int8_t) byte : byte;
-}
-
 float pith_blocks_s8_plain(const struct pith_conv_s8 *conv, const uint8_t *x, int64_t channel)
 {
     const struct pith_blocks_s8 *b = conv->blocks;
@@ -179,7 +174,7 @@ float pith_blocks_s8_plain(const struct pith_conv_s8 *conv, const uint8_t *x, in
             int32_t sum = b->bias[at];
 
             for (int64_t i = block * b->size; i < end; i++)
-                sum += stored_integer(from[i]) * *w++;
+                sum += pith_image_integer(from[i]) * *w++;
             f = f + (float) sum * b->scale[at];
         }
     }

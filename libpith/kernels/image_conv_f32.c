@@ -10,22 +10,17 @@
 #include "libpith/kernels/image_narrow_f32.h"
 
 /* Whether there is a bias: input 2 may also be what is added behind a convolution that has none. */
-static bool has_bias(const struct pith_step *step)
-{
-    return pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2);
-}
-
 static int check_shapes(struct pith_step *step, struct pith_error *err)
 {
     const struct pith_shape *w = &step->input[1].shape, *y = &step->output[0].shape;
 
-    if (has_bias(step) &&
+    if (pith_step_has_bias(step) &&
         (step->input[2].shape.rank != 1 || step->input[2].shape.dim[0] != w->dim[0]))
         return pith_step_fail(step, err, -EINVAL, "the bias needs %lld entries",
                               (long long) w->dim[0]);
     if (step->residual.set && !pith_shape_equal(&step->input[step->residual.input].shape, y))
         return pith_step_fail(step, err, -EINVAL, "what is added must have the output's shape");
-    if (!step->input[1].data || (has_bias(step) && !step->input[2].data))
+    if (!step->input[1].data || (pith_step_has_bias(step) && !step->input[2].data))
         return pith_step_fail(step, err, -ENOTSUP, "weights that are not constant");
     return pith_image_check_weights(step, err);
 }
@@ -56,12 +51,12 @@ static int image_conv_prepare(struct pith_step *step, struct pith_error *err)
                              conv->window.out_plane);
     if (step->residual.set)
         conv->added = step->input_image[step->residual.input];
-    if (has_bias(step))
+    if (pith_step_has_bias(step))
         conv->bias = step->input[2].data;
     step->params = conv;
     conv->form = pith_image_form();
     if (conv->form) {
-        step->taken_in = UINT32_C(1) << 1 | (has_bias(step) ? UINT32_C(1) << 2 : 0);
+        step->taken_in = UINT32_C(1) << 1 | (pith_step_has_bias(step) ? UINT32_C(1) << 2 : 0);
         return pith_image_conv_pack(step, conv);
     }
     if (step->input[1].dtype != PITH_FLOAT32) {
@@ -97,7 +92,7 @@ static void plain_pixel(const struct pith_step *step, const struct image_conv *c
                         const float *x, const float *residual)
 {
     const float *w = conv->weights ? conv->weights : step->input[1].data;
-    const float *bias = has_bias(step) ? step->input[2].data : NULL;
+    const float *bias = pith_step_has_bias(step) ? step->input[2].data : NULL;
 
     for (int64_t m = 0; m < conv->groups * conv->out_channels; m++) {
         const int64_t group = m / conv->out_channels;

@@ -9,11 +9,6 @@
 
 /* ---- planning ---- */
 
-static bool has_bias(const struct pith_step *step)
-{
-    return pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2);
-}
-
 static int check_types(struct pith_step *step, struct pith_error *err)
 {
     const struct pith_quantization *wq = step->input_quantization[1];
@@ -44,7 +39,7 @@ static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct
     double *scale = pith_step_alloc(step, channels * (int64_t) sizeof *scale), *bias = NULL;
     int rc = sums && scale ? 0 : -ENOMEM;
 
-    if (rc == 0 && has_bias(step)) {
+    if (rc == 0 && pith_step_has_bias(step)) {
         bias = pith_step_alloc(step, channels * (int64_t) sizeof *bias);
         rc = bias ? pith_read_bias(step, 2, channels, bias, err) : -ENOMEM;
     }
@@ -169,7 +164,7 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
     s->depthwise = s->conv.groups > 1;
     rc = pack(step, s);
     step->parts = pith_parts_of(s->conv.y.n * s->conv.y.h);
-    step->taken_in = UINT32_C(1) << 1 | (has_bias(step) ? UINT32_C(1) << 2 : 0);
+    step->taken_in = UINT32_C(1) << 1 | (pith_step_has_bias(step) ? UINT32_C(1) << 2 : 0);
     if (s->conv.to.adds && pith_image_equal(&s->conv.added, &s->conv.out))
         step->in_place = UINT32_C(1) << step->residual.input;
     step->params = s;

@@ -110,11 +110,6 @@ static int check_types(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-static bool has_bias(const struct pith_step *step)
-{
-    return pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2);
-}
-
 static int plan_blocks(struct pith_step *step, struct pith_conv_s8 *conv, const double *bias,
                        int32_t x_zero, struct pith_error *err)
 {
@@ -153,7 +148,7 @@ static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct
     double *bias = NULL;
     int rc = 0;
 
-    if (has_bias(step)) {
+    if (pith_step_has_bias(step)) {
         bias = pith_step_alloc(step, conv->y.c * (int64_t) sizeof *bias);
         rc = bias ? pith_read_bias(step, 2, conv->y.c, bias, err) : -ENOMEM;
     }
@@ -302,7 +297,7 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
         return rc;
     plan_parts(step, conv);
     step->taken_in = UINT32_C(1) << 1;
-    if (has_bias(step))
+    if (pith_step_has_bias(step))
         step->taken_in |= UINT32_C(1) << 2;
     if (conv->to.adds && !conv->to.real && pith_image_equal(&conv->added, &conv->out))
         step->in_place = UINT32_C(1) << step->residual.input;
@@ -311,11 +306,6 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
 }
 
 /* ---- the definition ---- */
-
-static inline int32_t stored_integer(uint8_t byte)
-{
-    return pith_image_integer_dtype() == PITH_INT8 ? (int8_t) byte : byte;
-}
 
 /* x: the first tap of the output pixel, first channel of its group. */
 static int32_t plain_sum(const struct pith_conv_s8 *conv, const uint8_t *x, int64_t channel)
@@ -330,7 +320,7 @@ static int32_t plain_sum(const struct pith_conv_s8 *conv, const uint8_t *x, int6
                 x + i * conv->dilation[0] * conv->in.row + j * conv->dilation[1] * conv->in.pixel;
 
             for (int64_t c = 0; c < conv->in_channels; c++)
-                sum += (uint32_t) (stored_integer(tap[c]) * *w++);
+                sum += (uint32_t) (pith_image_integer(tap[c]) * *w++);
         }
     return (int32_t) sum;
 }
@@ -351,7 +341,7 @@ static void plain_pixel(const struct pith_conv_s8 *conv, const struct pith_conv_
                       : pith_requantize_real(&conv->to, m, plain_sum(conv, first, m));
 
         if (conv->to.adds)
-            f = pith_requantize_add(&conv->to, f, stored_integer(data->added[added + m]));
+            f = pith_requantize_add(&conv->to, f, pith_image_integer(data->added[added + m]));
         if (conv->to.real)
             ((float *) data->y)[out + m] = pith_requantize_limit(&conv->to, f);
         else

@@ -19,7 +19,7 @@ static int read_window(struct pith_step *step, struct pith_image_pool *out, stru
     const struct pith_shape *x = &step->input[0].shape, *y = &step->output[0].shape;
 
     if (strncmp(step->kernel->op, "Global", 6) != 0) {
-        if (step->output_count > 1 && step->output[1].dtype != PITH_DTYPE_NONE)
+        if (pith_step_gives(step, 1))
             return pith_step_fail(step, err, -ENOTSUP, "indices of channels-last values");
         out->include_pad = pith_node_int(step->graph, step->node, "count_include_pad", 0) != 0;
         return pith_sliding_read(step, x, y, NULL, &out->window, err);

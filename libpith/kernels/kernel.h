@@ -166,6 +166,11 @@ static inline int32_t pith_image_integer_dtype(void)
     return PITH_UINT8;
 #endif
 }
+/* What a byte that is stored so stands for. */
+static inline int32_t pith_image_integer(uint8_t byte)
+{
+    return pith_image_integer_dtype() == PITH_INT8 ? (int8_t) byte : byte;
+}
 
 /* ---- for prepare ---- */
 /* Zeroed memory, aligned to 64 bytes, that lives as long as the step. NULL: out of memory, or past PITH_STEP_MAX_BYTES. */
@@ -185,9 +190,19 @@ int pith_step_ints(struct pith_step *step, size_t input, int64_t *out, size_t li
 int pith_step_axis(struct pith_step *step, int64_t axis, uint32_t rank, uint32_t *out, struct pith_error *err) PITH_CHECKED;
 /* Elements of a known shape; asserts that it is known. dims from..to-1. */
 int64_t pith_dims_product(const struct pith_shape *shape, uint32_t from, uint32_t to);
+/* Whether an optional input or output is there. */
 static inline bool pith_step_has(const struct pith_step *step, size_t input)
 {
     return input < step->input_count && step->input[input].dtype != PITH_DTYPE_NONE;
+}
+static inline bool pith_step_gives(const struct pith_step *step, size_t output)
+{
+    return output < step->output_count && step->output[output].dtype != PITH_DTYPE_NONE;
+}
+/* A convolution's bias, input 2, in whose place a fused residual may stand. */
+static inline bool pith_step_has_bias(const struct pith_step *step)
+{
+    return pith_step_has(step, 2) && !(step->residual.set && step->residual.input == 2);
 }
 
 /* ---- for prepare and run ---- */

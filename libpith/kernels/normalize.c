@@ -9,11 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-static bool taken(const struct pith_step *step, size_t output)
-{
-    return output < step->output_count && step->output[output].dtype != PITH_DTYPE_NONE;
-}
-
 static int need_channels(struct pith_step *step, size_t input, int64_t channels,
                          struct pith_error *err)
 {
@@ -64,10 +59,10 @@ static int batch_norm_prepare(struct pith_step *step, struct pith_error *err)
     for (size_t i = 1; i <= 4 && rc == 0; i++)
         rc = need_channels(step, i, bn->channels, err);
     for (size_t i = 1; i < step->output_count && rc == 0 && bn->training; i++)
-        if (taken(step, i) && pith_shape_elements(&step->output[i].shape) != bn->channels)
+        if (pith_step_gives(step, i) && pith_shape_elements(&step->output[i].shape) != bn->channels)
             rc = pith_step_fail(step, err, -EINVAL, "output %zu has one entry a channel", i);
     for (size_t i = 1; i < step->output_count && rc == 0 && !bn->training; i++)
-        if (taken(step, i))
+        if (pith_step_gives(step, i))
             rc = pith_step_fail(step, err, -ENOTSUP,
                                 "running statistics are an output of training_mode only");
     step->in_place = bn->training ? 0 : 1;
@@ -112,9 +107,9 @@ static int batch_norm_run(struct pith_step *step, struct pith_error *err)
 
         if (bn->training) {
             channel_moments(step, bn, c, &m, &v);
-            if (taken(step, 1))
+            if (pith_step_gives(step, 1))
                 ((float *) step->output[1].data)[c] = blend(mean[c], m, bn->momentum);
-            if (taken(step, 2))
+            if (pith_step_gives(step, 2))
                 ((float *) step->output[2].data)[c] = blend(variance[c], v, bn->momentum);
         }
         factor = (double) scale[c] / sqrt(v + (double) bn->epsilon);
@@ -221,7 +216,7 @@ static int layer_prepare(struct pith_step *step, struct pith_error *err)
             return pith_step_fail(step, err, -EINVAL, "scale and bias must repeat over %lld elements",
                                   (long long) r->length);
     for (size_t i = 1; i < 3; i++)
-        if (taken(step, i) && pith_shape_elements(&step->output[i].shape) != r->count)
+        if (pith_step_gives(step, i) && pith_shape_elements(&step->output[i].shape) != r->count)
             return pith_step_fail(step, err, -EINVAL, "output %zu has one entry a row", i);
     step->in_place = 1;
     step->params = r;
@@ -260,9 +255,9 @@ static int layer_run(struct pith_step *step, struct pith_error *err)
             form->normalize(y, x, r->length, scale, bias, r->epsilon, out);
         else
             layer_row(r, x, y, scale, bias, out);
-        if (taken(step, 1))
+        if (pith_step_gives(step, 1))
             ((float *) step->output[1].data)[row] = out[0];
-        if (taken(step, 2))
+        if (pith_step_gives(step, 2))
             ((float *) step->output[2].data)[row] = out[1];
     }
     return 0;

@@ -157,7 +157,7 @@ static int64_t as_column_major(const struct pith_sliding *w, int64_t index)
     static int name(struct pith_step *step, struct pith_error *err)                                \
     {                                                                                              \
         const struct pool *pool = step->params;                                                    \
-        const bool indexed = step->output_count > 1 && step->output[1].dtype != PITH_DTYPE_NONE;   \
+        const bool indexed = pith_step_gives(step, 1);   \
                                                                                                    \
         (void) err;                                                                                \
         for (int64_t p = 0; p < pool->planes; p++) {                                               \

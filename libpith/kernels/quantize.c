@@ -318,9 +318,9 @@ static int dynamic_run(struct pith_step *step, struct pith_error *err)
     for (int64_t i = 0; step->output[0].dtype != PITH_DTYPE_NONE && i < count; i++)
         ((uint8_t *) step->output[0].data)[i] =
             scale > 0.0F ? (uint8_t) to_grid(x[i], scale, zero, 0, 255) : 0;
-    if (step->output_count > 1 && step->output[1].dtype != PITH_DTYPE_NONE)
+    if (pith_step_gives(step, 1))
         *(float *) step->output[1].data = scale;
-    if (step->output_count > 2 && step->output[2].dtype != PITH_DTYPE_NONE)
+    if (pith_step_gives(step, 2))
         *(uint8_t *) step->output[2].data = (uint8_t) zero;
     return 0;
 }

@@ -314,11 +314,6 @@ static void move_state(const struct pass *p, float *state, void *outside, bool o
     }
 }
 
-static bool taken(const struct pith_step *step, size_t output)
-{
-    return output < step->output_count && step->output[output].dtype != PITH_DTYPE_NONE;
-}
-
 static void run_direction(struct pass *p)
 {
     const struct recurrent *r = p->r;
@@ -335,9 +330,9 @@ static void run_direction(struct pass *p)
     input_product(p);
     for (int64_t s = 0; s < r->seq; s++)
         one_time(p, s);
-    if (taken(step, 1))
+    if (pith_step_gives(step, 1))
         move_state(p, p->state_h, step->output[1].data, true);
-    if (taken(step, 2))
+    if (pith_step_gives(step, 2))
         move_state(p, p->state_c, step->output[2].data, true);
 }
 
@@ -362,7 +357,7 @@ static int recurrent_run(struct pith_step *step, struct pith_error *err)
 
     if (rc < 0)
         return rc;
-    if (taken(step, 0) && pith_step_has(step, 4))
+    if (pith_step_gives(step, 0) && pith_step_has(step, 4))
         memset(step->output[0].data, 0, step->output[0].bytes); /* past a sequence's end */
     for (int64_t d = 0; d < r->dirs; d++) {
         float *packed = scratch + r->packed_at;

@@ -1,9 +1,8 @@
 /* ScatterElements (Scatter) and ScatterND: a copy of the data with updates put, added, multiplied
- * or compared in. Indices come from outside: each one is checked in each run, before anything is
- * written through it. */
+ * or compared in. */
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/indices.h"
 #include "libpith/kernels/numbers.h"
-#include "libpith/kernels/walk.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,11 +13,9 @@ struct scatter {
     enum reduction reduction;
     int32_t dtype;
     size_t bytes;
-    int64_t stride[PITH_MAX_RANK]; /* elements: of the data, the axis' own 0; nd: of the tuple's
-                                      dimensions, in slices */
-    int64_t dim[PITH_MAX_RANK];
-    int64_t axis_stride, limit;
-    int64_t tuples, tuple, slice; /* nd: how many, their length, elements of a slice */
+    struct pith_element_indices along; /* elements */
+    struct pith_index_tuple tuple;     /* nd */
+    int64_t tuples, slice;             /* nd: how many, elements of a slice */
 };
 
 static int reduction_of(struct pith_step *step, enum reduction *out, struct pith_error *err)
@@ -113,19 +110,6 @@ static void put(const struct scatter *s, char *to, const char *from, int64_t n)
     }
 }
 
-static int64_t index_at(const struct pith_tensor *indices, int64_t i)
-{
-    return indices->dtype == PITH_INT64 ? ((const int64_t *) indices->data)[i]
-                                        : ((const int32_t *) indices->data)[i];
-}
-
-static int bad_index(const struct pith_step *step, struct pith_error *err, int64_t index,
-                     int64_t limit)
-{
-    return pith_step_fail(step, err, -EINVAL, "index %lld is outside the %lld there are",
-                          (long long) index, (long long) limit);
-}
-
 static void copy_data(struct pith_step *step, size_t bytes)
 {
     if (step->output[0].data != step->input[0].data)
@@ -135,54 +119,31 @@ static void copy_data(struct pith_step *step, size_t bytes)
 
 static int elements_prepare(struct pith_step *step, struct pith_error *err)
 {
-    const struct pith_shape *x = &step->input[0].shape, *indices = &step->input[1].shape;
-    uint32_t axis;
     int rc;
     struct scatter *s = scatter_new(step, err, &rc);
 
     if (!s)
         return rc;
-    rc = pith_step_axis(step, pith_node_int(step->graph, step->node, "axis", 0), x->rank, &axis,
-                        err);
-    if (rc < 0)
-        return rc;
-    if (indices->rank != x->rank || !pith_shape_equal(indices, &step->input[2].shape))
-        return pith_step_fail(step, err, -EINVAL, "indices and updates do not fit the input");
-    for (uint32_t i = 0; i < x->rank; i++)
-        if (i != axis && indices->dim[i] > x->dim[i])
-            return pith_step_fail(step, err, -EINVAL,
-                                  "the indices have more than the input along axis %u", i);
-    walk_strides(x, s->stride);
-    s->axis_stride = s->stride[axis];
-    s->stride[axis] = 0;
-    s->limit = x->dim[axis];
-    return 0;
+    if (!pith_shape_equal(&step->input[1].shape, &step->input[2].shape))
+        return pith_step_fail(step, err, -EINVAL, "the updates do not fit the indices");
+    return pith_element_indices_read(step, &step->input[0].shape, &s->along, err);
 }
 
 static int elements_run(struct pith_step *step, struct pith_error *err)
 {
     const struct scatter *s = step->params;
-    const struct pith_shape *shape = &step->input[1].shape;
-    const int64_t count = pith_shape_elements(shape);
-    int64_t at[PITH_MAX_RANK] = {0}, offset = 0;
+    const int64_t count = pith_shape_elements(&step->input[1].shape), bytes = (int64_t) s->bytes;
+    struct pith_element_cursor cursor = {0};
 
     copy_data(step, s->bytes);
     for (int64_t i = 0; i < count; i++) {
-        int64_t index = index_at(&step->input[1], i);
+        int64_t element;
+        int rc = pith_element_next(step, &s->along, &cursor, &element, err);
 
-        if (index < -s->limit || index >= s->limit)
-            return bad_index(step, err, index, s->limit);
-        index = index < 0 ? index + s->limit : index;
-        put(s,
-            (char *) step->output[0].data + (offset + index * s->axis_stride) * (int64_t) s->bytes,
-            (const char *) step->input[2].data + i * (int64_t) s->bytes, 1);
-        for (uint32_t k = shape->rank; k-- > 0;) {
-            offset += s->stride[k];
-            if (++at[k] < shape->dim[k])
-                break;
-            offset -= s->stride[k] * shape->dim[k];
-            at[k] = 0;
-        }
+        if (rc < 0)
+            return rc;
+        put(s, (char *) step->output[0].data + element * bytes,
+            (const char *) step->input[2].data + i * bytes, 1);
     }
     return 0;
 }
@@ -191,30 +152,26 @@ static int nd_prepare(struct pith_step *step, struct pith_error *err)
 {
     const struct pith_shape *x = &step->input[0].shape, *indices = &step->input[1].shape;
     struct pith_shape updates = {0};
-    int64_t stride = 1;
+    int64_t length;
     int rc;
     struct scatter *s = scatter_new(step, err, &rc);
 
     if (!s)
         return rc;
-    s->tuple = indices->rank > 0 ? indices->dim[indices->rank - 1] : 0;
-    if (s->tuple < 1 || s->tuple > (int64_t) x->rank ||
-        indices->rank - 1 + x->rank - s->tuple > PITH_MAX_RANK)
+    length = indices->rank > 0 ? indices->dim[indices->rank - 1] : 0;
+    if (length < 1 || length > (int64_t) x->rank ||
+        indices->rank - 1 + x->rank - length > PITH_MAX_RANK)
         return pith_step_fail(step, err, -EINVAL, "index tuples of %lld do not fit rank %u",
-                              (long long) s->tuple, x->rank);
+                              (long long) length, x->rank);
     for (uint32_t i = 0; i + 1 < indices->rank; i++)
         updates.dim[updates.rank++] = indices->dim[i];
-    for (uint32_t i = (uint32_t) s->tuple; i < x->rank; i++)
+    for (uint32_t i = (uint32_t) length; i < x->rank; i++)
         updates.dim[updates.rank++] = x->dim[i];
     if (!pith_shape_equal(&updates, &step->input[2].shape))
         return pith_step_fail(step, err, -EINVAL, "the updates do not fit the indices");
     s->tuples = pith_dims_product(indices, 0, indices->rank - 1);
-    s->slice = pith_dims_product(x, (uint32_t) s->tuple, x->rank);
-    for (int64_t i = s->tuple; i-- > 0;) {
-        s->dim[i] = x->dim[i];
-        s->stride[i] = stride;
-        stride *= x->dim[i];
-    }
+    s->slice = pith_dims_product(x, (uint32_t) length, x->rank);
+    pith_index_tuple_plan(x, 0, length, &s->tuple);
     return 0;
 }
 
@@ -225,15 +182,11 @@ static int nd_run(struct pith_step *step, struct pith_error *err)
 
     copy_data(step, s->bytes);
     for (int64_t i = 0; i < s->tuples; i++) {
-        int64_t slice = 0;
+        int64_t slice;
+        int rc = pith_index_tuple_read(step, &s->tuple, i, &slice, err);
 
-        for (int64_t k = 0; k < s->tuple; k++) {
-            int64_t index = index_at(&step->input[1], i * s->tuple + k);
-
-            if (index < -s->dim[k] || index >= s->dim[k])
-                return bad_index(step, err, index, s->dim[k]);
-            slice += (index < 0 ? index + s->dim[k] : index) * s->stride[k];
-        }
+        if (rc < 0)
+            return rc;
         put(s, (char *) step->output[0].data + slice * bytes,
             (const char *) step->input[2].data + i * bytes, s->slice);
     }

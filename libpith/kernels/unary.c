@@ -23,10 +23,10 @@ struct unary {
 };
 
 /* x is the element, a and b the first attributes, T the type. */
-#define UNARY_F64(name, expression)                                                                \
-    static void name##_f64(const void *from, void *to, int64_t n, const double *p)                 \
+#define UNARY_OF(type, name, expression)                                                           \
+    static void name(const void *from, void *to, int64_t n, const double *p)                       \
     {                                                                                              \
-        typedef double T;                                                                          \
+        typedef type T;                                                                            \
         const T *in = from;                                                                        \
         T *out = to;                                                                               \
         const T a = (T) p[0], b = (T) p[1];                                                        \
@@ -37,19 +37,8 @@ struct unary {
         }                                                                                          \
     }
 #define UNARY(name, expression)                                                                    \
-    static void name##_f32(const void *from, void *to, int64_t n, const double *p)                 \
-    {                                                                                              \
-        typedef float T;                                                                           \
-        const T *in = from;                                                                        \
-        T *out = to;                                                                               \
-        const T a = (T) p[0], b = (T) p[1];                                                        \
-        (void) a, (void) b;                                                                        \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            const T x = in[i];                                                                     \
-            out[i] = (T) (expression);                                                             \
-        }                                                                                          \
-    }                                                                                              \
-    UNARY_F64(name, expression)
+    UNARY_OF(float, name##_f32, expression)                                                        \
+    UNARY_OF(double, name##_f64, expression)
 /* float32 by whole vectors: math_f32.h. */
 #define MATH(name, expression)                                                                     \
     static void name##_many(const void *from, void *to, int64_t n, const double *p)                \
@@ -57,7 +46,7 @@ struct unary {
         (void) p;                                                                                  \
         (pith_math_form()->name)(to, from, n);                                                     \
     }                                                                                              \
-    UNARY_F64(name, expression)
+    UNARY_OF(double, name##_f64, expression)
 
 UNARY(abs, fabs(x))
 UNARY(acos, acos(x))

@@ -4,6 +4,7 @@
  * options is options.c. */
 #include "libpith/plugin/plugins.h"
 
+#include "libpith/base/names.h"
 #include "libpith/plugin/check.h"
 
 #include <dirent.h>
@@ -172,9 +173,7 @@ static int add_file(struct pith_plugins *plugins, const char *folder, const char
 
 static int is_plugin_file(const struct dirent *entry)
 {
-    size_t length = strlen(entry->d_name);
-
-    return length > 3 && entry->d_name[0] != '.' && strcmp(entry->d_name + length - 3, ".so") == 0;
+    return entry->d_name[0] != '.' && pith_ends_with(entry->d_name, ".so");
 }
 
 static int add_folder(struct pith_plugins *plugins, const char *folder)
