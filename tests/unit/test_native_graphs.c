@@ -288,6 +288,111 @@ static void transposing_there_and_back_is_nothing(void **state)
     }
 }
 
+static struct pith_graph *graph_of_row(uint32_t *x)
+{
+    const struct pith_shape row = {2, {1, 16}};
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &row, x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, *x), 0);
+    return graph;
+}
+
+/* A product by integers of what lies on a grid; its rows come as they are. */
+static void finish_by_product(struct pith_graph *graph, uint32_t x, int64_t inputs)
+{
+    struct pith_error err = {0};
+    uint32_t in[2] = {x};
+
+    set_grid(graph, x, PITH_INT8, 0.05F, 0, 0, 0);
+    in[1] = add_constant(graph, PITH_INT8, 2, (const int64_t[]){inputs, 8});
+    set_grid(graph, in[1], PITH_INT8, 0.01F, 0, 1, 8);
+    assert_int_equal(pith_graph_add_output(graph, add_node(graph, "MatMul", in, 2, NULL)), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+}
+
+static struct pith_graph *branch(const char *op)
+{
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t row;
+
+    assert_ok(pith_graph_new(&graph, "branch", &err), &err);
+    row = add_constant(graph, PITH_FLOAT32, 2, (const int64_t[]){1, 16});
+    assert_int_equal(pith_graph_add_output(graph, add_node(graph, op, &row, 1, NULL)), 0);
+    return graph;
+}
+
+/* What a branch gives lies on a grid behind it. */
+static struct pith_graph *net_with_branches(void)
+{
+    uint32_t x, in[2], y, node;
+    struct pith_graph *graph = graph_of_row(&x);
+
+    in[0] = add_node(graph, "ReduceSum", &x, 1, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "keepdims", 0), 0);
+    in[1] = add_constant(graph, PITH_FLOAT32, 0, NULL);
+    y = add_node(graph, "Greater", in, 2, NULL);
+    assert_int_equal(pith_value_set_type(graph, y, PITH_BOOL, NULL), 0);
+    y = add_node(graph, "If", &y, 1, &node);
+    assert_int_equal(pith_node_set_graph(graph, node, "then_branch", branch("Abs")), 0);
+    assert_int_equal(pith_node_set_graph(graph, node, "else_branch", branch("Neg")), 0);
+    finish_by_product(graph, y, 16);
+    return graph;
+}
+
+/* How many there are is known in the run alone. */
+static struct pith_graph *net_of_found_values(void)
+{
+    uint32_t x, in[2], y, node;
+    struct pith_graph *graph = graph_of_row(&x);
+
+    in[1] = add_node(graph, "Relu", &x, 1, NULL);
+    y = add_node(graph, "NonZero", &in[1], 1, NULL);
+    assert_int_equal(pith_value_set_type(graph, y, PITH_INT64, NULL), 0);
+    y = add_node(graph, "Transpose", &y, 1, &node);
+    assert_int_equal(pith_value_set_type(graph, y, PITH_INT64, NULL), 0);
+    in[0] = x;
+    in[1] = y;
+    in[0] = add_node(graph, "GatherND", in, 2, NULL);
+    set_grid(graph, in[0], PITH_INT8, 0.05F, 0, 0, 0);
+    in[1] = add_constant(graph, PITH_INT64, 1, (const int64_t[]){1});
+    *(int64_t *) pith_value_constant(graph, in[1])->data = 1;
+    finish_by_product(graph, add_node(graph, "Unsqueeze", in, 2, NULL), 1);
+    return graph;
+}
+
+static void values_that_branches_and_late_steps_give_lie_on_their_grids(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 8; round++) {
+        const enum way way = round % 2 ? PLANAR : CHANNELS_LAST;
+        struct pith_graph *graph = round / 2 % 2 ? net_of_found_values() : net_with_branches();
+        struct pith_session *session = compile(graph, way), *plain = compile(graph, LITERALLY);
+        struct pith_tensor x, got, want;
+        struct pith_error err = {0};
+
+        assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &(struct pith_shape){2, {1, 16}}, &err), &err);
+        for (int run = 0; run < 4; run++) { /* other branches, other counts */
+            for (int64_t i = 0; i < 16; i++)
+                ((float *) x.data)[i] = random_float() + (run % 2 ? 0.5F : -0.5F);
+            assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+            assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+            assert_true(pith_shape_equal(&got.shape, &want.shape));
+            for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++)
+                assert_true(fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) < 1e-4);
+        }
+        engine->close(session);
+        engine->close(plain);
+        pith_graph_free(graph);
+        pith_tensor_free(&x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_pad_with_zeros_becomes_the_convolutions_own),
         cmocka_unit_test(transposing_there_and_back_is_nothing),
         cmocka_unit_test(integers_from_outside_are_taken_as_they_lie),
+        cmocka_unit_test(values_that_branches_and_late_steps_give_lie_on_their_grids),
     };
 
     return cmocka_run_group_tests_name("native", tests, open_engine, close_engine);

@@ -209,9 +209,6 @@ static int add_output_slots(struct plan *plan, uint32_t node, struct plan_step *
         step->out[i] = PLAN_NO_SLOT;
         if (value == PITH_NO_VALUE)
             continue;
-        if (pith_value_quantization(plan->graph, value))
-            return pith_fail(err, -ENOTSUP, "%s \"%s\" gives a quantized value",
-                             pith_node_op(plan->graph, node), pith_node_name(plan->graph, node));
         if (settled) {
             const struct pith_tensor *tensor = &settled->slots[settled->output_slots[i]].tensor;
 
@@ -220,7 +217,10 @@ static int add_output_slots(struct plan *plan, uint32_t node, struct plan_step *
             rc =
                 pith_value_set_type(plan->graph, value, pith_value_dtype(plan->graph, value), NULL);
         }
-        if (rc == 0)
+        if (rc == 0 && pith_value_quantization(plan->graph, value))
+            rc = plan_add_slot(plan, PITH_FLOAT32, pith_value_shape(plan->graph, value),
+                               &step->out[i]); /* brought onto the grid behind the step */
+        else if (rc == 0)
             rc = plan_output_slot(plan, value, &step->out[i]);
         if (rc < 0)
             return rc;
@@ -253,6 +253,25 @@ static int fill_step(struct plan *plan, uint32_t node, struct plan_step *step,
     else if (step->control->kind == CONTROL_SCAN)
         rc = scan_read(plan->graph, node, step->control, err);
     return rc < 0 ? rc : add_output_slots(plan, node, step, err);
+}
+
+/* Bodies give floats; what is quantized is rounded behind them. */
+static int round_outputs(struct plan *plan, uint32_t node, const struct plan_step *step,
+                         struct pith_error *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < step->step.output_count; i++) {
+        const uint32_t value = pith_node_output(plan->graph, node, i);
+        uint32_t stored;
+
+        if (value == PITH_NO_VALUE || !pith_value_quantization(plan->graph, value))
+            continue;
+        rc = plan_output_slot(plan, value, &stored);
+        if (rc == 0)
+            rc = integer_quantize(plan, step->out[i], stored, err);
+    }
+    return rc;
 }
 
 int control_build(struct plan *plan, uint32_t node, struct pith_error *err)
@@ -289,7 +308,7 @@ int control_build(struct plan *plan, uint32_t node, struct pith_error *err)
         rc = plan_push_step(plan, step);
     if (rc < 0)
         plan_step_free(step);
-    return rc;
+    return rc < 0 ? rc : round_outputs(plan, node, step, err);
 }
 
 /* ---- letting go of what is compiled ---- */

@@ -69,7 +69,8 @@ static int resize_output(struct pith_step *step, size_t index, const struct pith
 
 /* ---- late steps ---- */
 
-/* Shows inference this run's inputs: types, shapes, and the values of small ones. */
+/* Shows inference this run's inputs: types, shapes, and the values of small ones. Quantized values are
+ * floats to inference, however they are stored. */
 static int show_inputs(struct plan *plan, struct plan_step *step)
 {
     for (size_t i = 0; i < step->step.input_count; i++) {
@@ -80,6 +81,12 @@ static int show_inputs(struct plan *plan, struct plan_step *step)
         if (value == PITH_NO_VALUE ||
             plan->slots[plan->slots[step->in[i]].root].place == SLOT_CONSTANT)
             continue;
+        if (pith_value_quantization(plan->graph, value)) {
+            rc = pith_value_set_type(plan->graph, value, PITH_FLOAT32, &tensor->shape);
+            if (rc < 0)
+                return rc;
+            continue;
+        }
         rc = pith_value_set_type(plan->graph, value, tensor->dtype, &tensor->shape);
         if (rc == 0 && pith_shape_elements(&tensor->shape) <= LATE_CONSTANT_ELEMENTS)
             rc = pith_value_set_constant(plan->graph, value, tensor);
