@@ -249,6 +249,8 @@ static int read_type_of_value(struct onnx_scope *scope, const struct proto_field
     if (value != PITH_NO_VALUE && !pith_value_constant(scope->graph, value) &&
         !pith_value_is_input(scope->graph, value)) {
         rc = pith_value_set_type(scope->graph, value, dtype, has_shape ? &shape : NULL);
+        if (rc == 0 && has_shape && field->number == GRAPH_OUTPUT && !scope->around)
+            rc = pith_value_set_declared(scope->graph, value, &shape);
         if (rc == 0)
             rc = keep_dim_names(scope, value, field->bytes, err);
     }

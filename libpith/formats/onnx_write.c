@@ -182,6 +182,7 @@ static void write_tensor(struct proto_pieces *out, uint32_t number, const char *
 static void write_shape(struct proto_pieces *out, const struct pith_graph *graph, uint32_t value,
                         const struct pith_shape *shape)
 {
+    const struct value *of = graph_value(graph, value);
     struct proto_mark begun = pieces_begin(out);
 
     for (uint32_t i = 0; i < shape->rank; i++) {
@@ -189,8 +190,8 @@ static void write_shape(struct proto_pieces *out, const struct pith_graph *graph
 
         if (shape->dim[i] >= 0)
             proto_put_int(&out->text, DIM_VALUE, shape->dim[i]);
-        else if (pith_value_dim_name(graph, value, i))
-            proto_put_text(&out->text, DIM_PARAM, pith_value_dim_name(graph, value, i));
+        else if (of->dim_names && of->dim_names_rank == shape->rank && of->dim_names[i])
+            proto_put_text(&out->text, DIM_PARAM, of->dim_names[i]);
         pieces_end(out, SHAPE_DIM, dim);
     }
     pieces_end(out, TENSOR_TYPE_SHAPE, begun);
@@ -211,10 +212,26 @@ static const char *written_name(const struct pith_graph *graph, uint32_t value)
     return pith_value_name(graph, value);
 }
 
+/* What is inferred, and what a file said where that says nothing. */
+static bool known_shape(const struct pith_graph *graph, uint32_t value, struct pith_shape *out)
+{
+    const struct pith_shape *shape = pith_value_shape(graph, value),
+                            *declared = pith_value_declared(graph, value);
+
+    if (!shape && !declared)
+        return false;
+    *out = shape ? *shape : *declared;
+    for (uint32_t i = 0; shape && declared && declared->rank == out->rank && i < out->rank; i++)
+        if (out->dim[i] < 0)
+            out->dim[i] = declared->dim[i];
+    return true;
+}
+
 static void write_value_info(struct proto_pieces *out, uint32_t number,
                              const struct pith_graph *graph, uint32_t value)
 {
-    const struct pith_shape *shape = pith_value_shape(graph, value);
+    struct pith_shape shape;
+    const bool has_shape = known_shape(graph, value, &shape);
     int32_t dtype = pith_value_dtype(graph, value);
     struct proto_mark begun = pieces_begin(out);
 
@@ -224,8 +241,8 @@ static void write_value_info(struct proto_pieces *out, uint32_t number,
         struct proto_mark tensor = pieces_begin(out);
 
         proto_put_int(&out->text, TENSOR_TYPE_ELEMENT, dtype);
-        if (shape)
-            write_shape(out, graph, value, shape);
+        if (has_shape)
+            write_shape(out, graph, value, &shape);
         pieces_end(out, TYPE_TENSOR, tensor);
         pieces_end(out, VALUE_INFO_TYPE, type);
     }

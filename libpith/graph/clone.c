@@ -66,6 +66,8 @@ static int clone_name(struct pith_graph *to, const struct value *from)
     for (uint32_t axis = 0; rc == 0 && from->dim_names && axis < PITH_MAX_RANK; axis++)
         if (from->dim_names[axis])
             rc = pith_value_set_dim_name(to, number, axis, from->dim_names[axis]);
+    if (rc == 0 && from->declared)
+        rc = pith_value_set_declared(to, number, from->declared);
     if (rc == 0)
         to->values[number]->dim_names_rank = from->dim_names_rank;
     return rc;

@@ -432,6 +432,7 @@ void pith_value_swap_names(struct pith_graph *graph, uint32_t a, uint32_t b)
     uint32_t second_slot;
     const char *name = first->name, **dim_names = first->dim_names;
     const uint32_t hash = first->hash, dim_names_rank = first->dim_names_rank;
+    struct pith_shape *declared = first->declared;
 
     assert(first->indexed && second->indexed);
     first_slot = find_slot(graph, first->name, first->hash);
@@ -446,4 +447,6 @@ void pith_value_swap_names(struct pith_graph *graph, uint32_t a, uint32_t b)
     second->dim_names = dim_names;
     first->dim_names_rank = second->dim_names_rank;
     second->dim_names_rank = dim_names_rank;
+    first->declared = second->declared;
+    second->declared = declared;
 }

@@ -39,6 +39,12 @@ PITH_PUBLIC int pith_value_set_dim_name(struct pith_graph *graph, uint32_t value
 PITH_PUBLIC const char *pith_value_dim_name(const struct pith_graph *graph, uint32_t value,
                                             uint32_t axis); /* NULL: none */
 
+/* What a file says of an output's shape. Files that are written say it again where inference knows less (branches of an
+ * If that differ); nothing else relies on it. Copied. NULL: it says nothing. */
+PITH_PUBLIC int pith_value_set_declared(struct pith_graph *graph, uint32_t value,
+                                        const struct pith_shape *shape) PITH_CHECKED;
+PITH_PUBLIC const struct pith_shape *pith_value_declared(const struct pith_graph *graph, uint32_t value);
+
 struct constant {
     struct pith_tensor tensor;
     struct pith_backing *backing; /* NULL: there is no constant */
@@ -86,6 +92,7 @@ struct value {
     struct pith_shape shape;
     const char **dim_names; /* arena: PITH_MAX_RANK, NULL where an axis has none; or NULL */
     uint32_t dim_names_rank; /* they are of a shape of that rank */
+    struct pith_shape *declared; /* arena; or NULL */
     struct constant constant;
     struct pith_quantization *quantization; /* one block of malloc with its arrays, or NULL */
     uint32_t producer;

@@ -36,6 +36,17 @@ static void replace_in_node(struct node *node, uint32_t from, uint32_t to)
     }
 }
 
+/* An output goes on being called in a file what it was. */
+static void take_declaration(struct value *to, const struct value *from)
+{
+    if (!to->declared)
+        to->declared = from->declared;
+    if (!to->dim_names) {
+        to->dim_names = from->dim_names;
+        to->dim_names_rank = from->dim_names_rank;
+    }
+}
+
 int pith_graph_replace_value(struct pith_graph *graph, uint32_t from, uint32_t to)
 {
     struct value *old = graph_value(graph, from);
@@ -53,6 +64,8 @@ int pith_graph_replace_value(struct pith_graph *graph, uint32_t from, uint32_t t
         fresh->users[fresh->user_count++] = old->users[i];
     }
     old->user_count = 0;
+    if (old->output_uses)
+        take_declaration(fresh, old);
     for (size_t i = 0; i < graph->output_count && old->output_uses; i++)
         if (graph->outputs[i] == from)
             pith_graph_set_output(graph, i, to);

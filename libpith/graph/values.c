@@ -234,6 +234,23 @@ int pith_value_set_dim_name(struct pith_graph *graph, uint32_t value, uint32_t a
     return 0;
 }
 
+int pith_value_set_declared(struct pith_graph *graph, uint32_t value,
+                            const struct pith_shape *shape)
+{
+    struct pith_shape *copy = arena_alloc(&graph->arena, sizeof *copy);
+
+    if (!copy)
+        return -ENOMEM;
+    *copy = *shape;
+    graph_value(graph, value)->declared = copy;
+    return 0;
+}
+
+const struct pith_shape *pith_value_declared(const struct pith_graph *graph, uint32_t value)
+{
+    return graph_value(graph, value)->declared;
+}
+
 const char *pith_value_dim_name(const struct pith_graph *graph, uint32_t value, uint32_t axis)
 {
     const struct value *of = graph_value(graph, value);

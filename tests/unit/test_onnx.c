@@ -284,6 +284,36 @@ static void sizes_keep_their_names(void **state)
     pith_buffer_done(&written);
 }
 
+/* Squeeze of all sizes that are 1 gives as many as there are; the file says how many. */
+static void outputs_keep_the_shape_that_their_file_declares(void **state)
+{
+    static const char *const in[] = {"N", "3", "1"}, *const out[] = {"N", "3"};
+    struct pith_buffer file = {0}, written = {0};
+    const size_t model = begin_model(&file);
+    struct pith_graph *graph, *clone, *again;
+    const struct pith_shape *declared;
+    struct pith_error err = {0};
+
+    (void) state;
+    put_node(&file, "Squeeze", "squeeze", "x", "y");
+    put_named(&file, GRAPH_INPUT, "x", in, 3);
+    put_named(&file, GRAPH_OUTPUT, "y", out, 2);
+    end_model(&file, model, 13);
+    assert_ok(pith_graph_parse(&graph, file.data, file.bytes, &err), &err);
+    assert_null(pith_value_shape(graph, pith_graph_output(graph, 0))); /* nothing relies on it */
+    assert_ok(pith_graph_clone(graph, &clone, &err), &err);
+    pith_graph_free(graph);
+    assert_ok(pith_onnx_write(clone, &written, &err), &err);
+    assert_ok(pith_graph_parse(&again, written.data, written.bytes, &err), &err);
+    declared = pith_value_declared(again, pith_graph_output(again, 0));
+    assert_non_null(declared);
+    assert_true(pith_shape_equal(declared, &(struct pith_shape){2, {PITH_DIM_UNKNOWN, 3}}));
+    pith_graph_free(again);
+    pith_graph_free(clone);
+    pith_buffer_done(&file);
+    pith_buffer_done(&written);
+}
+
 /* Kilobytes of the file that this process has in memory. */
 static long resident_kb(const char *path)
 {
@@ -363,6 +393,7 @@ int main(void)
         cmocka_unit_test(int4_comes_two_a_byte),
         cmocka_unit_test(lists_of_floats_are_read_packed_or_not),
         cmocka_unit_test(constants_among_the_inputs_are_constants),
+        cmocka_unit_test(outputs_keep_the_shape_that_their_file_declares),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
