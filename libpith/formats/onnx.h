@@ -16,7 +16,7 @@
 #define pith_onnx_open  pith_graph_open
 #define pith_onnx_parse pith_graph_parse
 /* Appends the file's bytes to *out. The same graph gives the same bytes. Opset as in the graph, raised to 13 for
- * quantization per axis and to 21 for int4, int16 or blocks. */
+ * quantization and bfloat16, and to 21 for int4, int16 or blocks. */
 int pith_onnx_write(const struct pith_graph *graph, struct pith_buffer *out, struct pith_error *err) PITH_CHECKED;
 /* Writes path whole or not at all; compresses where path ends in .zst. out_bytes: may be NULL. */
 int pith_onnx_save(const struct pith_graph *graph, const char *path, size_t *out_bytes, struct pith_error *err) PITH_CHECKED;

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_OPSET           10 /* the first with QuantizeLinear */
-#define OPSET_PER_AXIS        13
+#define OPSET_QUANTIZED       13 /* the first with an axis; runtimes make what older ones lack (Round) of pairs */
+#define OPSET_BFLOAT16        13
 #define OPSET_SMALL_OR_BLOCKS 21
 #define LARGEST_MODEL         ((size_t) INT32_MAX) /* of protocol buffers */
 
@@ -34,11 +34,13 @@ static int64_t opset_of_value(const struct pith_graph *graph, uint32_t value)
 
     if (constant && (constant->dtype == PITH_INT4 || constant->dtype == PITH_UINT4))
         return OPSET_SMALL_OR_BLOCKS;
+    if (constant && constant->dtype == PITH_BFLOAT16)
+        return OPSET_BFLOAT16;
     if (!q)
         return 0;
     if (q->block_size || is_new_type(q->dtype))
         return OPSET_SMALL_OR_BLOCKS;
-    return q->count > 1 ? OPSET_PER_AXIS : LEAST_OPSET;
+    return OPSET_QUANTIZED;
 }
 
 static int64_t needed_opset(const struct pith_graph *graph)

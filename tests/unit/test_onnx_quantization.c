@@ -339,7 +339,7 @@ static void quantization_raises_the_opset_as_far_as_needed(void **state)
         struct pith_quantization q;
         int64_t opset;
     } cases[] = {
-        {{PITH_UINT8, 0, 0, 1, scales, zeros}, 11},
+        {{PITH_UINT8, 0, 0, 1, scales, zeros}, 13},
         {{PITH_INT8, 1, 0, 3, scales, zeros}, 13},
         {{PITH_INT16, 0, 0, 1, scales, zeros}, 21},
         {{PITH_INT4, 0, 0, 1, scales, zeros}, 21},
@@ -365,6 +365,36 @@ static void quantization_raises_the_opset_as_far_as_needed(void **state)
         pith_graph_free(graph);
         pith_buffer_done(&file);
     }
+}
+
+/* bfloat16 weights behind a Cast, which takes them from opset 13 on. */
+static void bfloat16_raises_the_opset(void **state)
+{
+    struct pith_graph *graph = read_graph(put_relu, 11), *back;
+    struct pith_buffer file = {0};
+    struct pith_error err = {0};
+    struct pith_tensor half;
+    uint32_t in[2], sum, node;
+
+    (void) state;
+    assert_ok(pith_tensor_alloc(&half, PITH_BFLOAT16, &(struct pith_shape){1, {3}}, &err), &err);
+    assert_ok(pith_graph_add_constant(graph, "w", &half, &in[1], &err), &err);
+    assert_ok(pith_graph_add_value(graph, "wide", PITH_FLOAT32, NULL, &sum, &err), &err);
+    assert_ok(pith_graph_add_node(graph, "", "Cast", "", &in[1], 1, &sum, 1, &node, &err), &err);
+    assert_int_equal(pith_node_set_int(graph, node, "to", PITH_FLOAT32), 0);
+    in[0] = pith_graph_output(graph, 0);
+    in[1] = sum;
+    assert_ok(pith_graph_add_value(graph, "sum", PITH_FLOAT32, NULL, &sum, &err), &err);
+    assert_ok(pith_graph_add_node(graph, "", "Add", "", in, 2, &sum, 1, &node, &err), &err);
+    assert_int_equal(pith_graph_add_output(graph, sum), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_onnx_write(graph, &file, &err), &err);
+    back = read_file(&file);
+    assert_int_equal(pith_graph_opset(back, ""), 13);
+    pith_graph_free(back);
+    pith_graph_free(graph);
+    pith_tensor_free(&half);
+    pith_buffer_done(&file);
 }
 
 #define LONG_NAME "a/name/that/is/longer/than/any/that/others/should/be/made/of"
@@ -472,6 +502,7 @@ int main(void)
         cmocka_unit_test(float_weights_fold_to_the_integers_of_quantize_linear),
         cmocka_unit_test(a_scale_that_is_none_stays_in_its_nodes),
         cmocka_unit_test(quantization_raises_the_opset_as_far_as_needed),
+        cmocka_unit_test(bfloat16_raises_the_opset),
         cmocka_unit_test(long_names_are_written_once),
         cmocka_unit_test(zero_points_of_zero_are_left_out_beside_four_bits),
         cmocka_unit_test(a_value_that_is_both_ends_cannot_be_rounded),
