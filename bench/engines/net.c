@@ -26,6 +26,22 @@ uint32_t net_constant(struct net *net, uint32_t rank, const int64_t *dims, doubl
     return value;
 }
 
+uint32_t net_bytes(struct net *net, uint32_t rank, const int64_t *dims)
+{
+    const struct pith_shape shape = pith_shape_of(rank, dims);
+    struct pith_tensor tensor = {0};
+    uint32_t value = PITH_NO_VALUE;
+
+    if (net->rc == 0)
+        net->rc = pith_tensor_alloc(&tensor, PITH_INT8, &shape, &net->err);
+    for (int64_t i = 0; net->rc == 0 && i < pith_shape_elements(&shape); i++)
+        ((int8_t *) tensor.data)[i] = (int8_t) (127 * net_uniform(net));
+    if (net->rc == 0)
+        net->rc = pith_graph_add_constant(net->graph, NULL, &tensor, &value, &net->err);
+    pith_tensor_free(&tensor);
+    return value;
+}
+
 uint32_t net_scalar(struct net *net, float number)
 {
     struct pith_tensor tensor = {PITH_FLOAT32, {0}, &number, sizeof number};
@@ -49,6 +65,19 @@ uint32_t net_node(struct net *net, const char *op, const uint32_t *inputs, size_
     if (out_node)
         *out_node = node;
     return out;
+}
+
+void net_outputs(struct net *net, const char *op, const uint32_t *inputs, size_t count,
+                 const int32_t *types, size_t output_count, uint32_t *out)
+{
+    for (size_t i = 0; i < output_count; i++) {
+        out[i] = PITH_NO_VALUE;
+        if (net->rc == 0)
+            net->rc = pith_graph_add_value(net->graph, NULL, types[i], NULL, &out[i], &net->err);
+    }
+    if (net->rc == 0)
+        net->rc = pith_graph_add_node(net->graph, "", op, NULL, inputs, count, out, output_count,
+                                      NULL, &net->err);
 }
 
 uint32_t net_input(struct net *net, uint32_t rank, const int64_t *dims)

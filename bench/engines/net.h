@@ -8,6 +8,7 @@
 struct net {
     struct pith_graph *graph;
     uint64_t random;
+    bool dynamic; /* products are of integers, with activations quantized in the run */
     int rc;
     struct pith_error err;
 };
@@ -15,12 +16,17 @@ struct net {
 double net_uniform(struct net *net); /* -1 to 1 */
 /* Floats between -bound and bound. */
 uint32_t net_constant(struct net *net, uint32_t rank, const int64_t *dims, double bound);
+/* int8, from -127 to 127. */
+uint32_t net_bytes(struct net *net, uint32_t rank, const int64_t *dims);
 uint32_t net_scalar(struct net *net, float number);
 /* A list of int64. */
 uint32_t net_ints(struct net *net, size_t count, const int64_t *list);
 /* A node with one float output, which is returned. out_node: may be NULL. */
 uint32_t net_node(struct net *net, const char *op, const uint32_t *inputs, size_t count,
                   uint32_t *out_node);
+/* A node with outputs of these types. */
+void net_outputs(struct net *net, const char *op, const uint32_t *inputs, size_t count, const int32_t *types, size_t output_count,
+                 uint32_t *out);
 uint32_t net_input(struct net *net, uint32_t rank, const int64_t *dims);
 void net_set_int(struct net *net, uint32_t node, const char *name, int64_t number);
 void net_set_ints(struct net *net, uint32_t node, const char *name, const int64_t *list,

@@ -50,10 +50,29 @@ static uint32_t two(struct net *net, const char *op, uint32_t a, uint32_t b)
     return net_node(net, op, (uint32_t[]){a, b}, 2, NULL);
 }
 
+/* As graphs have it whose weights alone were quantized beforehand. */
+static uint32_t dynamic_product(struct net *net, uint32_t x, int64_t in, int64_t out)
+{
+    const double bound = sqrt(6.0 / (double) (in + out));
+    uint32_t q[3], sums, node;
+
+    net_outputs(net, "DynamicQuantizeLinear", &x, 1,
+                (const int32_t[]){PITH_UINT8, PITH_FLOAT32, PITH_UINT8}, 3, q);
+    net_outputs(net, "MatMulInteger",
+                (const uint32_t[]){q[0], net_bytes(net, 2, (int64_t[]){in, out}), q[2]}, 3,
+                (const int32_t[]){PITH_INT32}, 1, &sums);
+    x = net_node(net, "Cast", &sums, 1, &node);
+    net_set_int(net, node, "to", PITH_FLOAT32);
+    return two(net, "Mul", x, two(net, "Mul", q[1], net_scalar(net, (float) (bound / 127.0))));
+}
+
 static uint32_t linear(struct net *net, uint32_t x, int64_t in, int64_t out)
 {
-    const uint32_t w = net_constant(net, 2, (int64_t[]){in, out}, sqrt(6.0 / (double) (in + out)));
+    uint32_t w;
 
+    if (net->dynamic)
+        return two(net, "Add", dynamic_product(net, x, in, out), net_constant(net, 1, &out, 0.1));
+    w = net_constant(net, 2, (int64_t[]){in, out}, sqrt(6.0 / (double) (in + out)));
     return two(net, "Add", two(net, "MatMul", x, w), net_constant(net, 1, &out, 0.1));
 }
 
@@ -140,6 +159,12 @@ static uint32_t make_encoder(struct net *net)
     return x;
 }
 
+static uint32_t make_dynamic_encoder(struct net *net)
+{
+    net->dynamic = true;
+    return make_encoder(net);
+}
+
 /* ---- two steps up, as in U-Net: Ronneberger et al. 2015, arXiv:1505.04597 ---- */
 
 static uint32_t up(struct net *net, uint32_t x, int64_t in, int64_t out, int64_t kernel,
@@ -167,7 +192,8 @@ static const struct {
     const char *name;
     net_make *make;
 } networks[] = {
-    {"lstm", make_lstm}, {"gru", make_gru}, {"encoder", make_encoder}, {"decoder", make_decoder}};
+    {"lstm", make_lstm}, {"gru", make_gru}, {"encoder", make_encoder}, {"encoder_dynamic", make_dynamic_encoder},
+    {"decoder", make_decoder}};
 
 net_make *net_sequences(const char *name)
 {

@@ -21,6 +21,7 @@ extern const struct pith_kernel pith_kernels_channels[];
 extern const struct pith_kernel pith_kernels_normalize[];
 extern const struct pith_kernel pith_kernels_integer_conv[];
 extern const struct pith_kernel pith_kernels_integer_matmul[];
+extern const struct pith_kernel pith_kernels_matmul_integer[];
 extern const struct pith_kernel pith_kernels_narrow_matmul[];
 extern const struct pith_kernel pith_kernels_integer_elementwise[];
 /* channels-last, float32 */

@@ -13,16 +13,16 @@
 
 struct pith_gemm_s8 {
     struct pith_conv_s8 conv;
+    int32_t *sums; /* of a column's weights, where zero points come in a run; else NULL */
     bool copies; /* rows are brought to scratch first: of the other type, or read past their end */
     bool flips_in, flips_out;
 };
 
-/* b less its zero points, one column after the other. */
+/* b less its zero points (one a column, or one), one column after the other. */
 static int order_b(struct pith_step *step, struct pith_conv_s8 *conv, int64_t b_depth,
-                   int64_t b_col, struct pith_weight_sums *sums)
+                   int64_t b_col, const int32_t *zeros, bool one, struct pith_weight_sums *sums)
 {
     const struct pith_tensor *b = &step->input[1];
-    const struct pith_quantization *q = step->input_quantization[1];
     const int64_t depth = conv->in_channels;
     int8_t *to = pith_step_alloc(step, conv->y.c * depth);
 
@@ -30,7 +30,7 @@ static int order_b(struct pith_step *step, struct pith_conv_s8 *conv, int64_t b_
         return -ENOMEM;
     conv->weights = to;
     for (int64_t j = 0; j < conv->y.c; j++)
-        if (!pith_narrow_weights(b, j * b_col, b_depth, depth, q->zero_point[q->count > 1 ? j : 0],
+        if (!pith_narrow_weights(b, j * b_col, b_depth, depth, zeros[one ? 0 : j],
                                  to + j * depth, &sums[j]))
             return 1;
     return 0;
@@ -56,7 +56,8 @@ static int plan_columns(struct pith_step *step, struct pith_conv_s8 *conv, int64
                         int64_t b_col, const double *sum_scale, const double *bias, int32_t a_zero)
 {
     struct pith_weight_sums *sums = pith_step_alloc(step, conv->y.c * (int64_t) sizeof *sums);
-    int rc = sums ? order_b(step, conv, b_depth, b_col, sums) : -ENOMEM;
+    const struct pith_quantization *q = step->input_quantization[1];
+    int rc = sums ? order_b(step, conv, b_depth, b_col, q->zero_point, q->count == 1, sums) : -ENOMEM;
 
     if (rc == 0)
         rc = pith_requantize_plan(step, &conv->to, conv->y.c, sum_scale, bias, sums, a_zero, NULL);
@@ -79,26 +80,11 @@ static int plan_blocks(struct pith_step *step, struct pith_conv_s8 *conv, int64_
     return pith_blocks_s8_plan(step, conv, &layout, bias, a_zero, NULL);
 }
 
-int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_t depth,
-                      int64_t b_depth, int64_t b_col, const double *sum_scale, const double *bias,
-                      struct pith_gemm_s8 **out)
+/* With the form that is best for it. */
+static int finish_plan(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc)
 {
-    const int32_t stored = pith_image_integer_dtype();
-    const int32_t shift = stored == PITH_UINT8 ? 128 : -128;
-    const int32_t a_zero = pith_stored_zero(step->input_quantization[0], stored);
-    struct pith_gemm_s8 *gemm = pith_step_alloc(step, sizeof *gemm);
-    int rc;
+    const int64_t rows = gemm->conv.y.w, cols = gemm->conv.y.c, depth = gemm->conv.in_channels;
 
-    if (!gemm)
-        return -ENOMEM;
-    if (!step->input[1].data || rows < 1 || cols < 1 || depth < 1 || depth > PITH_SUM_DEPTH_LIMIT) {
-        pith_step_release(step, gemm);
-        return 1;
-    }
-    plan_picture(&gemm->conv, rows, cols, depth);
-    rc = step->input_quantization[1]->block_size
-             ? plan_blocks(step, &gemm->conv, b_depth, b_col, bias, a_zero)
-             : plan_columns(step, &gemm->conv, b_depth, b_col, sum_scale, bias, a_zero);
     if (rc == 0)
         rc = pith_conv_s8_choose(step, &gemm->conv);
     if (rc == 0 && gemm->conv.form == pith_conv_s8_plain && !gemm->conv.blocks)
@@ -108,17 +94,109 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
         pith_step_release(step, gemm);
         return rc == -ENOTSUP ? 1 : rc;
     }
-    gemm->flips_in = step->input[0].dtype != stored;
-    gemm->flips_out = !gemm->conv.to.real && step->output[0].dtype != stored;
+    gemm->flips_in = step->input[0].dtype != pith_image_integer_dtype();
+    gemm->flips_out = !gemm->conv.to.real && step->output[0].dtype != pith_image_integer_dtype();
     gemm->copies = gemm->flips_in || depth % 4 != 0;
+    step->scratch_bytes = gemm->copies ? (size_t) (rows * depth) + PITH_IMAGE_SLACK_BYTES : 0;
+    step->parts =
+        gemm->copies ? 0 : pith_parts_of((cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT);
+    return 0;
+}
+
+static bool is_one(const struct pith_step *step, int64_t rows, int64_t cols, int64_t depth)
+{
+    return step->input[1].data && rows >= 1 && cols >= 1 && depth >= 1 && depth <= PITH_SUM_DEPTH_LIMIT;
+}
+
+/* Sums to floats; bias and scale are filled in when it is run. */
+static int plan_late(struct pith_step *step, struct pith_gemm_s8 *gemm, const int32_t *zeros)
+{
+    const int64_t cols = gemm->conv.y.c, padded = cols + PITH_REQUANTIZE_SPARE;
+    struct pith_weight_sums *sums = pith_step_alloc(step, cols * (int64_t) sizeof *sums);
+    int rc = sums ? order_b(step, &gemm->conv, cols, 1, zeros, false, sums) : -ENOMEM;
+
+    gemm->conv.to = (struct pith_requantize){.bias = pith_step_alloc(step, padded * (int64_t) sizeof(int32_t)),
+                                             .scale = pith_step_alloc(step, padded * (int64_t) sizeof(float)),
+                                             .product_scale = 1.0F,
+                                             .slope = 1.0F,
+                                             .real = true,
+                                             .real_low = -INFINITY,
+                                             .real_high = INFINITY};
+    gemm->sums = pith_step_alloc(step, cols * (int64_t) sizeof *gemm->sums);
+    if (rc == 0 && (!gemm->conv.to.bias || !gemm->conv.to.scale || !gemm->sums))
+        rc = -ENOMEM;
+    for (int64_t j = 0; rc == 0 && j < cols; j++)
+        gemm->sums[j] = (int32_t) sums[j].sum;
+    pith_step_release(step, sums);
+    return rc;
+}
+
+int pith_gemm_s8_plan_late(struct pith_step *step, int64_t rows, int64_t cols, int64_t depth,
+                           const int32_t *zeros, struct pith_gemm_s8 **out)
+{
+    struct pith_gemm_s8 *gemm;
+    int rc;
+
+    if (!is_one(step, rows, cols, depth))
+        return 1;
+    gemm = pith_step_alloc(step, sizeof *gemm);
+    if (!gemm)
+        return -ENOMEM;
+    plan_picture(&gemm->conv, rows, cols, depth);
+    rc = finish_plan(step, gemm, plan_late(step, gemm, zeros));
+    if (rc == 0)
+        *out = gemm;
+    return rc;
+}
+
+void pith_gemm_s8_set(struct pith_gemm_s8 *gemm, int64_t from, int64_t to, int32_t a_zero,
+                      const float *scale, bool one)
+{
+    if (gemm->flips_in)
+        a_zero += pith_image_integer_dtype() == PITH_UINT8 ? 128 : -128;
+    for (int64_t j = from; j < to; j++) {
+        gemm->conv.to.bias[j] = -a_zero * gemm->sums[j];
+        gemm->conv.to.scale[j] = scale[one ? 0 : j];
+    }
+}
+
+void pith_gemm_s8_cut(const struct pith_gemm_s8 *gemm, uint32_t part, uint32_t count,
+                      int64_t *out_from, int64_t *out_to)
+{
+    const int64_t cols = gemm->conv.y.c, cuts = (cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT,
+                  end = pith_part_begin(cuts, part + 1, count) * PITH_CONV_S8_CUT;
+
+    *out_from = pith_part_begin(cuts, part, count) * PITH_CONV_S8_CUT;
+    *out_to = end < cols ? end : cols;
+}
+
+int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_t depth,
+                      int64_t b_depth, int64_t b_col, const double *sum_scale, const double *bias,
+                      struct pith_gemm_s8 **out)
+{
+    const int32_t stored = pith_image_integer_dtype();
+    const int32_t shift = stored == PITH_UINT8 ? 128 : -128;
+    const int32_t a_zero = pith_stored_zero(step->input_quantization[0], stored);
+    struct pith_gemm_s8 *gemm;
+    int rc;
+
+    if (!is_one(step, rows, cols, depth))
+        return 1;
+    gemm = pith_step_alloc(step, sizeof *gemm);
+    if (!gemm)
+        return -ENOMEM;
+    plan_picture(&gemm->conv, rows, cols, depth);
+    rc = step->input_quantization[1]->block_size
+             ? plan_blocks(step, &gemm->conv, b_depth, b_col, bias, a_zero)
+             : plan_columns(step, &gemm->conv, b_depth, b_col, sum_scale, bias, a_zero);
+    rc = finish_plan(step, gemm, rc);
+    if (rc != 0)
+        return rc;
     if (gemm->flips_out) {
         gemm->conv.to.zero += shift;
         gemm->conv.to.low += shift;
         gemm->conv.to.high += shift;
     }
-    step->scratch_bytes = gemm->copies ? (size_t) (rows * depth) + PITH_IMAGE_SLACK_BYTES : 0;
-    step->parts =
-        gemm->copies ? 0 : pith_parts_of((cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT);
     *out = gemm;
     return 0;
 }
@@ -128,12 +206,10 @@ void pith_gemm_s8_part(const struct pith_gemm_s8 *gemm, struct pith_step *step, 
 {
     const struct pith_conv_s8 *conv = &gemm->conv;
     const int64_t rows = conv->y.w, cols = conv->y.c, bytes = rows * conv->in_channels;
-    const int64_t cuts = (cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT,
-                  first = pith_part_begin(cuts, part, count) * PITH_CONV_S8_CUT,
-                  cut_end = pith_part_begin(cuts, part + 1, count) * PITH_CONV_S8_CUT,
-                  end = cut_end < cols ? cut_end : cols;
     struct pith_conv_s8_data data = {.x = step->input[0].data, .y = step->output[0].data};
+    int64_t first, end;
 
+    pith_gemm_s8_cut(gemm, part, count, &first, &end);
     if (gemm->copies) {
         if (gemm->flips_in)
             pith_byte_grid_form()->flip(NULL, data.x, step->scratch, bytes);

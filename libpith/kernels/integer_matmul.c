@@ -1,6 +1,5 @@
-/* Integer matrix products: MatMul and Gemm between quantized values (packed weights, int32 sums,
- * one float multiplication), and MatMulInteger and QLinearMatMul, whose scales and zero points are
- * inputs: those in plain loops. */
+/* Integer matrix products: MatMul and Gemm between quantized values: packed weights, int32 sums, one
+ * float multiplication. Those whose scales and zero points are inputs: matmul_integer.c. */
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/gemm.h"
 #include "libpith/kernels/gemm_s8.h"
@@ -11,8 +10,6 @@
 
 #define DEPTH_LIMIT 16384 /* 255 * 255 * depth < 2^31, with room for a bias */
 #define BIAS_LIMIT  1073741824.0
-
-/* ---- between quantized values ---- */
 
 struct integer_matmul {
     const struct pith_gemm_form *form;
@@ -311,153 +308,8 @@ static void integer_part(struct pith_step *step, uint32_t part, uint32_t count)
     pith_gemm_s8_part(m->bytes, step, part, count);
 }
 
-/* ---- MatMulInteger and QLinearMatMul ---- */
-
-struct plain_matmul {
-    int64_t rows, cols, depth, batches;
-    struct pith_shape batch;
-    int64_t a_step[PITH_MAX_RANK], b_step[PITH_MAX_RANK];
-    size_t a_zero, b_zero, a_scale, b_scale, y_scale, y_zero, b; /* which inputs; 0: none */
-};
-
-static int64_t dim_or_one(const struct pith_shape *shape, uint32_t rank, uint32_t i)
-{
-    return i + shape->rank < rank ? 1 : shape->dim[i + shape->rank - rank];
-}
-
-/* One entry, or one a row (column). */
-static bool fits(const struct pith_step *step, size_t input, int64_t count)
-{
-    int64_t entries;
-
-    if (input == 0 || !pith_step_has(step, input))
-        return true;
-    entries = pith_shape_elements(&step->input[input].shape);
-    return entries == 1 || entries == count;
-}
-
-static int plain_prepare(struct pith_step *step, struct pith_error *err)
-{
-    const bool scaled = strcmp(step->kernel->op, "QLinearMatMul") == 0;
-    struct plain_matmul *m = pith_step_alloc(step, sizeof *m);
-    struct pith_shape a = step->input[0].shape, b;
-    uint32_t rank;
-    int64_t a_next, b_next;
-
-    if (!m)
-        return -ENOMEM;
-    m->b = scaled ? 3 : 1;
-    m->a_zero = 2;
-    m->b_zero = scaled ? 5 : 3;
-    if (scaled) {
-        m->a_scale = 1;
-        m->b_scale = 4;
-        m->y_scale = 6;
-        m->y_zero = 7;
-    }
-    b = step->input[m->b].shape;
-    if (a.rank < 1 || b.rank < 1)
-        return pith_step_fail(step, err, -EINVAL, "a scalar has no matrix product");
-    if (a.rank == 1)
-        a = (struct pith_shape){2, {1, a.dim[0]}};
-    if (b.rank == 1)
-        b = (struct pith_shape){2, {b.dim[0], 1}};
-    m->rows = a.dim[a.rank - 2];
-    m->depth = a.dim[a.rank - 1];
-    m->cols = b.dim[b.rank - 1];
-    if (b.dim[b.rank - 2] != m->depth || m->depth > DEPTH_LIMIT)
-        return pith_step_fail(step, err, -EINVAL, "%lld columns against %lld rows",
-                              (long long) m->depth, (long long) b.dim[b.rank - 2]);
-    if (!fits(step, m->a_zero, m->rows) || !fits(step, m->a_scale, m->rows) ||
-        !fits(step, m->b_zero, m->cols) || !fits(step, m->b_scale, m->cols) ||
-        !fits(step, m->y_scale, 1) || !fits(step, m->y_zero, 1))
-        return pith_step_fail(step, err, -ENOTSUP, "scales and zero points per batch");
-    rank = a.rank > b.rank ? a.rank : b.rank;
-    a_next = m->rows * m->depth;
-    b_next = m->depth * m->cols;
-    m->batches = 1;
-    m->batch.rank = rank - 2;
-    for (uint32_t i = rank - 2; i-- > 0;) {
-        const int64_t da = dim_or_one(&a, rank, i), db = dim_or_one(&b, rank, i);
-
-        if (da != db && da != 1 && db != 1)
-            return pith_step_fail(step, err, -EINVAL, "batches of %lld and %lld don't broadcast",
-                                  (long long) da, (long long) db);
-        m->batch.dim[i] = da == 1 ? db : da;
-        m->a_step[i] = da == 1 ? 0 : a_next;
-        m->b_step[i] = db == 1 ? 0 : b_next;
-        a_next *= da;
-        b_next *= db;
-        m->batches *= m->batch.dim[i];
-    }
-    step->macs = (uint64_t) (m->batches * m->rows * m->cols * m->depth);
-    step->params = m;
-    return 0;
-}
-
-static double entry(const struct pith_step *step, size_t input, int64_t at, double otherwise)
-{
-    if (input == 0 || !pith_step_has(step, input))
-        return otherwise;
-    return pith_tensor_get(&step->input[input],
-                           pith_shape_elements(&step->input[input].shape) == 1 ? 0 : at);
-}
-
-static int32_t eight_bits(const struct pith_tensor *tensor, int64_t at)
-{
-    return tensor->dtype == PITH_INT8 ? ((const int8_t *) tensor->data)[at]
-                                      : ((const uint8_t *) tensor->data)[at];
-}
-
-static void store_sum(const struct pith_step *step, const struct plain_matmul *m, int64_t at,
-                      int64_t row, int64_t col, int32_t sum)
-{
-    const struct pith_tensor *y = &step->output[0];
-    const double least = y->dtype == PITH_INT8 ? -128.0 : 0.0;
-    double q;
-
-    if (!m->y_scale) {
-        ((int32_t *) y->data)[at] = sum;
-        return;
-    }
-    q = nearbyint((double) sum * entry(step, m->a_scale, row, 1.0) *
-                  entry(step, m->b_scale, col, 1.0) / entry(step, m->y_scale, 0, 1.0)) +
-        entry(step, m->y_zero, 0, 0.0);
-    q = !(q > least) ? least : q > least + 255.0 ? least + 255.0 : q;
-    ((uint8_t *) y->data)[at] = (uint8_t) (int32_t) q;
-}
-
-static int plain_run(struct pith_step *step, struct pith_error *err)
-{
-    const struct plain_matmul *m = step->params;
-
-    (void) err;
-    for (int64_t batch = 0; batch < m->batches; batch++) {
-        int64_t a = 0, b = 0, left = batch;
-
-        for (uint32_t i = m->batch.rank; i-- > 0;) {
-            a += left % m->batch.dim[i] * m->a_step[i];
-            b += left % m->batch.dim[i] * m->b_step[i];
-            left /= m->batch.dim[i];
-        }
-        for (int64_t i = 0; i < m->rows; i++)
-            for (int64_t j = 0; j < m->cols; j++) {
-                const int32_t a_zero = (int32_t) entry(step, m->a_zero, i, 0.0),
-                              b_zero = (int32_t) entry(step, m->b_zero, j, 0.0);
-                int32_t sum = 0;
-
-                for (int64_t p = 0; p < m->depth; p++)
-                    sum += (eight_bits(&step->input[0], a + i * m->depth + p) - a_zero) *
-                           (eight_bits(&step->input[m->b], b + p * m->cols + j) - b_zero);
-                store_sum(step, m, (batch * m->rows + i) * m->cols + j, i, j, sum);
-            }
-    }
-    return 0;
-}
-
 #define EIGHT_BITS (PITH_BIT(INT8) | PITH_BIT(UINT8))
 #define WEIGHTS    (EIGHT_BITS | PITH_BIT(INT4) | PITH_BIT(UINT4))
-#define REALS      (PITH_BIT(FLOAT32) | PITH_BIT(FLOAT16) | PITH_BIT(BFLOAT16))
 #define PRODUCT    (PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION | PITH_KERNEL_GIVES_FLOATS)
 
 const struct pith_kernel pith_kernels_integer_matmul[] = {
@@ -483,15 +335,5 @@ const struct pith_kernel pith_kernels_integer_matmul[] = {
      .prepare = integer_prepare,
      .run = integer_run,
      .run_part = integer_part},
-    {.op = "MatMulInteger",
-     .name = "matmul_integer",
-     .types = {EIGHT_BITS, EIGHT_BITS, EIGHT_BITS, EIGHT_BITS},
-     .prepare = plain_prepare,
-     .run = plain_run},
-    {.op = "QLinearMatMul",
-     .name = "qlinear_matmul",
-     .types = {EIGHT_BITS, REALS, EIGHT_BITS, EIGHT_BITS},
-     .prepare = plain_prepare,
-     .run = plain_run},
     {0},
 };

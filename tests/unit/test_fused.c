@@ -471,6 +471,45 @@ static void a_bias_far_past_the_sums_is_added_to_floats(void **state)
     check(two("Add", two("MatMul", x, w), row(17)), "matmul_s8", 0, 1e-6);
 }
 
+/* Rows on a grid of their own, found in the run; weights with their zero points; scales; a bias. */
+static void products_of_rows_quantized_in_the_run_are_one_step(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 24; round++) {
+        const int64_t rows = 1 + round * 5 % 13, depth = 3 + 5 * round, cols = 1 + 7 * round % 90;
+        const bool columns = round % 2, flat = round % 6 == 5, is_signed = round % 4 < 2;
+        const int64_t width[] = {cols};
+        const uint32_t x = flat ? begin(13, 1, (const int64_t[]){depth})
+                                : begin(13, 3, (const int64_t[]){2, rows, depth});
+        const struct pith_tensor one_zero = {PITH_INT8, {1, {1}}, (int8_t[]){is_signed ? -7 : 0}, 1};
+        uint32_t q[3], in[4], sums, node, y;
+
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(pith_graph_add_value(graph, NULL, PITH_DTYPE_NONE, NULL, &q[i], NULL), 0);
+        assert_int_equal(pith_graph_add_node(graph, "", "DynamicQuantizeLinear", NULL, &x, 1, q, 3,
+                                             NULL, NULL),
+                         0);
+        in[0] = q[0];
+        in[1] = add_constant(graph, PITH_INT8, 2, (const int64_t[]){depth, cols});
+        in[2] = q[2];
+        if (columns)
+            in[3] = add_constant(graph, PITH_INT8, 1, width);
+        else
+            assert_int_equal(pith_graph_add_constant(graph, NULL, &one_zero, &in[3], NULL), 0);
+        assert_int_equal(pith_graph_add_value(graph, NULL, PITH_INT32, NULL, &sums, NULL), 0);
+        assert_int_equal(
+            pith_graph_add_node(graph, "", "MatMulInteger", NULL, in, 4, &sums, 1, NULL, NULL), 0);
+        y = add_node(graph, "Cast", &sums, 1, &node);
+        assert_int_equal(pith_node_set_int(graph, node, "to", PITH_FLOAT32), 0);
+        in[3] = columns ? add_constant(graph, PITH_FLOAT32, 1, width) : number(0.01F);
+        in[3] = round % 3 == 2 ? in[3] : two("Mul", q[1], in[3]);
+        y = round % 3 ? two("Mul", y, in[3]) : two("Mul", in[3], y);
+        if (round % 3 == 1)
+            y = two("Add", y, row(cols));
+        check(y, "matmul_integer_f32", 1, 0.0);
+    }
+}
+
 /* Few rows of floats: weights stay as they are, and the bias is added where the product is. */
 static void products_with_narrow_weights_add_their_bias(void **state)
 {
@@ -588,6 +627,7 @@ int main(void)
         cmocka_unit_test(what_only_looks_like_gelu_stays),
         cmocka_unit_test(products_of_bytes_give_floats),
         cmocka_unit_test(a_bias_far_past_the_sums_is_added_to_floats),
+        cmocka_unit_test(products_of_rows_quantized_in_the_run_are_one_step),
         cmocka_unit_test(products_with_narrow_weights_add_their_bias),
         cmocka_unit_test(biases_are_added_by_the_product),
         cmocka_unit_test(shuffled_channels_become_one_step),

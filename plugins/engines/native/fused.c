@@ -156,6 +156,19 @@ static int infer_matmul(struct pith_graph *graph, uint32_t node)
     return set(graph, node, &y);
 }
 
+static int infer_matmul_integer(struct pith_graph *graph, uint32_t node)
+{
+    const struct pith_shape *a = pith_value_shape(graph, pith_node_input(graph, node, 0)),
+                            *b = pith_value_shape(graph, pith_node_input(graph, node, 1));
+    struct pith_shape y;
+
+    if (!a || !b || a->rank < 1 || b->rank != 2)
+        return set(graph, node, NULL);
+    y = *a;
+    y.dim[y.rank - 1] = b->dim[1];
+    return set(graph, node, &y);
+}
+
 static int infer_channels(struct pith_graph *graph, uint32_t node)
 {
     const struct pith_shape *x = pith_value_shape(graph, pith_node_input(graph, node, 0));
@@ -186,12 +199,15 @@ int fused_infer_node(struct pith_graph *graph, uint32_t node, struct pith_error 
         return pith_fail(err, -EINVAL, "node %u (%s): inputs or outputs are missing", node, op);
     for (size_t i = 0; i < 3 && i < pith_node_input_count(graph, node); i++)
         if (pith_node_input(graph, node, i) == PITH_NO_VALUE &&
-            (i < 2 || strcmp(op, "LayerNormalization") != 0))
+            (i < 2 || (strcmp(op, "LayerNormalization") != 0 && strcmp(op, "MatMulInteger") != 0)))
             return pith_fail(err, -EINVAL, "node %u (%s): input %zu is missing", node, op, i);
     if (strcmp(op, "Attention") == 0 && pith_node_input_count(graph, node) >= 3)
         return infer_attention(graph, node);
     if (strcmp(op, "MatMul") == 0 && pith_node_input_count(graph, node) == 3)
         return infer_matmul(graph, node);
+    if (strcmp(op, "MatMulInteger") == 0 && pith_node_input_count(graph, node) == 6 &&
+        pith_node_input(graph, node, 4) != PITH_NO_VALUE)
+        return infer_matmul_integer(graph, node);
     if (strcmp(op, "LayerNormalization") == 0)
         return set(graph, node, pith_value_shape(graph, pith_node_input(graph, node, 0)));
     return pith_fail(err, -ENOTSUP, "node %u (%s): the operator is not known", node, op);

@@ -275,5 +275,7 @@ int rewrite_graph(struct pith_graph *graph)
         rc = fuse_gelus(graph);
     if (rc == 0)
         rc = fuse_biases(graph);
+    if (rc == 0)
+        rc = fuse_integer_products(graph);
     return rc;
 }
