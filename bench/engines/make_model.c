@@ -4,7 +4,7 @@
  * with a scale for each output channel; int32 biases.
  *
  *     make_model mobilenetv2|resnet18|vgg16 float32|int8 FILE
- *     make_model lstm|gru|encoder|encoder_dynamic|decoder float32|int8 FILE    int8: made by the technique
+ *     make_model lstm|gru|encoder|encoder_dynamic|encoder_causal|decoder float32|int8 FILE    int8: made by the technique
  * `quantize` make_model add1|neg10|neg50 float32 FILE */
 #include "bench/engines/net.h"
 #include "libpith/compress/host.h"

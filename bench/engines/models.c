@@ -30,6 +30,7 @@ const struct bench_model bench_models[] = {
     {"encoder", "float32", NULL, "", 0},
     {"encoder", "int8", NULL, "", 0},
     {"encoder_dynamic", "float32", NULL, "", 0},
+    {"encoder_causal", "float32", NULL, "", 0},
     {"decoder", "float32", NULL, "", 0},
     {"decoder", "int8", NULL, "", 0},
     {"add1", "float32", NULL, "", 0},

@@ -8,6 +8,7 @@
 struct net {
     struct pith_graph *graph;
     uint64_t random;
+    bool causal; /* tokens look at those before them, and Gelu is written with tanh */
     bool dynamic; /* products are of integers, with activations quantized in the run */
     int rc;
     struct pith_error err;

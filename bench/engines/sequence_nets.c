@@ -111,8 +111,21 @@ static uint32_t normalize(struct net *net, uint32_t x)
                net_constant(net, 1, &features, 1));
 }
 
+static uint32_t gelu_by_tanh(struct net *net, uint32_t x)
+{
+    const uint32_t cube = two(net, "Pow", x, net_scalar(net, 3)),
+                   bent = two(net, "Add", x, two(net, "Mul", cube, net_scalar(net, 0.044715F))),
+                   scaled = two(net, "Mul", bent, net_scalar(net, 0.797884583F)),
+                   moved =
+                       two(net, "Add", net_node(net, "Tanh", &scaled, 1, NULL), net_scalar(net, 1));
+
+    return two(net, "Mul", two(net, "Mul", x, net_scalar(net, 0.5F)), moved);
+}
+
 static uint32_t gelu(struct net *net, uint32_t x)
 {
+    if (net->causal)
+        return gelu_by_tanh(net, x);
     const uint32_t scaled = two(net, "Div", x, net_scalar(net, 1.41421356F));
     const uint32_t moved =
         two(net, "Add", net_node(net, "Erf", &scaled, 1, NULL), net_scalar(net, 1));
@@ -128,16 +141,35 @@ static uint32_t heads_of(struct net *net, uint32_t x, const int64_t *perm)
                      4, perm);
 }
 
+/* Scores of tokens that come later become those that no weight is left of. */
+static uint32_t look_back(struct net *net, uint32_t scores)
+{
+    int64_t list[TOKENS];
+    uint32_t in[2], inputs[3];
+
+    for (int64_t i = 0; i < TOKENS; i++)
+        list[i] = i;
+    in[1] = net_ints(net, TOKENS, list);
+    net_outputs(net, "Reshape", (uint32_t[]){in[1], net_ints(net, 2, (int64_t[]){TOKENS, 1})}, 2,
+                (const int32_t[]){PITH_INT64}, 1, &in[0]);
+    net_outputs(net, "GreaterOrEqual", in, 2, (const int32_t[]){PITH_BOOL}, 1, &inputs[0]);
+    inputs[1] = scores;
+    inputs[2] = net_scalar(net, -3.4028235e38F);
+    return net_node(net, "Where", inputs, 3, NULL);
+}
+
 static uint32_t attend(struct net *net, uint32_t x)
 {
     const uint32_t q = heads_of(net, x, (int64_t[]){0, 2, 1, 3}),
                    k = heads_of(net, x, (int64_t[]){0, 2, 3, 1}),
                    v = heads_of(net, x, (int64_t[]){0, 2, 1, 3});
-    const uint32_t scores =
+    uint32_t scores =
         two(net, "Div", two(net, "MatMul", q, k), net_scalar(net, sqrtf(FEATURES / HEADS)));
-    uint32_t node;
-    const uint32_t weights = net_node(net, "Softmax", &scores, 1, &node);
+    uint32_t node, weights;
 
+    if (net->causal)
+        scores = look_back(net, scores);
+    weights = net_node(net, "Softmax", &scores, 1, &node);
     net_set_int(net, node, "axis", -1);
     return linear(
         net,
@@ -162,6 +194,12 @@ static uint32_t make_encoder(struct net *net)
 static uint32_t make_dynamic_encoder(struct net *net)
 {
     net->dynamic = true;
+    return make_encoder(net);
+}
+
+static uint32_t make_causal_encoder(struct net *net)
+{
+    net->causal = true;
     return make_encoder(net);
 }
 
@@ -192,7 +230,7 @@ static const struct {
     const char *name;
     net_make *make;
 } networks[] = {
-    {"lstm", make_lstm}, {"gru", make_gru}, {"encoder", make_encoder}, {"encoder_dynamic", make_dynamic_encoder},
+    {"lstm", make_lstm}, {"gru", make_gru}, {"encoder", make_encoder}, {"encoder_dynamic", make_dynamic_encoder}, {"encoder_causal", make_causal_encoder},
     {"decoder", make_decoder}};
 
 net_make *net_sequences(const char *name)

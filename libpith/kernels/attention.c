@@ -2,8 +2,9 @@
  * nodes (domain `pith.fused`; a model that names them is checked like any other). Scores stay in
  * scratch for a block of queries at a time; transposes in front and behind are strides.
  *
- * Attention: y = softmax(scale * q k^T + mask) v, of q (.., S, D), k (.., T, D), v (.., T, E), mask
- * of what broadcasts to (.., S, T), or left out. Attributes: scale; q_perm, k_perm,
+ * Attention: y = softmax(kept(scale * q k^T) + mask) v, of q (.., S, D), k (.., T, D), v (.., T, E),
+ * mask of what broadcasts to (.., S, T), or left out, and so `keep` (bool): what is kept where it
+ * says `keeps_true`, and is `fill` elsewhere. Attributes: scale; keeps_true, fill; q_perm, k_perm,
  * v_perm, y_perm: axis i of what is said here is axis perm[i] of the operand. Vaswani et al. 2017,
  * arXiv:1706.03762, section 3.2. */
 #include "libpith/kernels/families.h"
@@ -28,8 +29,9 @@ struct operand { /* dimensions and strides in elements, axes as above; missing o
 struct attention {
     const struct pith_gemm_form *form;
     const struct pith_rows_form *rows; /* NULL: plain C */
-    struct operand q, k, v, y, mask;
-    float scale;
+    struct operand q, k, v, y, mask, keep;
+    float scale, fill;
+    uint8_t keeps; /* the bool with which a score stays */
     int64_t queries, keys, depth, width; /* S, T, D, E */
     int64_t k_packed, v_packed, scores;  /* floats of a part's scratch */
     int64_t spread; /* the same: a row of the mask, where it has one number for all keys; else 0 */
@@ -74,13 +76,14 @@ static int64_t to_line(int64_t floats)
     return (floats + 15) / 16 * 16;
 }
 
-static int read_mask(struct pith_step *step, struct attention *a, struct pith_error *err)
+static int read_mask(struct pith_step *step, const struct attention *a, size_t input,
+                     struct operand *mask, struct pith_error *err)
 {
     const int64_t want[AXES] = {a->q.dim[0], a->q.dim[1], a->queries, a->keys};
-    const struct pith_shape *shape = &step->input[3].shape;
+    const struct pith_shape *shape = &step->input[input].shape;
     int64_t next = 1;
 
-    if (!pith_step_has(step, 3))
+    if (!pith_step_has(step, input))
         return 0;
     if (shape->rank > AXES)
         return pith_step_fail(step, err, -EINVAL, "the mask does not fit the scores");
@@ -90,11 +93,26 @@ static int read_mask(struct pith_step *step, struct attention *a, struct pith_er
 
         if (dim != 1 && dim != want[axis])
             return pith_step_fail(step, err, -EINVAL, "the mask does not fit the scores");
-        a->mask.step[axis] = dim == 1 ? 0 : next;
+        mask->step[axis] = dim == 1 ? 0 : next;
         next *= dim;
     }
-    a->spread = a->mask.step[AXES - 1] == 0 && a->keys != 1 ? to_line(a->keys) : 0;
     return 0;
+}
+
+static int read_masks(struct pith_step *step, struct attention *a, struct pith_error *err)
+{
+    int rc = read_mask(step, a, 3, &a->mask, err);
+
+    if (rc == 0)
+        rc = read_mask(step, a, 4, &a->keep, err);
+    if (rc == 0 && pith_step_has(step, 4) && step->input[4].dtype != PITH_BOOL)
+        rc = pith_step_fail(step, err, -EINVAL, "what is kept is said by bools");
+    a->spread = pith_step_has(step, 3) && a->mask.step[AXES - 1] == 0 && a->keys != 1
+                    ? to_line(a->keys)
+                    : 0;
+    a->fill = pith_node_float(step->graph, step->node, "fill", -INFINITY);
+    a->keeps = pith_node_int(step->graph, step->node, "keeps_true", 1) != 0;
+    return rc;
 }
 
 static int check_operands(struct pith_step *step, const struct attention *a, struct pith_error *err)
@@ -137,7 +155,7 @@ static int attention_prepare(struct pith_step *step, struct pith_error *err)
     if (rc == 0)
         rc = check_operands(step, a, err);
     if (rc == 0)
-        rc = read_mask(step, a, err);
+        rc = read_masks(step, a, err);
     if (rc < 0)
         return rc;
     a->form = pith_gemm_form();
@@ -200,9 +218,31 @@ static const float *mask_row(const struct attention *a, const float *mask, int64
     return a->spread ? spread : mask;
 }
 
-static void attend_block(const struct attention *a, const float *q, const float *mask, float *y,
-                         int64_t rows, float *scratch)
+/* A row of scores, scaled where they stay; for vectors. */
+static void keep_scores(const struct attention *a, float *restrict row, const uint8_t *restrict keep)
 {
+    const float scale = a->scale, fill = a->fill;
+    const uint8_t drops = a->keeps ? 0 : 1;
+    const int64_t keys = a->keys;
+
+    if (a->keep.step[AXES - 1] == 0) { /* one for all keys */
+        const bool stays = (*keep != 0) != drops;
+
+        for (int64_t i = 0; i < keys; i++)
+            row[i] = stays ? row[i] * scale : fill;
+        return;
+    }
+    for (int64_t i = 0; i < keys; i++) {
+        const float scaled = row[i] * scale;
+
+        row[i] = (uint8_t) (keep[i] != 0) == drops ? fill : scaled;
+    }
+}
+
+static void attend_block(const struct attention *a, const float *q, const float *mask,
+                         const uint8_t *keep, float *y, int64_t rows, float *scratch)
+{
+    const float scale = keep ? 1.0F : a->scale;
     float *scores = scratch + a->k_packed + a->v_packed, sum[BLOCK_ROWS];
 
     a->form->f32(&(struct pith_gemm_f32){.rows = rows,
@@ -219,8 +259,10 @@ static void attend_block(const struct attention *a, const float *q, const float 
         float *row = scores + i * a->keys;
         const float *masked = mask_row(a, mask, i, scores + a->scores);
 
-        sum[i] = a->rows ? a->rows->exponentials(row, row, a->keys, a->scale, masked)
-                         : exponentials_plain(row, a->keys, a->scale, masked);
+        if (keep)
+            keep_scores(a, row, keep + i * a->keep.step[2]);
+        sum[i] = a->rows ? a->rows->exponentials(row, row, a->keys, scale, masked)
+                         : exponentials_plain(row, a->keys, scale, masked);
     }
     a->form->f32(&(struct pith_gemm_f32){.rows = rows,
                                          .cols = a->width,
@@ -247,6 +289,9 @@ static void attend(const struct pith_step *step, int64_t head, float *scratch)
     const float *q = head_of(&a->q, step->input[0].data, i, j);
     const float *mask =
         pith_step_has(step, 3) ? head_of(&a->mask, step->input[3].data, i, j) : NULL;
+    const uint8_t *keep = pith_step_has(step, 4) ? (const uint8_t *) step->input[4].data +
+                                                       i * a->keep.step[0] + j * a->keep.step[1]
+                                                 : NULL;
     float *y = (float *) step->output[0].data + i * a->y.step[0] + j * a->y.step[1];
 
     pith_gemm_pack_f32(a->form, scratch, head_of(&a->k, step->input[1].data, i, j), a->k.step[3],
@@ -257,7 +302,7 @@ static void attend(const struct pith_step *step, int64_t head, float *scratch)
         const int64_t left = a->queries - row;
 
         attend_block(a, q + row * a->q.step[2], mask ? mask + row * a->mask.step[2] : NULL,
-                     y + row * a->y.step[2], left < BLOCK_ROWS ? left : BLOCK_ROWS, scratch);
+                     keep ? keep + row * a->keep.step[2] : NULL, y + row * a->y.step[2], left < BLOCK_ROWS ? left : BLOCK_ROWS, scratch);
     }
 }
 

@@ -193,6 +193,59 @@ static void heads_that_are_sorted_become_one_step(void **state)
     check_sorted_heads(&(struct sizes){1, 101, 1, 17}, 1, (const int64_t[]){101}, true);
 }
 
+/* A bool for each query and key; no query is left without a key. */
+static uint32_t bools(uint32_t rank, const int64_t *dims, bool keeps)
+{
+    const struct pith_shape shape = pith_shape_of(rank, dims);
+    struct pith_tensor tensor;
+    uint32_t value;
+
+    assert_int_equal(pith_tensor_alloc(&tensor, PITH_BOOL, &shape, NULL), 0);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((uint8_t *) tensor.data)[i] = (i % dims[rank - 1] == 0 || random_float() > 0.3F) == keeps;
+    assert_int_equal(pith_graph_add_constant(graph, NULL, &tensor, &value, NULL), 0);
+    pith_tensor_free(&tensor);
+    return value;
+}
+
+/* Scores of 3 heads in place of some of which a number stands, as GPT's exports have it, or BERT's;
+ * with a mask that is added too, or not. */
+static void check_selected(int64_t tokens, uint32_t mask_rank, const int64_t *mask_dims, bool keeps,
+                           float fill, bool added)
+{
+    const uint32_t x = begin(14, 4, (const int64_t[]){2, 3, tokens, 7});
+    const uint32_t k = transpose(x, 4, (const int64_t[]){0, 1, 3, 2}),
+                   mask = bools(mask_rank, mask_dims, keeps);
+    uint32_t scores = two("Mul", two("MatMul", x, k), number(0.4F));
+
+    scores = keeps ? add_node(graph, "Where", (uint32_t[]){mask, scores, number(fill)}, 3, NULL)
+                   : add_node(graph, "Where", (uint32_t[]){mask, number(fill), scores}, 3, NULL);
+    if (added)
+        scores = two("Add", row(tokens), scores);
+    check(two("MatMul", softmax(scores, -1), x), "attention_f32", 1, 2e-5);
+}
+
+static void scores_that_are_replaced_belong_to_the_step(void **state)
+{
+    (void) state;
+    check_selected(21, 2, (const int64_t[]){21, 21}, true, -INFINITY, false);
+    check_selected(64, 4, (const int64_t[]){2, 1, 1, 64}, false, -INFINITY, false);
+    check_selected(50, 4, (const int64_t[]){1, 1, 50, 50}, true, -3.4e38F, true);
+    check_selected(5, 3, (const int64_t[]){3, 5, 1}, false, -2.0F, true);
+    check_selected(9, 1, (const int64_t[]){1}, false, 1.5F, false);
+}
+
+static void a_mask_that_makes_scores_larger_is_left_alone(void **state)
+{
+    const uint32_t x = begin(14, 3, (const int64_t[]){1, 6, 6});
+    const uint32_t scores = two("MatMul", x, x),
+                   mask = bools(3, (const int64_t[]){3, 6, 6}, true);
+    const uint32_t some = add_node(graph, "Where", (uint32_t[]){mask, scores, number(-9.0F)}, 3, NULL);
+
+    (void) state;
+    check(two("MatMul", softmax(some, -1), x), "attention_f32", 0, 1e-4);
+}
+
 /* (tokens, batch * heads, each), as torch.nn.MultiheadAttention is exported; softmax of opset 11.
  */
 static void heads_beside_each_other_become_one_step(void **state)
@@ -615,6 +668,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_that_are_sorted_become_one_step),
+        cmocka_unit_test(scores_that_are_replaced_belong_to_the_step),
+        cmocka_unit_test(a_mask_that_makes_scores_larger_is_left_alone),
         cmocka_unit_test(heads_beside_each_other_become_one_step),
         cmocka_unit_test(what_only_looks_like_attention_stays),
         cmocka_unit_test(a_mask_of_unknown_size_may_be_larger_than_the_scores),

@@ -1,5 +1,5 @@
-/* Attention, as exporters write it: MatMul, a scale, a mask that is added, Softmax, MatMul, with
- * transposes around that only sort heads. See fused.h; libpith/kernels/attention.c computes it. */
+/* Attention, as exporters write it: MatMul, a scale, a number where a mask says so, a mask that is
+ * added, Softmax, MatMul, with transposes around that only sort heads. See fused.h; libpith/kernels/attention.c computes it. */
 #include "plugins/engines/native/fused.h"
 
 #include <errno.h>
@@ -18,6 +18,9 @@ struct pattern {
     uint32_t rank;
     struct side q, k, v, y;
     uint32_t mask; /* or PITH_NO_VALUE */
+    uint32_t keep; /* which scores stay; or PITH_NO_VALUE: all */
+    bool keeps_true;
+    float fill; /* in place of the others */
     float scale;
 };
 
@@ -126,37 +129,91 @@ static bool mask_fits(const struct pith_shape *mask, const struct pith_shape *sc
     return true;
 }
 
-/* From the softmax up: scores are scale * product + mask. */
+/* The product that the value is, scales between; or PITH_NO_NODE. */
+static uint32_t scaled_product(const struct pith_graph *graph, uint32_t value, struct pattern *p)
+{
+    value = behind_scales(graph, value, &p->scale);
+    return fused_only_user(graph, value) == PITH_NO_NODE ? PITH_NO_NODE
+                                                         : fused_producer(graph, value, "MatMul");
+}
+
+/* One number, which makes nothing larger. */
+static bool is_fill(const struct pith_graph *graph, uint32_t node, size_t input, uint32_t rank,
+                    float *out)
+{
+    const struct pith_tensor *constant = fused_constant(graph, node, input);
+
+    if (!constant || pith_shape_elements(&constant->shape) != 1 || constant->shape.rank > rank)
+        return false;
+    *out = (float) pith_tensor_get(constant, 0);
+    return true;
+}
+
+/* The same, where a Where may have put a number in place of some scores. */
+static uint32_t selected_product(const struct pith_graph *graph, uint32_t value, struct pattern *p)
+{
+    const uint32_t where = fused_producer(graph, value, "Where");
+    const uint32_t keep = where == PITH_NO_NODE ? PITH_NO_VALUE : pith_node_input(graph, where, 0);
+    const struct pith_shape *scores = shape_of(graph, value);
+
+    if (where == PITH_NO_NODE)
+        return scaled_product(graph, value, p);
+    if (p->scale != 1.0F || keep == PITH_NO_VALUE || !scores ||
+        pith_value_dtype(graph, keep) != PITH_BOOL)
+        return PITH_NO_NODE;
+    for (size_t i = 1; i < 3; i++) {
+        const uint32_t inner = pith_node_input(graph, where, i);
+        const struct pith_shape *shape = shape_of(graph, inner);
+
+        if (!shape || fused_only_user(graph, inner) != where ||
+            !is_fill(graph, where, 3 - i, shape->rank, &p->fill) ||
+            !mask_fits(shape_of(graph, keep), shape))
+            continue;
+        p->keep = keep;
+        p->keeps_true = i == 1;
+        return scaled_product(graph, inner, p);
+    }
+    return PITH_NO_NODE;
+}
+
+/* The same, with a mask that is added to it or not. */
+static uint32_t masked_product(const struct pith_graph *graph, uint32_t value, struct pattern *p)
+{
+    const uint32_t add = fused_producer(graph, value, "Add");
+    const struct pattern before = *p;
+
+    if (add == PITH_NO_NODE)
+        return selected_product(graph, value, p);
+    for (size_t i = 0; i < 2 && p->scale == 1.0F; i++) {
+        const uint32_t inner = pith_node_input(graph, add, i);
+        uint32_t product;
+
+        if (inner == PITH_NO_VALUE || fused_only_user(graph, inner) != add)
+            continue;
+        p->mask = pith_node_input(graph, add, 1 - i);
+        product = selected_product(graph, inner, p);
+        if (product != PITH_NO_NODE && shape_of(graph, inner) &&
+            mask_fits(shape_of(graph, p->mask), shape_of(graph, inner)))
+            return product;
+        *p = before;
+    }
+    return PITH_NO_NODE;
+}
+
+/* From the softmax up: scores are what is kept of scale * product, and fill elsewhere, + mask. */
 static bool find_product(const struct pith_graph *graph, uint32_t softmax, struct pattern *p,
                          uint32_t *out_product)
 {
-    uint32_t value = pith_node_input(graph, softmax, 0), add;
+    uint32_t value = pith_node_input(graph, softmax, 0);
     const struct pith_shape *scores = shape_of(graph, value);
 
-    p->mask = PITH_NO_VALUE;
-    p->scale = 1.0F;
+    *p = (struct pattern){.mask = PITH_NO_VALUE, .keep = PITH_NO_VALUE, .scale = 1.0F};
     if (!scores || fused_only_user(graph, value) != softmax)
         return false;
     p->rank = scores->rank;
     value = behind_scales(graph, value, &p->scale);
-    *out_product = fused_producer(graph, value, "MatMul");
-    add = fused_producer(graph, value, "Add");
-    for (size_t i = 0; i < 2 && *out_product == PITH_NO_NODE && add != PITH_NO_NODE; i++) {
-        uint32_t inner = pith_node_input(graph, add, i);
-
-        if (p->scale != 1.0F || inner == PITH_NO_VALUE || fused_only_user(graph, inner) != add)
-            continue;
-        p->mask = pith_node_input(graph, add, 1 - i);
-        inner = behind_scales(graph, inner, &p->scale);
-        *out_product = fused_producer(graph, inner, "MatMul");
-        if (*out_product == PITH_NO_NODE)
-            p->scale = 1.0F;
-        value = inner;
-    }
-    return *out_product != PITH_NO_NODE && fused_only_user(graph, value) != PITH_NO_NODE &&
-           (p->mask == PITH_NO_VALUE ||
-            (shape_of(graph, value) &&
-             mask_fits(shape_of(graph, p->mask), shape_of(graph, value))));
+    *out_product = masked_product(graph, value, p);
+    return *out_product != PITH_NO_NODE;
 }
 
 static bool over_last_axis(const struct pith_graph *graph, uint32_t softmax, uint32_t rank)
@@ -209,17 +266,24 @@ static void find_result(const struct pith_graph *graph, uint32_t *last, struct p
 
 static int write_node(struct pith_graph *graph, uint32_t last, const struct pattern *p)
 {
-    const uint32_t inputs[4] = {p->q.value, p->k.value, p->v.value, p->mask};
+    const uint32_t inputs[5] = {p->q.value, p->k.value, p->v.value, p->mask, p->keep};
     const struct {
         const char *name;
         const struct side *side;
     } perms[] = {{"q_perm", &p->q}, {"k_perm", &p->k}, {"v_perm", &p->v}, {"y_perm", &p->y}};
     uint32_t node;
     int rc = fused_replace(graph, last, PITH_FUSED_DOMAIN, "Attention", inputs,
-                           p->mask == PITH_NO_VALUE ? 3 : 4, &node);
+                           p->keep != PITH_NO_VALUE   ? 5
+                           : p->mask != PITH_NO_VALUE ? 4
+                                                      : 3,
+                           &node);
 
     if (rc == 0)
         rc = pith_node_set_float(graph, node, "scale", p->scale);
+    if (rc == 0 && p->keep != PITH_NO_VALUE)
+        rc = pith_node_set_int(graph, node, "keeps_true", p->keeps_true);
+    if (rc == 0 && p->keep != PITH_NO_VALUE)
+        rc = pith_node_set_float(graph, node, "fill", p->fill);
     for (size_t i = 0; i < 4 && rc == 0; i++)
         rc = pith_node_set_ints(graph, node, perms[i].name, perms[i].side->perm, p->rank);
     return rc;
