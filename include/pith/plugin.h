@@ -60,7 +60,7 @@ struct pith_option {
     uint32_t type;    /* enum pith_option_type */
     double minimum, maximum;      /* INT and FLOAT: inclusive; both 0: any */
     const char *otherwise;        /* the default, written as in YAML; NULL: must be given */
-    const char *const *choices;   /* CHOICE: ends with NULL */
+    const char *const *choices;   /* CHOICE: ends with NULL. STRINGS: NULL, or what must stand behind the last = of each */
     const char *help;             /* one sentence */
 };
 

@@ -157,6 +157,8 @@ static int read_recipe(struct job *job, struct pith_error *err)
         named = json_loads(job->manifest->recipe_json, JSON_DECODE_ANY, NULL);
         rc = named ? recipe_from(job, named, "manifest: recipe", err)
                    : pith_fail(err, -EBADMSG, "manifest: recipe is neither a name nor a recipe");
+        if (json_is_object(named) && rc < 0 && rc != -ENOMEM)
+            job->rejected = true; /* it was signed with this fault, and keeps it */
         json_decref(named);
         return rc;
     }

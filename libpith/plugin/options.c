@@ -4,6 +4,7 @@
 #include "libpith/plugin/plugins.h"
 
 #include "libpith/base/json.h"
+#include "libpith/base/names.h"
 
 #include <errno.h>
 #include <math.h>
@@ -91,7 +92,36 @@ static int refuse(const struct pith_option *option, const char *shown, struct pi
                      wanted);
 }
 
+/* "conv*=int7": what stands behind the last = is none of the choices. */
+static int refuse_ending(const struct pith_option *option, const char *text, struct pith_error *err)
+{
+    const char *end = strrchr(text, '='),
+               *near = end ? pith_nearest_name(end + 1, option->choices) : NULL;
+    char known[300] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; option->choices[i] && used < sizeof known; i++)
+        used += (size_t) snprintf(known + used, sizeof known - used, "%s %s", i ? "," : "",
+                                  option->choices[i]);
+    return pith_fail(err, -EINVAL,
+                     "%s: \"%.100s\" is not right; it must end in = and one of%s%s%s%s",
+                     option->name, text, known, near ? "; did you mean " : "", near ? near : "",
+                     near ? "?" : "");
+}
+
 /* ---- setters, each checks ---- */
+
+static int check_entry(const struct pith_option *option, const char *text, struct pith_error *err)
+{
+    const char *end = strrchr(text, '=');
+
+    if (!option->choices)
+        return 0;
+    for (size_t i = 0; end && end > text && option->choices[i]; i++)
+        if (strcmp(option->choices[i], end + 1) == 0)
+            return 0;
+    return refuse_ending(option, text, err);
+}
 
 static int set_number(const struct pith_option *option, double number, const char *shown,
                       struct pith_option_value *value, struct pith_error *err)
@@ -134,7 +164,7 @@ static int set_text(struct pith_options *options, const struct pith_option *opti
 
 static int list_from_yaml(struct pith_options *options, const struct pith_option *option,
                           const struct pith_yaml_node *node, struct pith_option_value *value,
-                          struct pith_error *err)
+                          const struct pith_yaml_node **out_at, struct pith_error *err)
 {
     size_t count = pith_yaml_count(node);
     const char **texts;
@@ -147,8 +177,11 @@ static int list_from_yaml(struct pith_options *options, const struct pith_option
     for (size_t i = 0; i < count; i++) {
         const char *text = pith_yaml_scalar(pith_yaml_item(node, i));
 
+        *out_at = pith_yaml_item(node, i);
         if (!text)
             return refuse(option, "a list or map in it", err);
+        if (check_entry(option, text, err) < 0)
+            return -EINVAL;
         texts[i] = keep_text(options, text);
         if (!texts[i])
             return no_memory(err);
@@ -159,17 +192,19 @@ static int list_from_yaml(struct pith_options *options, const struct pith_option
     return 0;
 }
 
+/* out_at: where a fault is, node or an entry of it. */
 static int value_from_yaml(struct pith_options *options, const struct pith_option *option,
                            const struct pith_yaml_node *node, struct pith_option_value *value,
-                           struct pith_error *err)
+                           const struct pith_yaml_node **out_at, struct pith_error *err)
 {
     const char *text = pith_yaml_scalar(node);
     int64_t integer;
     double number;
     bool yes;
 
+    *out_at = node;
     if (option->type == PITH_OPTION_STRINGS)
-        return list_from_yaml(options, option, node, value, err);
+        return list_from_yaml(options, option, node, value, out_at, err);
     if (!text)
         return refuse(option, pith_yaml_kind(node) == PITH_YAML_LIST ? "a list" : "a map", err);
     switch (option->type) {
@@ -194,6 +229,7 @@ static int value_from_yaml(struct pith_options *options, const struct pith_optio
 static int value_from_default(struct pith_options *options, const struct pith_option *option,
                               struct pith_option_value *value, struct pith_error *err)
 {
+    const struct pith_yaml_node *at;
     struct pith_yaml *yaml;
     int rc;
 
@@ -204,7 +240,7 @@ static int value_from_default(struct pith_options *options, const struct pith_op
     if (rc < 0)
         return rc;
     if (!pith_yaml_is_null(pith_yaml_root(yaml))) /* ~: an optional one, left out */
-        rc = value_from_yaml(options, option, pith_yaml_root(yaml), value, err);
+        rc = value_from_yaml(options, option, pith_yaml_root(yaml), value, &at, err);
     pith_yaml_free(yaml);
     return rc;
 }
@@ -278,19 +314,20 @@ static int option_from_yaml(struct pith_options *options, const struct pith_opti
                             struct pith_yaml *yaml, const struct pith_yaml_node *map,
                             struct pith_option_value *value, struct pith_error *first)
 {
-    const struct pith_yaml_node *node = map ? pith_yaml_find(map, option->name) : NULL;
+    const struct pith_yaml_node *node = map ? pith_yaml_find(map, option->name) : NULL, *at;
     struct pith_error err = {0};
     int rc;
 
     if (node && pith_yaml_is_null(node))
         node = NULL;
+    at = map ? map : pith_yaml_root(yaml);
     value->given = node != NULL;
     if (node)
-        rc = value_from_yaml(options, option, node, value, &err);
+        rc = value_from_yaml(options, option, node, value, &at, &err);
     else
         rc = value_from_default(options, option, value, &err);
     if (rc == -EINVAL)
-        pith_yaml_fault(yaml, node ? node : map ? map : pith_yaml_root(yaml), "%s", err.text);
+        pith_yaml_fault(yaml, at, "%s", err.text);
     if (rc < 0 && !first->code)
         *first = err;
     return rc == -EINVAL ? 0 : rc;
@@ -347,6 +384,8 @@ static int list_from_json(struct pith_options *options, const struct pith_option
 
         if (!text)
             return refuse(option, "something else in the list", err);
+        if (check_entry(option, text, err) < 0)
+            return -EINVAL;
         texts[i] = keep_text(options, text);
         if (!texts[i])
             return no_memory(err);

@@ -358,6 +358,14 @@ static void job_refuses_what_is_broken_with_a_sentence(void **unused)
     assert_non_null(strstr(text_of(result, "reason"), "did you mean \"quantize\"?"));
     json_decref(result);
 
+    folder = new_job("faulty", "{\"latency_runs\": 3}",
+                     ", \"recipe\": {\"steps\": [{\"quantize\": {\"schemes\": [\"conv1=int7\"]}}]}");
+    result = run_job(folder);
+    assert_string_equal(text_of(result, "outcome"), "rejected");
+    assert_non_null(strstr(text_of(result, "reason"), "manifest: recipe:"));
+    assert_non_null(strstr(text_of(result, "reason"), "\"conv1=int7\" is not right"));
+    json_decref(result);
+
     folder = new_job("misfit", RECIPE(""), "");
     write_text(folder, "data/calibration_x.npy", "not an array");
     result = run_job(folder);

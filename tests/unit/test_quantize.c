@@ -234,9 +234,6 @@ static void quantize_gives_single_layers_their_own_form(void **unused)
     assert_string_equal(form_of(applied.report, "conv1"), "float32");
     assert_string_equal(form_of(applied.report, "dense"), "float32");
     done(&applied);
-    assert_int_equal(apply_to(graph, "{\"schemes\": [\"conv2=int7\"]}", true, &applied), -EINVAL);
-    assert_non_null(strstr(err.text, "LAYER=FORM"));
-    done(&applied);
     /* Weights alone, but one layer that wants samples. */
     assert_int_equal(apply_to(graph,
                               "{\"activations\": \"float32\", \"schemes\": [\"conv2=int8\"]}",

@@ -83,6 +83,14 @@ static void recipe_tells_each_fault_with_its_place(void **unused)
          "test.yaml:2:5: there is no technique \"quantise\"; did you mean \"quantize\"?"},
         {"steps:\n  - quantize: {weights: int9}\n", "test.yaml:2:25: "},
         {"steps:\n  - quantize: {percentile: 200}\n", "test.yaml:2:28: "},
+        {"steps:\n  - quantize:\n      schemes:\n        - conv1=int8\n        - dense=int7\n",
+         "test.yaml:5:11: schemes: \"dense=int7\" is not right; it must end in = and one of int4, "
+         "int8, w4a16, w8a16, weights-int4, weights-int8, weights-float16, weights-bfloat16, "
+         "float32; did you mean int4?"},
+        {"steps:\n  - quantize: {schemes: [dense]}\n",
+         "test.yaml:2:26: schemes: \"dense\" is not right; it must end in = and one of int4, "},
+        {"steps:\n  - quantize: {schemes: [=int8]}\n",
+         "test.yaml:2:26: schemes: \"=int8\" is not right; "},
         {"steps:\n  - quantize: {wieghts: int8}\n", "\"weights\""},
         {"steps:\n  - quantize: 8\n", "test.yaml:2:15: the options of quantize must be a map"},
         {"steps:\n  - [quantize]\n", "test.yaml:2:5: a step is one technique"},

@@ -140,6 +140,7 @@ static const struct pith_option options[] = {
         {.name = "schemes",
          .type = PITH_OPTION_STRINGS,
          .otherwise = "[]",
+         .choices = form_names,
          .help = "forms of single layers, each a name or pattern, = and a form: int8, int4, w8a16, "
                  "w4a16, weights-int8, weights-int4, weights-float16, weights-bfloat16 or float32. "
                  "The first that matches counts"},
