@@ -168,7 +168,7 @@ static int attention_prepare(struct pith_step *step, struct pith_error *err)
     part = part_floats(a);
     if (part > PITH_STEP_MAX_BYTES / 4 / MOST_PARTS)
         return pith_step_fail(step, err, -EINVAL, "it is too large");
-    step->parts = pith_parts_of(heads < MOST_PARTS ? heads : MOST_PARTS);
+    step->parts = pith_parts_with_scratch(step, heads, MOST_PARTS);
     step->scratch_bytes = (size_t) (part * (step->parts ? step->parts : 1)) * sizeof(float);
     step->macs = (uint64_t) (heads * a->queries * a->keys * (a->depth + a->width));
     step->params = a;

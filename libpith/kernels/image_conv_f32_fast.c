@@ -330,8 +330,7 @@ static int pack_direct(struct pith_step *step, struct image_conv *conv)
     conv->rows_a_turn = count_rows_a_turn(conv, pith_shape_elements(&step->input[1].shape));
     step->parts = pith_parts_of(conv->pictures * conv->rows);
     if (conv->narrow) {
-        if (step->parts > IMAGE_NARROW_PARTS)
-            step->parts = IMAGE_NARROW_PARTS;
+        step->parts = pith_parts_with_scratch(step, conv->pictures * conv->rows, IMAGE_NARROW_PARTS);
         step->scratch_bytes = (size_t) (step->parts * conv->narrow->floats) * sizeof(float);
     }
     return rc;

@@ -136,7 +136,7 @@ int pith_image_winograd_pack(struct pith_step *step, struct image_conv *conv)
     p->part_floats = ELEMENTS * p->chunk * (conv->in_channels + p->padded) +
                      16; /* vectors may read past the end */
     p->part_floats = (p->part_floats + 15) / 16 * 16;
-    step->parts = (uint32_t) (p->chunks < MOST_PARTS ? p->chunks : MOST_PARTS);
+    step->parts = pith_parts_with_scratch(step, p->chunks, MOST_PARTS);
     step->scratch_bytes = (size_t) (step->parts * p->part_floats) * sizeof(float);
     return 0;
 }

@@ -83,6 +83,7 @@ struct pith_step {
     struct pith_residual residual;     /* not set but for kernels flagged PITH_KERNEL_FUSES_RESIDUAL */
     /* How operands lie, for kernels flagged PITH_KERNEL_CHANNELS_LAST; as many as ports, else all planar. */
     const struct pith_image *input_image, *output_image;
+    uint32_t threads; /* that run its parts at a time, at most; 0: not known */
 
     /* ---- decided by prepare ---- */
     void *params;         /* the kernel's own; from pith_step_alloc, freed with the step */
@@ -218,6 +219,13 @@ static inline int64_t pith_part_begin(int64_t total, uint32_t part, uint32_t cou
 static inline uint32_t pith_parts_of(int64_t units)
 {
     return units < UINT32_MAX ? (uint32_t) units : UINT32_MAX;
+}
+/* The same for a kernel each of whose parts wants scratch of its own: no more parts than threads, nor than `most`. */
+static inline uint32_t pith_parts_with_scratch(const struct pith_step *step, int64_t units, uint32_t most)
+{
+    const uint32_t parts = pith_parts_of(units), limit = step->threads && step->threads < most ? step->threads : most;
+
+    return parts < limit ? parts : limit;
 }
 
 /* Fills the halo of channels-last float output `output` with zeros. */

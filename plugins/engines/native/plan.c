@@ -147,7 +147,6 @@ int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct p
                  slots = (ins + outs) * sizeof *(*out)->in;
     struct plan_step *step;
 
-    (void) plan;
     if (in_count > MOST_OPERANDS || out_count > MOST_OPERANDS)
         return -ENOMEM;
     step = calloc(1, sizeof *step + operands + grids + slots);
@@ -164,6 +163,7 @@ int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct p
     step->step.input_quantization = step->in_quantization;
     step->step.output_quantization = step->out_quantization;
     step->step.view = -1;
+    step->step.threads = plan->options.threads;
     step->step.activation = PITH_ACTIVATION_NONE;
     *out = step;
     return 0;
