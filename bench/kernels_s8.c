@@ -1,6 +1,6 @@
 /* Times single integer layers of small nets in every form that this CPU has, beside what its
- * multipliers reach: kernels_s8 [SECONDS [BITS]], of each layer and form; default 0.1. BITS: of the
- * weights, 8 or 4 (default 8). One thread: pin it. A figure is the lowest tenth of many short rounds. */
+ * multipliers reach: kernels_s8 [SECONDS [BITS [LAYER]]], of each layer and form; default 0.1. BITS: of the
+ * weights, 8 or 4 (default 8). LAYER: what the names of those to time contain ("3x3"). One thread: pin it. A figure is the lowest tenth of many short rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "libpith/kernels/image_conv_s8.h"
 
 #define ROUNDS    40
-#define FORMS_MAX 24
+#define FORMS_MAX 32
 
 struct layer {
     const char *net;
@@ -46,6 +46,7 @@ static const struct layer layers[] = {
     {"resnet18 stem", {224, 224}, 3, 64, {7, 7}, 2, 1},
     {"resnet18 3x3", {56, 56}, 64, 64, {3, 3}, 1, 1},
     {"resnet18 3x3", {28, 28}, 128, 128, {3, 3}, 1, 1},
+    {"resnet18 3x3", {14, 14}, 256, 256, {3, 3}, 1, 1},
     {"resnet18 3x3", {7, 7}, 512, 512, {3, 3}, 1, 1},
 };
 
@@ -261,18 +262,22 @@ int main(int argc, char **argv)
 {
     const double seconds = argc > 1 ? atof(argv[1]) : 0.1;
     const int bits = argc > 2 ? atoi(argv[2]) : 8;
+    const char *wanted = argc > 3 ? argv[3] : "";
     struct pith_error err = {0};
 
     print_limits();
-    printf("\n%-22s %-26s %-23s %9s %8s\n", "layer", "shape", "form", "us", "GMAC/s");
+    printf("\n%-22s %-26s %-31s %9s %8s\n", "layer", "shape", "form", "us", "GMAC/s");
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
         const struct layer *l = &layers[i];
         static double us[FORMS_MAX][ROUNDS];
         struct bench b = {0};
         char shape[64];
         size_t forms = 0;
-        int rc = prepare(&b, l, bits, &err);
+        int rc;
 
+        if (!strstr(l->net, wanted))
+            continue;
+        rc = prepare(&b, l, bits, &err);
         while (rc == 0 && forms < FORMS_MAX && pith_conv_s8_form_at(b.step.params, forms))
             forms++;
         if (rc == 0)
@@ -290,7 +295,7 @@ int main(int argc, char **argv)
 
             if (best == 0)
                 continue;
-            printf("%-22s %-26s %-23s %9.2f %8.1f\n", shown ? "" : l->net, shown ? "" : shape,
+            printf("%-22s %-26s %-31s %9.2f %8.1f\n", shown ? "" : l->net, shown ? "" : shape,
                    pith_conv_s8_form_at(b.step.params, f)->name, best,
                    (double) b.step.macs / best / 1e3);
             shown++;

@@ -15,8 +15,10 @@
 #define STORED uint8_t
 #define PLANES false
 #define DIRECT 13
-#define ADD_PAIR(sum, x, w)                                                                        \
+#define ADD_PRODUCTS(sum, x, w)                                                                    \
     ((FORM(sums)) (sum) + (FORM(sums)) DOT(((FORM(words)){0}), (OPERAND) (x), w))
+
+#define ADD_PAIR ADD_PRODUCTS
 
 #define FORM(name) name##_sse2
 #define TARGET
@@ -36,8 +38,10 @@
 #define PART           part_128
 typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_alias));
 
+#define RIVAL          &pith_winograd_s8_sse2
 #include "libpith/kernels/image_dense_s8_body.h"
 #include "libpith/kernels/image_winograd_s8_body.h"
+#undef RIVAL
 #undef FORM
 #undef TARGET
 #undef LANES
@@ -98,8 +102,10 @@ TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f
 #define PACK(f, r)       pack_256((const __m256 *) (f), r)
 #define PART             part_256
 #define HALF(to, q, i)   _mm_storeu_si128((__m128i *) (to), _mm256_extracti128_si256(q, i))
+#define RIVAL          &pith_winograd_s8_avx2
 #include "libpith/kernels/image_dense_s8_body.h"
 #include "libpith/kernels/image_winograd_s8_body.h"
+#undef RIVAL
 #undef FORM
 #undef TARGET
 #undef TILE
@@ -122,7 +128,20 @@ TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f
 #define LEAST(a, b)      ((vector_vnni256) _mm256_min_ps((__m256) (b), (__m256) (a)))
 #define MOST(a, b)       ((vector_vnni256) _mm256_max_ps((__m256) (b), (__m256) (a)))
 #define QUOTIENTS(f, by) quotients_256((__m256 *) (f), by)
+#undef DIRECT
+#undef ADD_PAIR
+#define DIRECT 5
+#define ADD_PAIR(sum, x, w) _mm256_dpwssd_epi32((__m256i) (sum), (__m256i) (x), w)
+#define LARGE_ONLY
+#define RIVAL &pith_winograd_s8_large_vnni
 #include "libpith/kernels/image_dense_s8_body.h"
+#include "libpith/kernels/image_winograd_s8_body.h"
+#undef LARGE_ONLY
+#undef RIVAL
+#undef DIRECT
+#undef ADD_PAIR
+#define DIRECT 13
+#define ADD_PAIR ADD_PRODUCTS
 #undef FORM
 #undef TARGET
 #undef LANES
@@ -180,8 +199,10 @@ TARGET static inline __attribute__((always_inline)) void quotients_512(__m512 *f
 #define LEAST(a, b)      ((vector_avx512) _mm512_min_ps((__m512) (b), (__m512) (a)))
 #define MOST(a, b)       ((vector_avx512) _mm512_max_ps((__m512) (b), (__m512) (a)))
 #define QUOTIENTS(f, by) quotients_512((__m512 *) (f), by)
+#define RIVAL          &pith_winograd_s8_avx512
 #include "libpith/kernels/image_dense_s8_body.h"
 #include "libpith/kernels/image_winograd_s8_body.h"
+#undef RIVAL
 #undef FORM
 #undef TARGET
 #undef HALVES
@@ -201,7 +222,14 @@ TARGET static inline __attribute__((always_inline)) void quotients_512(__m512 *f
 #define LEAST(a, b)      ((vector_vnni) _mm512_min_ps((__m512) (b), (__m512) (a)))
 #define MOST(a, b)       ((vector_vnni) _mm512_max_ps((__m512) (b), (__m512) (a)))
 #define QUOTIENTS(f, by) quotients_512((__m512 *) (f), by)
+#undef DIRECT
+#undef ADD_PAIR
+#define DIRECT 5
+#define ADD_PAIR(sum, x, w) _mm512_dpwssd_epi32((__m512i) (sum), (__m512i) (x), w)
+#define LARGE_ONLY
+#define RIVAL NULL
 #include "libpith/kernels/image_dense_s8_body.h"
+#include "libpith/kernels/image_winograd_s8_body.h"
 
 const struct pith_dense_s8_form pith_dense_s8_vnni = {16, 4, PITH_DENSE_DOTS, tiles_vnni, 0};
 const struct pith_dense_s8_form pith_dense_s8_vnni_narrow = {8, 4, PITH_DENSE_DOTS, tiles_vnni256,

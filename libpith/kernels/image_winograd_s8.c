@@ -1,23 +1,38 @@
-/* Integer convolution by Winograd's F(2x2, 3x3): packing, and the walk over patches. Patches are
- * transformed a chunk at a time, multiplied with transformed weights as 16 matrix products, and
- * transformed back. See image_winograd_s8.h. */
+/* Integer convolution by Winograd's F(2x2, 3x3) and F(4x4, 3x3): packing, and the walk over patches.
+ * Patches are transformed a chunk at a time, multiplied with transformed weights as one matrix
+ * product for each element of a patch, and transformed back. See image_winograd_s8.h. */
 #include "libpith/kernels/image_winograd_s8.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
 
-#define ELEMENTS      PITH_WINOGRAD_S8_ELEMENTS
-#define IN            4 /* pixels of a patch's edge; half as many come out */
-#define OUT           2
+#define MOST_IN       6 /* pixels of a patch's edge */
 #define MOST_BYTES    (INT64_C(32) << 20) /* of transformed weights */
 #define CHUNK_BYTES   (INT64_C(64) << 10) /* of transformed values */
 #define MOST_PARTS    4                   /* each needs scratch of its own */
 #define CACHE_BYTES   (INT64_C(1) << 20)  /* from where on reading weights takes time of its own */
 #define LEAST_PATCHES 4
 
-/* Sums are taken modulo 2^32, so only what they come to must fit: four times as much as those of
- * the direct form. */
-#define MOST_MAGNITUDE ((INT64_C(1) << 29) / 255)
+/* Sums are taken modulo 2^32, so only what they come to must fit: with F(2x2) four times as much as
+ * those of the direct form; with F(4x4) 64 times, as the rest of 576 is divided out before. */
+static int64_t most_sum(const struct pith_winograd_s8_form *form)
+{
+    return (INT64_C(1) << (form->out_edge == 2 ? 29 : 25)) - 1;
+}
+
+/* The farthest from 0 that a sum can come to with these weights. */
+static int64_t farthest_sum(const int8_t *w, int64_t count)
+{
+    int64_t above = 0, below = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        above += w[i] > 0 ? w[i] : 0;
+        below -= w[i] < 0 ? w[i] : 0;
+    }
+    return pith_image_integer_dtype() == PITH_INT8 ? 128 * (above + below)
+           : above > below                         ? 255 * above
+                                                   : 255 * below;
+}
 
 struct winograd {
     struct pith_dense_s8 dense; /* what the store of a tile reads */
@@ -26,7 +41,7 @@ struct winograd {
     int64_t pairs;         /* of channels that have weights */
     int64_t vectors;       /* of output channels */
     int64_t chunk;         /* patches at a time */
-    int16_t *weights;      /* [block][element][tile of vectors][pair][vector][two of each lane] */
+    const int16_t *weights; /* [block][element][tile of vectors][pair][vector][two of each lane] */
     int64_t block_weights; /* of a whole block */
 };
 
@@ -47,15 +62,31 @@ static int64_t plane_bytes(int64_t patches, int64_t patch_bytes)
     return round_up(patches * patch_bytes, 64) + 64;
 }
 
-/* In so many rows of the output. */
-static int64_t patches_of(const struct pith_conv_s8 *conv, int64_t rows)
+static int in_edge(const struct pith_winograd_s8_form *form)
 {
-    return (rows + 1) / OUT * ((conv->y.w + 1) / OUT);
+    return form->out_edge + 2;
+}
+
+static int elements_of(const struct pith_winograd_s8_form *form)
+{
+    return in_edge(form) * in_edge(form);
+}
+
+static int64_t patches_along(const struct pith_winograd_s8_form *form, int64_t pixels)
+{
+    return (pixels + form->out_edge - 1) / form->out_edge;
+}
+
+/* In so many rows of the output. */
+static int64_t patches_of(const struct pith_conv_s8 *conv, const struct pith_winograd_s8_form *form,
+                          int64_t rows)
+{
+    return patches_along(form, rows) * patches_along(form, conv->y.w);
 }
 
 /* ---- packing ---- */
 
-static bool fits(const struct pith_conv_s8 *conv)
+static bool fits(const struct pith_conv_s8 *conv, const struct pith_winograd_s8_form *form)
 {
     const int64_t depth = 9 * conv->in_channels;
 
@@ -64,45 +95,72 @@ static bool fits(const struct pith_conv_s8 *conv)
     for (int d = 0; d < 2; d++)
         if (conv->kernel[d] != 3 || conv->stride[d] != 1 || conv->dilation[d] != 1)
             return false;
-    if (conv->in_channels * conv->out_channels > MOST_BYTES / (2 * ELEMENTS))
+    if (conv->in_channels * conv->out_channels > MOST_BYTES / (2 * elements_of(form)))
         return false;
-    for (int64_t m = 0; m < conv->out_channels; m++) {
-        int64_t magnitude = 0;
-
-        for (int64_t i = 0; i < depth; i++)
-            magnitude += abs(conv->weights[m * depth + i]);
-        if (magnitude > MOST_MAGNITUDE)
+    for (int64_t m = 0; m < conv->out_channels; m++)
+        if (farthest_sum(conv->weights + m * depth, depth) > most_sum(form))
             return false;
-    }
     return true;
 }
 
-/* 2 G g: four values from three. */
-static inline void transform_three(const int16_t *g, int16_t *out, int step)
-{
-    const int16_t ends = (int16_t) (g[0] + g[2 * step]);
+/* Weights of TOGETHER input channels are transformed at once. */
+#define TOGETHER 16
+typedef int16_t several __attribute__((vector_size(2 * TOGETHER)));
+typedef int8_t several_bytes __attribute__((vector_size(TOGETHER)));
 
-    out[0] = (int16_t) (2 * g[0]);
-    out[step] = (int16_t) (ends + g[step]);
-    out[2 * step] = (int16_t) (ends - g[step]);
-    out[3 * step] = (int16_t) (2 * g[2 * step]);
+/* 2 G g of F(2x2): four values from three. Of F(4x4): six, which lack factors of 2, 4, 4, 1, 1 and 8
+ * (they are made up for behind the products) to be 24 G g. */
+static inline void transform_three(const several *g, several *out, int step, int out_edge)
+{
+    const several ends = g[0] + g[2 * step], far = g[0] + 4 * g[2 * step];
+
+    if (out_edge == 2) {
+        out[0] = 2 * g[0];
+        out[step] = ends + g[step];
+        out[2 * step] = ends - g[step];
+        out[3 * step] = 2 * g[2 * step];
+        return;
+    }
+    out[0] = 3 * g[0];
+    out[step] = -ends - g[step];
+    out[2 * step] = g[step] - ends;
+    out[3 * step] = far + 2 * g[step];
+    out[4 * step] = far - 2 * g[step];
+    out[5 * step] = 3 * g[2 * step];
 }
 
-/* w: nine weights, `step` apart. */
-static void transform_weights(const int8_t *w, int64_t step, int16_t out[ELEMENTS])
+/* w: the first of nine weights, `step` apart, of `count` channels; the rest is 0. */
+static void transform_weights(const int8_t *w, int64_t step, int64_t count, int out_edge,
+                              several out[MOST_IN * MOST_IN])
 {
-    int16_t g[9], half[IN * 3];
+    const int in = out_edge + 2;
+    several g[9], half[MOST_IN * 3];
 
-    for (int i = 0; i < 9; i++)
-        g[i] = w[i * step];
+    for (int i = 0; i < 9; i++) {
+        several_bytes bytes = {0};
+
+        memcpy(&bytes, w + i * step, (size_t) count);
+        g[i] = __builtin_convertvector(bytes, several);
+    }
     for (int j = 0; j < 3; j++)
-        transform_three(g + j, half + j, 3);
-    for (int i = 0; i < IN; i++)
-        transform_three(half + i * 3, out + i * IN, 1);
+        transform_three(g + j, half + j, 3, out_edge);
+    for (int i = 0; i < in; i++)
+        transform_three(half + i * 3, out + i * in, 1, out_edge);
 }
 
-/* The weights of output channel m, for all input channels. */
-static void pack_channel(const struct winograd *p, int64_t m)
+/* Pairs of one element of so many channels, each pair `step` further. planes: from the first of a
+ * pair to the second. */
+static inline void put_pairs(const several *u, int64_t count, int16_t *to, int64_t step,
+                             int64_t planes)
+{
+    for (int64_t c = 0; c < count; c += 2, to += step) {
+        to[0] = (*u)[c];
+        to[planes] = (*u)[c + 1]; /* 0 behind the last channel */
+    }
+}
+
+/* The weights of output channel m, for all input channels. all: those of all channels. */
+static void pack_channel(const struct winograd *p, int64_t m, int16_t *all)
 {
     const struct pith_winograd_s8_form *form = p->form;
     const int64_t c_count = p->dense.conv->in_channels;
@@ -112,36 +170,37 @@ static void pack_channel(const struct winograd *p, int64_t m)
     const int64_t in_tile = in_block % form->tile,
                   tile = least_of(form->tile, block - in_block + in_tile);
     const int64_t each = 2 * form->lanes, plane = p->pairs * block * each;
-    int16_t *to = p->weights + first / PITH_WINOGRAD_S8_VECTORS * p->block_weights +
-                  (in_block - in_tile) * p->pairs * each + in_tile * each;
+    int16_t *to = all + first / PITH_WINOGRAD_S8_VECTORS * p->block_weights +
+                  (in_block - in_tile) * p->pairs * each + in_tile * each +
+                  (form->planes ? lane : 2 * lane);
 
-    for (int64_t c = 0; c < c_count; c++) {
-        int16_t u[ELEMENTS];
-        int16_t *at = to + c / 2 * tile * each +
-                      (form->planes ? c % 2 * form->lanes + lane : lane * 2 + c % 2);
+    for (int64_t c = 0; c < c_count; c += TOGETHER) {
+        const int64_t count = least_of(TOGETHER, c_count - c);
+        several u[MOST_IN * MOST_IN];
 
-        transform_weights(p->dense.conv->weights + m * 9 * c_count + c, c_count, u);
-        for (int e = 0; e < ELEMENTS; e++)
-            at[e * plane] = u[e];
+        transform_weights(p->dense.conv->weights + m * 9 * c_count + c, c_count, count,
+                          form->out_edge, u);
+        for (int e = 0; e < elements_of(form); e++)
+            put_pairs(&u[e], count, to + e * plane + c / 2 * tile * each, tile * each,
+                      form->planes ? form->lanes : 1);
     }
 }
 
-static void plan_scratch(struct pith_conv_s8 *conv, struct winograd *p)
+static void plan_scratch(const struct pith_step *step, struct pith_conv_s8 *conv, struct winograd *p)
 {
-    const int64_t lanes = p->form->lanes,
+    const int64_t lanes = p->form->lanes, elements = elements_of(p->form),
                   wide = least_of(p->vectors, PITH_WINOGRAD_S8_VECTORS) * lanes,
-                  each = ELEMENTS * (2 * p->channels + 4 * wide),
-                  parts = least_of(conv->y.n * conv->y.h, MOST_PARTS),
-                  weight_bytes = 2 * ELEMENTS * p->channels * p->vectors * lanes;
-    const int64_t patches = patches_of(conv, conv->y.h),
+                  each = elements * (2 * p->channels + 4 * wide),
+                  weight_bytes = 2 * elements * p->channels * p->vectors * lanes;
+    const int64_t patches = patches_of(conv, p->form, conv->y.h),
                   budget = weight_bytes / 2 > CHUNK_BYTES ? weight_bytes / 2 : CHUNK_BYTES;
 
     p->chunk = budget / each / PITH_WINOGRAD_S8_PATCHES * PITH_WINOGRAD_S8_PATCHES;
     p->chunk = p->chunk < PITH_WINOGRAD_S8_PATCHES ? PITH_WINOGRAD_S8_PATCHES : p->chunk;
     p->chunk = least_of(p->chunk, patches);
     conv->part_bytes =
-        ELEMENTS * (plane_bytes(p->chunk, 2 * p->channels) + plane_bytes(p->chunk, 4 * wide));
-    conv->parts = (uint32_t) parts;
+        elements * (plane_bytes(p->chunk, 2 * p->channels) + plane_bytes(p->chunk, 4 * wide));
+    conv->parts = pith_parts_with_scratch(step, conv->y.n * conv->y.h, MOST_PARTS);
 }
 
 static pith_conv_s8_run winograd_run;
@@ -150,8 +209,9 @@ int pith_winograd_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, con
 {
     const struct pith_winograd_s8_form *form = private;
     struct winograd *p;
+    int16_t *weights;
 
-    if (!fits(conv))
+    if (!fits(conv, form))
         return 1;
     p = pith_step_alloc(step, sizeof *p);
     if (!p)
@@ -164,39 +224,53 @@ int pith_winograd_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, con
     p->channels = round_up(conv->in_channels, 2 * form->lanes);
     p->pairs = (conv->in_channels + 1) / 2;
     p->vectors = (conv->out_channels + form->lanes - 1) / form->lanes;
-    p->block_weights = ELEMENTS * p->pairs * PITH_WINOGRAD_S8_VECTORS * 2 * form->lanes;
-    p->weights = pith_step_alloc(step, ELEMENTS * p->pairs * p->vectors * 2 * form->lanes *
-                                           (int64_t) sizeof *p->weights);
-    if (!p->weights)
+    p->block_weights = elements_of(form) * p->pairs * PITH_WINOGRAD_S8_VECTORS * 2 * form->lanes;
+    weights = pith_step_alloc(step, elements_of(form) * p->pairs * p->vectors * 2 * form->lanes *
+                                           (int64_t) sizeof *weights);
+    if (!weights)
         return -ENOMEM;
     for (int64_t m = 0; m < conv->out_channels; m++)
-        pack_channel(p, m);
-    plan_scratch(conv, p);
+        pack_channel(p, m, weights);
+    p->weights = pith_step_share(step, weights);
+    plan_scratch(step, conv, p);
     conv->packed = p;
     conv->form = winograd_run;
     return 0;
 }
 
-/* Half cycles, counted as one a vector of products: what each way takes. The constants were set by hand
- * from layers timed with AVX2 on Zen 4. Ratios so estimated, beside those measured: 0.74 and 0.70 for 16
- * channels, 0.54 and 0.54 for 32, 0.44 and 0.48 for 64; 1.9 and 1.5 for 3, where it isn't taken. Other
- * instruction sets use the same ones. */
+/* Half cycles, counted as one a vector of products of 256 bits: what each way takes. The constants
+ * were set by hand from layers timed on Zen 4. */
+static int64_t estimate(const struct pith_conv_s8 *conv, const struct pith_winograd_s8_form *form)
+{
+    const int64_t lanes = form->lanes, elements = elements_of(form),
+                  pairs = (conv->in_channels + 1) / 2,
+                  vectors = (conv->out_channels + lanes - 1) / lanes,
+                  in_vectors = (conv->in_channels + 2 * lanes - 1) / (2 * lanes);
+    const int64_t patches = conv->y.n * patches_of(conv, form, conv->y.h),
+                  weight_bytes = 4 * elements * pairs * vectors * lanes;
+    const int64_t in = form->out_edge == 2 ? 50 : 160, out = form->out_edge == 2 ? 60 : 200;
+    int64_t cost = patches * ((elements * (pairs + 4) + out) * vectors + in * in_vectors);
+
+    if (lanes > 8 && pith_isa_halves_512())
+        cost *= 2;
+    if (weight_bytes > CACHE_BYTES)
+        cost += weight_bytes / 5;
+    return cost;
+}
+
 bool pith_winograd_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_winograd_s8_form *form = private;
-    const int64_t lanes = form->lanes, pairs = (conv->in_channels + 1) / 2,
-                  vectors = (conv->out_channels + lanes - 1) / lanes,
-                  in_vectors = (conv->in_channels + 2 * lanes - 1) / (2 * lanes);
-    const int64_t patches = conv->y.n * patches_of(conv, conv->y.h),
-                  pixels = conv->y.n * conv->y.h * conv->y.w;
-    const int64_t weight_bytes = 4 * ELEMENTS * pairs * vectors * lanes;
-    const int64_t direct = pixels * 3 * round_up(3 * conv->in_channels, 4) / 2 * vectors *
-                           form->direct / 10;
-    int64_t fast = patches * ((ELEMENTS * (pairs + 4) + 60) * vectors + 50 * in_vectors);
+    const int64_t lanes = form->lanes, pixels = conv->y.n * conv->y.h * conv->y.w,
+                  vectors = (conv->out_channels + lanes - 1) / lanes;
+    const int64_t cost = estimate(conv, form);
+    int64_t direct = pixels * 3 * round_up(3 * conv->in_channels, 4) / 2 * vectors *
+                     form->direct / 10;
 
-    if (weight_bytes > CACHE_BYTES)
-        fast += weight_bytes / 5;
-    return patches >= LEAST_PATCHES && fast < direct - direct / 10;
+    if (lanes > 8 && pith_isa_halves_512())
+        direct *= 2;
+    return conv->y.n * patches_of(conv, form, conv->y.h) >= LEAST_PATCHES &&
+           cost < direct - direct / 10 && (!form->rival || cost < estimate(conv, form->rival));
 }
 
 /* ---- the walk ---- */
@@ -210,19 +284,18 @@ struct place { /* of a patch's first output pixel */
     int64_t row, col;
 };
 
-static struct place place_of(const struct pith_conv_s8 *conv, const struct band *band,
-                             int64_t patch)
+static struct place place_of(const struct winograd *p, const struct band *band, int64_t patch)
 {
-    const int64_t across = (conv->y.w + 1) / OUT;
+    const int64_t across = patches_along(p->form, p->dense.conv->y.w), edge = p->form->out_edge;
 
-    return (struct place){band->top + patch / across * OUT, patch % across * OUT};
+    return (struct place){band->top + patch / across * edge, patch % across * edge};
 }
 
-static void move_on(const struct pith_conv_s8 *conv, struct place *at)
+static void move_on(const struct winograd *p, struct place *at)
 {
-    at->col += OUT;
-    if (at->col >= conv->y.w)
-        *at = (struct place){at->row + OUT, 0};
+    at->col += p->form->out_edge;
+    if (at->col >= p->dense.conv->y.w)
+        *at = (struct place){at->row + p->form->out_edge, 0};
 }
 
 /* At the right and bottom edge a patch may reach past the halo; what is there changes no pixel that
@@ -232,14 +305,14 @@ static void transform_in(const struct winograd *p, const struct pith_conv_s8_dat
 {
     const struct pith_conv_s8 *conv = p->dense.conv;
     const uint8_t *picture = data->x + band->n * conv->in.picture;
-    struct place at = place_of(conv, band, first);
+    struct place at = place_of(p, band, first);
 
-    for (int64_t i = 0; i < count; i++, move_on(conv, &at)) {
+    for (int64_t i = 0; i < count; i++, move_on(p, &at)) {
         const int64_t last_row = band->top + band->rows + 1 - at.row,
                       last_col = conv->y.w + 1 - at.col;
-        int64_t row[IN], col[IN];
+        int64_t row[MOST_IN], col[MOST_IN];
 
-        for (int k = 0; k < IN; k++) {
+        for (int k = 0; k < in_edge(p->form); k++) {
             row[k] = least_of(k, last_row) * conv->in.row;
             col[k] = least_of(k, last_col) * conv->in.pixel;
         }
@@ -259,7 +332,7 @@ static void multiply(const struct winograd *p, const int16_t *v, int64_t count,
                   in_plane = plane_bytes(count, 2 * p->channels) / 2,
                   out_plane = plane_bytes(count, 4 * wide) / 4;
 
-    for (int e = 0; e < ELEMENTS; e++)
+    for (int e = 0; e < elements_of(form); e++)
         for (int n = 0; n < block; n += form->tile) {
             const int tile = block - n < form->tile ? block - n : form->tile;
 
@@ -275,24 +348,25 @@ static void transform_out(const struct winograd *p, const struct pith_conv_s8_da
 {
     const struct pith_conv_s8 *conv = p->dense.conv;
     const int64_t lanes = p->form->lanes, channel = vector * lanes, wide = block * lanes;
-    const int last = (int) least_of(lanes, conv->out_channels - (vector + block - 1) * lanes);
+    const int edge = p->form->out_edge,
+              last = (int) least_of(lanes, conv->out_channels - (vector + block - 1) * lanes);
     pith_winograd_s8_out *out = p->form->out[p->dense.store][block - 1];
 
-    struct place at = place_of(conv, band, first);
+    struct place at = place_of(p, band, first);
 
-    for (int64_t i = 0; i < count; i++, move_on(conv, &at)) {
-        const int rows = (int) least_of(OUT, band->top + band->rows - at.row),
-                  cols = (int) least_of(OUT, conv->y.w - at.col);
+    for (int64_t i = 0; i < count; i++, move_on(p, &at)) {
+        const int rows = (int) least_of(edge, band->top + band->rows - at.row),
+                  cols = (int) least_of(edge, conv->y.w - at.col);
         const struct pith_dense_s8_pixels pixels = {
             .y = band->n * conv->out.picture + at.row * conv->out.row + at.col * conv->out.pixel,
             .added = band->n * conv->added.picture + at.row * conv->added.row +
                      at.col * conv->added.pixel,
-            .split = OUT,
-            .y_jump = conv->out.row - OUT * conv->out.pixel,
-            .added_jump = conv->added.row - OUT * conv->added.pixel};
+            .split = edge,
+            .y_jump = conv->out.row - edge * conv->out.pixel,
+            .added_jump = conv->added.row - edge * conv->added.pixel};
 
         out(&p->dense, data, &pixels, m + i * wide, plane_bytes(count, 4 * wide) / 4, channel, last,
-            rows, cols);
+            rows, cols, block);
     }
 }
 
@@ -300,9 +374,10 @@ static void run_band(const struct winograd *p, const struct pith_conv_s8_data *d
                      const struct band *band)
 {
     const struct pith_conv_s8 *conv = p->dense.conv;
-    const int64_t patches = patches_of(conv, band->rows);
+    const int64_t patches = patches_of(conv, p->form, band->rows);
     int16_t *v = data->scratch;
-    int32_t *m = (int32_t *) (void *) (v + ELEMENTS * (plane_bytes(p->chunk, 2 * p->channels) / 2));
+    int32_t *m =
+        (int32_t *) (void *) (v + elements_of(p->form) * (plane_bytes(p->chunk, 2 * p->channels) / 2));
 
     for (int64_t first = 0; first < patches; first += p->chunk) {
         const int64_t count = least_of(p->chunk, patches - first);

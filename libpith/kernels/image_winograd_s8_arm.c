@@ -18,6 +18,7 @@
 #define OPERAND int16x8_t
 #define STORED  int8_t
 #define PLANES  true
+#define RIVAL   &pith_winograd_s8_neon
 #define DIRECT  9 /* by a count of instructions */
 
 typedef int32_t words_neon __attribute__((vector_size(16)));
