@@ -131,6 +131,54 @@ static int conv_transpose_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
+/* ---- phases, for channels-last values ---- */
+
+bool pith_conv_transpose_has_phases(const struct pith_step *step, const struct conv_transpose *conv)
+{
+    const struct pith_sliding *w = &conv->window;
+
+    return step->input[0].shape.rank <= 4 && w->dilation[1] == 1 && w->dilation[2] == 1 &&
+           w->stride[1] <= PITH_MOST_PHASES && w->stride[2] <= PITH_MOST_PHASES &&
+           w->stride[1] * w->stride[2] <= PITH_MOST_PHASES && w->pad[1] >= 0 && w->pad[2] >= 0 &&
+           step->input[1].data && (!pith_step_has(step, 2) || step->input[2].data);
+}
+
+/* Output y = first + m * stride takes input m - pad + t with tap (taps - 1 - t) of the phase's. */
+struct pith_phase pith_phase_of(const struct pith_sliding *w, int d, int64_t first)
+{
+    const int64_t shifted = first + w->pad[d], tap = shifted % w->stride[d];
+    struct pith_phase a = {.first = first, .tap = tap};
+
+    a.count = first < w->in[d] ? (w->in[d] - 1 - first) / w->stride[d] + 1 : 0;
+    a.taps = tap < w->kernel[d] ? (w->kernel[d] - 1 - tap) / w->stride[d] + 1 : 0;
+    a.pad = a.taps - 1 - shifted / w->stride[d];
+    if (a.taps == 0) { /* the kernel is smaller than the stride: nothing but the bias */
+        a.taps = 1;
+        a.tap = -1;
+        a.pad = 0;
+    }
+    return a;
+}
+
+bool pith_phase_fits(const struct pith_phase *a, int64_t in, int32_t before, int32_t behind)
+{
+    return a->count == 0 || (a->pad <= before && a->count - 1 - a->pad + a->taps <= in + behind);
+}
+
+int64_t pith_phase_weight(const struct conv_transpose *t, const struct pith_phase *down,
+                          const struct pith_phase *across, int64_t m, int64_t c, int64_t i)
+{
+    const struct pith_sliding *w = &t->window;
+    const int64_t ky = down->tap + (down->taps - 1 - i / across->taps) * w->stride[1],
+                  kx = across->tap + (across->taps - 1 - i % across->taps) * w->stride[2];
+
+    if (down->tap < 0 || across->tap < 0)
+        return -1;
+    return ((m / t->out_channels * t->in_channels + c) * t->out_channels + m % t->out_channels) *
+               w->taps +
+           ky * w->kernel[2] + kx;
+}
+
 const struct pith_kernel pith_kernels_conv_transpose[] = {
     {.op = "ConvTranspose",
      .name = "conv_transpose_f32",

@@ -32,6 +32,7 @@ extern const struct pith_kernel pith_kernels_image_elementwise_f32[];
 extern const struct pith_kernel pith_kernels_image_resize_f32[];
 /* channels-last, 8 bits */
 extern const struct pith_kernel pith_kernels_image_conv_s8[];
+extern const struct pith_kernel pith_kernels_image_conv_transpose_s8[];
 extern const struct pith_kernel pith_kernels_image_conv_s16[];
 extern const struct pith_kernel pith_kernels_image_pool_s8[];
 /* by element, by strides, by index */

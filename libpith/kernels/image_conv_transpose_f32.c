@@ -1,22 +1,12 @@
-/* ConvTranspose in float32 over channels-last values. Output pixels that are the stride apart see
- * the same taps of the kernel: they are one phase, an ordinary convolution without stride whose
- * results lie a stride apart. So it runs on the tiles of ordinary convolutions, with weights sorted
- * by phase, and no product is made with a zero. Planar, and dilated, ones are in conv_transpose.c.
- */
+/* ConvTranspose in float32 over channels-last values, by phases (conv_transpose.h): on the tiles of
+ * ordinary convolutions, with weights sorted by phase, and no product is made with a zero. Planar,
+ * and dilated, ones are in conv_transpose.c. */
 #include <errno.h>
 #include <string.h>
 
 #include "libpith/kernels/conv_transpose.h"
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/image_conv_f32.h"
-
-#define MOST_PHASES 64
-
-struct axis {             /* one phase along one axis */
-    int64_t first, count; /* output of its first pixel; how many there are */
-    int64_t tap, taps;    /* of the kernel: tap, tap + stride, ... */
-    int64_t pad;          /* input rows in front of the first output's window: may be negative */
-};
 
 struct phase {
     struct image_conv conv;
@@ -28,34 +18,10 @@ struct phases {
     struct phase *phase;
 };
 
-/* Output y = first + m * stride takes input m - pad + t with tap (taps - 1 - t) of the phase's. */
-static struct axis phase_of(const struct pith_sliding *w, int d, int64_t first)
-{
-    const int64_t shifted = first + w->pad[d], tap = shifted % w->stride[d];
-    struct axis a = {.first = first, .tap = tap};
-
-    a.count = first < w->in[d] ? (w->in[d] - 1 - first) / w->stride[d] + 1 : 0;
-    a.taps = tap < w->kernel[d] ? (w->kernel[d] - 1 - tap) / w->stride[d] + 1 : 0;
-    a.pad = a.taps - 1 - shifted / w->stride[d];
-    if (a.taps == 0) { /* the kernel is smaller than the stride: nothing but the bias */
-        a.taps = 1;
-        a.tap = -1;
-        a.pad = 0;
-    }
-    return a;
-}
-
-/* Whether the input's halo holds what the phase reads. */
-static bool halo_holds(const struct axis *a, int64_t in, int32_t before, int32_t behind)
-{
-    return a->count == 0 || (a->pad <= before && a->count - 1 - a->pad + a->taps <= in + behind);
-}
-
 /* (M, C of a group, taps) of the phase, from (C, M of a group, taps). */
 static float *sort_weights(struct pith_step *step, const struct conv_transpose *t,
-                           const struct axis *down, const struct axis *across)
+                           const struct pith_phase *down, const struct pith_phase *across)
 {
-    const struct pith_sliding *w = &t->window;
     const int64_t taps = down->taps * across->taps, outs = t->groups * t->out_channels;
     float *to = pith_step_alloc(step, outs * t->in_channels * taps * (int64_t) sizeof *to),
           *at = to;
@@ -63,24 +29,18 @@ static float *sort_weights(struct pith_step *step, const struct conv_transpose *
     for (int64_t m = 0; to && m < outs; m++)
         for (int64_t c = 0; c < t->in_channels; c++)
             for (int64_t i = 0; i < taps; i++) {
-                const int64_t ky = down->tap + (down->taps - 1 - i / across->taps) * w->stride[1],
-                              kx = across->tap +
-                                   (across->taps - 1 - i % across->taps) * w->stride[2];
-                const float *from = (const float *) step->input[1].data +
-                                    ((m / t->out_channels * t->in_channels + c) * t->out_channels +
-                                     m % t->out_channels) *
-                                        w->taps;
+                const int64_t from = pith_phase_weight(t, down, across, m, c, i);
 
-                *at++ = down->tap < 0 || across->tap < 0 ? 0.0F : from[ky * w->kernel[2] + kx];
+                *at++ = from < 0 ? 0.0F : ((const float *) step->input[1].data)[from];
             }
     return to;
 }
 
 static void set_window(struct image_conv *conv, const struct conv_transpose *t,
-                       const struct axis *down, const struct axis *across)
+                       const struct pith_phase *down, const struct pith_phase *across)
 {
     struct pith_sliding *w = &conv->window;
-    const struct axis *axes[2] = {down, across};
+    const struct pith_phase *axes[2] = {down, across};
 
     *w = (struct pith_sliding){.spatial = 2};
     w->in[0] = w->out[0] = w->kernel[0] = w->stride[0] = w->dilation[0] = 1;
@@ -97,7 +57,7 @@ static void set_window(struct image_conv *conv, const struct conv_transpose *t,
 }
 
 static int plan_phase(struct pith_step *step, const struct conv_transpose *t,
-                      const struct axis *down, const struct axis *across, struct phase *phase)
+                      const struct pith_phase *down, const struct pith_phase *across, struct phase *phase)
 {
     const struct pith_image *y = &step->output_image[0];
     struct image_conv *conv = &phase->conv;
@@ -137,13 +97,13 @@ static int plan_phases(struct pith_step *step, const struct conv_transpose *t, s
     int rc = 0;
 
     for (int64_t i = 0; i < w->stride[1] * w->stride[2] && rc == 0; i++) {
-        const struct axis down = phase_of(w, 1, i / w->stride[2]),
-                          across = phase_of(w, 2, i % w->stride[2]);
+        const struct pith_phase down = pith_phase_of(w, 1, i / w->stride[2]),
+                          across = pith_phase_of(w, 2, i % w->stride[2]);
 
         if (down.count == 0 || across.count == 0)
             continue;
-        if (!halo_holds(&down, w->out[1], x->top, x->bottom) ||
-            !halo_holds(&across, w->out[2], x->left, x->right))
+        if (!pith_phase_fits(&down, w->out[1], x->top, x->bottom) ||
+            !pith_phase_fits(&across, w->out[2], x->left, x->right))
             return pith_step_fail(step, err, -ENOTSUP, "its window reaches past the halo");
         rc = plan_phase(step, t, &down, &across, &p->phase[p->count++]);
     }
@@ -162,10 +122,7 @@ static int image_conv_transpose_prepare(struct pith_step *step, struct pith_erro
         return rc;
     step->params = p;
     most = w->stride[1] * w->stride[2];
-    if (!pith_image_form() || step->input[0].shape.rank > 4 || w->dilation[1] != 1 ||
-        w->dilation[2] != 1 || w->stride[1] > MOST_PHASES || w->stride[2] > MOST_PHASES ||
-        most > MOST_PHASES || w->pad[1] < 0 || w->pad[2] < 0 || !step->input[1].data ||
-        (pith_step_has(step, 2) && !step->input[2].data))
+    if (!pith_image_form() || !pith_conv_transpose_has_phases(step, &t))
         return pith_step_fail(step, err, -ENOTSUP, "this form has no channels-last kernel");
     p->phase = pith_step_alloc(step, most * (int64_t) sizeof *p->phase);
     if (!p->phase)

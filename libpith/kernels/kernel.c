@@ -17,7 +17,7 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_image_pool_f32,
     pith_kernels_image_elementwise_f32,
     pith_kernels_image_resize_f32,
-    pith_kernels_image_conv_s8,
+    pith_kernels_image_conv_s8, pith_kernels_image_conv_transpose_s8,
     pith_kernels_image_conv_s16,
     pith_kernels_image_pool_s8,
     pith_kernels_conv,

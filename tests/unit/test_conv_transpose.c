@@ -11,6 +11,7 @@ struct layer {
     int64_t in, out, groups, height, width;
     int64_t kernel[2], stride[2], pads[4], extra[2], dilation[2];
     bool one_dimension, biased, relu;
+    bool quantized, real, columns; /* real: what comes out is on no grid; columns: a scale for each output channel */
 };
 
 static int64_t pick(int64_t low, int64_t high)
@@ -36,7 +37,11 @@ static struct pith_graph *graph_of(const struct layer *l)
     assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
     assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
     assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
-    in[1] = add_constant(graph, PITH_FLOAT32, shape.rank, weights);
+    in[1] = add_constant(graph, l->quantized ? PITH_INT8 : PITH_FLOAT32, shape.rank, weights);
+    if (l->quantized) {
+        set_grid(graph, in[0], PITH_UINT8, 0.004F, 117, 0, 0);
+        set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 1, l->columns ? (size_t) weights[1] : 0);
+    }
     in[2] = add_constant(graph, PITH_FLOAT32, 1, &l->out);
     y = add_node(graph, "ConvTranspose", in, l->biased ? 3 : 2, &node);
     assert_int_equal(pith_node_set_int(graph, node, "group", l->groups), 0);
@@ -47,6 +52,8 @@ static struct pith_graph *graph_of(const struct layer *l)
     assert_int_equal(pith_node_set_ints(graph, node, "pads", pads, 2 * spatial), 0);
     if (l->relu)
         y = add_node(graph, "Relu", &y, 1, NULL);
+    if (l->quantized && !l->real)
+        set_grid(graph, y, PITH_INT8, 0.02F, -11, 0, 0);
     assert_int_equal(pith_graph_add_output(graph, y), 0);
     assert_ok(pith_graph_validate(graph, &err), &err);
     assert_ok(pith_graph_infer(graph, NULL, &err), &err);
@@ -138,6 +145,69 @@ static void phases_give_what_planar_loops_do(void **state)
     pith_isa_set(best);
 }
 
+static struct pith_tensor run_copy(const struct pith_graph *graph, enum way way, uint32_t threads,
+                                   const struct pith_tensor *x, bool integers)
+{
+    struct pith_session *session = compile_threads(graph, way, threads);
+    struct pith_tensor got, copy;
+    struct pith_error err = {0};
+
+    assert_int_equal(has_step(session, "image_conv_transpose_s8"), integers);
+    assert_ok(engine->run(session, x, 1, &got, 1, &err), &err);
+    assert_ok(pith_tensor_alloc(&copy, got.dtype, &got.shape, &err), &err);
+    memcpy(copy.data, got.data, got.bytes);
+    engine->close(session);
+    return copy;
+}
+
+/* The same bits in every form and on two threads; a step of the grid, or what rounding the bias to a step of
+ * the sums takes, off what literal execution gives. */
+static void integers_by_phases_have_one_answer(void **state)
+{
+    const enum pith_isa best = pith_isa();
+
+    (void) state;
+    for (int round = 0; round < 60; round++) {
+        struct layer l = random_layer(round);
+        struct pith_graph *graph;
+        struct pith_tensor x, want, plain;
+        struct pith_error err = {0};
+
+        l.quantized = true;
+        l.real = round % 4 == 1;
+        l.columns = round % 3 != 0;
+        graph = graph_of(&l);
+        assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32,
+                                    pith_value_shape(graph, pith_graph_input(graph, 0)), &err),
+                  &err);
+        for (int64_t i = 0; i < pith_shape_elements(&x.shape); i++)
+            ((float *) x.data)[i] = 0.5F * random_float();
+        want = run_copy(graph, LITERALLY, 1, &x, false);
+        pith_isa_set(PITH_ISA_PLAIN);
+        plain = run_copy(graph, CHANNELS_LAST, 1, &x, true);
+        for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++)
+            if (!(fabs(pith_tensor_get(&plain, i) - pith_tensor_get(&want, i)) <=
+                  (l.real ? 2e-4 : 0.0201)))
+                fail_msg("round %d: [%d] is %.9g, not %.9g", round, (int) i,
+                         pith_tensor_get(&plain, i), pith_tensor_get(&want, i));
+        for (int isa = PITH_ISA_PLAIN + 1; isa < PITH_ISA_COUNT; isa++) {
+            struct pith_tensor got;
+
+            if (!pith_isa_runs((enum pith_isa) isa))
+                continue;
+            pith_isa_set((enum pith_isa) isa);
+            got = run_copy(graph, CHANNELS_LAST, 1 + (uint32_t) round % 2, &x, true);
+            assert_memory_equal(got.data, plain.data, plain.bytes);
+            pith_tensor_free(&got);
+        }
+        pith_isa_set(best);
+        pith_tensor_free(&want);
+        pith_tensor_free(&plain);
+        pith_tensor_free(&x);
+        pith_graph_free(graph);
+    }
+}
+
 static void dilated_ones_stay_planar(void **state)
 {
     const struct layer l = {.in = 4,
@@ -157,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(phases_give_what_planar_loops_do),
+        cmocka_unit_test(integers_by_phases_have_one_answer),
         cmocka_unit_test(dilated_ones_stay_planar),
     };
 
