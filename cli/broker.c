@@ -274,25 +274,9 @@ void broker_tell_version(const struct broker *broker)
             broker->url);
 }
 
-const char *broker_root(const struct broker *broker)
-{
-    return broker->root;
-}
-
 uint32_t broker_max_packet_bytes(const struct broker *broker)
 {
     return broker->max_packet_bytes;
-}
-
-uint64_t broker_acknowledged(const struct broker *broker)
-{
-    struct broker *own = (struct broker *) (uintptr_t) broker;
-    uint64_t count;
-
-    pthread_mutex_lock(&own->lock);
-    count = own->acknowledged;
-    pthread_mutex_unlock(&own->lock);
-    return count;
 }
 
 static void begin_request(struct broker *broker, size_t count)

@@ -39,7 +39,6 @@ int broker_open(struct broker **out, const struct broker_options *options, struc
 /* For commands that publish: in 3.1.1 a broker that refuses it acknowledges all the same, which is said on stderr. */
 void broker_tell_version(const struct broker *broker);
 void broker_close(struct broker *broker);
-const char *broker_root(const struct broker *broker);
 /* Bytes that one message may have as the broker says; UINT32_MAX: any. */
 uint32_t broker_max_packet_bytes(const struct broker *broker);
 
@@ -52,7 +51,6 @@ int broker_publish(struct broker *broker, const char *topic, const void *payload
                    struct pith_error *err) PITH_CHECKED;
 /* Until all are acknowledged. */
 int broker_flush(struct broker *broker, struct pith_error *err) PITH_CHECKED;
-uint64_t broker_acknowledged(const struct broker *broker); /* publications so far */
 
 struct broker_message {
     struct broker_message *next;

@@ -219,7 +219,7 @@ static void deadline_due(uv_timer_t *timer)
                             acted on */
 }
 
-void daemon_stop(struct daemon *daemon)
+static void daemon_stop(struct daemon *daemon)
 {
     struct running *running = (struct running *) daemon;
 

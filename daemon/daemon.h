@@ -37,7 +37,6 @@ struct daemon {
 /* Runs until SIGTERM or SIGINT, or daemon_stop. 0, or a negative errno where it could not start. */
 int daemon_run(const char *config_path, struct config *taken_config,
                struct pith_plugins *taken_plugins, struct pith_error *err) PITH_CHECKED;
-void daemon_stop(struct daemon *daemon);
 /* Reads the config again. Takes it whole, or keeps the old one: -EINVAL with all faults logged, the
  * first in *err. */
 int daemon_reload(struct daemon *daemon, struct pith_error *err) PITH_CHECKED;

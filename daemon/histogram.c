@@ -34,13 +34,6 @@ void histogram_add(struct histogram *histogram, uint64_t us, uint32_t count)
     histogram->total += count;
 }
 
-void histogram_merge(struct histogram *into, const struct histogram *from)
-{
-    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
-        into->count[i] += from->count[i];
-    into->total += from->total;
-}
-
 uint64_t histogram_quantile_us(const struct histogram *histogram, double share)
 {
     uint64_t seen = 0;

@@ -15,7 +15,6 @@ struct histogram {
 };
 
 void histogram_add(struct histogram *histogram, uint64_t us, uint32_t count);
-void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The least duration that at least `share` (0..1) of all don't exceed, as its bucket's middle; 0 where it is empty. */
 uint64_t histogram_quantile_us(const struct histogram *histogram, double share);
 /* {"<middle in us>": count, ...} with the buckets that hold something. */

@@ -211,21 +211,6 @@ bool meters_end(struct meters *meters, uint64_t *out_energy_uj, uint64_t *out_bu
     return true;
 }
 
-json_t *meters_describe(const struct meters *meters)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; meters && i < meters->count; i++) {
-        const struct opened *opened = &meters->opened[i];
-        (void) json_array_append_new(
-            list,
-            json_pack("{s:s, s:s, s:s}", "name", opened->plugin->name, "scope",
-                      opened->first.scope == PITH_METER_THREAD ? "thread" : "machine", "source",
-                      opened->first.source == PITH_ENERGY_MEASURED ? "measured" : "estimated"));
-    }
-    return list;
-}
-
 struct thread_meter *thread_meter_open(const struct meters *meters)
 {
     struct thread_meter *meter;

@@ -17,8 +17,6 @@ void meters_begin(struct meters *meters);
 /* Takes a reading in between, at most one a second: for sensors that tell power alone. */
 void meters_sample(struct meters *meters);
 bool meters_end(struct meters *meters, uint64_t *out_energy_uj, uint64_t *out_busy_cpu_ns);
-/* For `status`: [{"name": ..., "scope": "machine" | "thread", "source": "measured" | "estimated"}]; a new reference. */
-json_t *meters_describe(const struct meters *meters);
 
 /* A meter of one thread. NULL where there is none; then energy per thread is unknown. */
 struct thread_meter;

@@ -14,7 +14,8 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double report_quiet_us(const struct contestant *contestant)
+/* Lowest 10th percentile of any round. NaN where it has no round. */
+static double quiet_of(const struct contestant *contestant)
 {
     double least = NAN;
 
@@ -23,7 +24,8 @@ double report_quiet_us(const struct contestant *contestant)
     return least;
 }
 
-double report_median_us(const struct contestant *contestant)
+/* Median of the rounds' medians. NaN where it has no round. */
+static double median_of(const struct contestant *contestant)
 {
     double sorted[CONTESTANT_ROUNDS_MAX];
 
@@ -49,7 +51,7 @@ static double best_other_us(const struct race *race, const struct contestant *th
     for (size_t i = 0; i < race->count; i++)
         if (&race->contestants[i] != than && race->contestants[i].ready &&
             is_capped(&race->contestants[i]))
-            best = fmin(best, report_quiet_us(&race->contestants[i]));
+            best = fmin(best, quiet_of(&race->contestants[i]));
     return best;
 }
 
@@ -75,7 +77,7 @@ void report_add(json_t *rows, const struct race *race)
 {
     for (size_t i = 0; i < race->count; i++) {
         const struct contestant *c = &race->contestants[i];
-        const double quiet_us = report_quiet_us(c);
+        const double quiet_us = quiet_of(c);
         json_t *row =
             json_pack("{s:s, s:s, s:i, s:s, s:s, s:b, s:b}", "model", race->model->name, "type",
                       race->model->type, "threads", race->threads, "engine", c->engine, "library",
@@ -86,7 +88,7 @@ void report_add(json_t *rows, const struct race *race)
         put(row, "cosine", c->cosine);
         (void) json_object_set_new(row, "is_off", json_boolean(c->is_off));
         put(row, "quiet_us", quiet_us);
-        put(row, "median_us", report_median_us(c));
+        put(row, "median_us", median_of(c));
         put(row, "best_other_us", best_other_us(race, c));
         put(row, "bound_us", bound_us(race, c));
         put(row, "macs", c->macs);
@@ -120,7 +122,7 @@ void report_print(const struct race *race)
 {
     for (size_t i = 0; i < race->count; i++) {
         const struct contestant *c = &race->contestants[i];
-        const double quiet_us = report_quiet_us(c);
+        const double quiet_us = quiet_of(c);
         char text[7][16], engine[32];
 
         (void) snprintf(engine, sizeof engine, "%s%s%s", c->engine, is_capped(c) ? "" : " *",
@@ -132,7 +134,7 @@ void report_print(const struct race *race)
         }
         (void) printf("%-12s %-8s %2d %-14s %9s %9s %7s %7s %8s %8s %9s\n", race->model->name,
                       race->model->type, race->threads, engine, short_number(quiet_us, text[0]),
-                      short_number(report_median_us(c), text[1]),
+                      short_number(median_of(c), text[1]),
                       short_number(quiet_us / best_other_us(race, c), text[2]),
                       short_number(quiet_us / bound_us(race, c), text[3]),
                       short_number(c->load_ms, text[4]), short_number(c->rss_bytes / 1e6, text[5]),

@@ -19,8 +19,5 @@ struct race { /* one model, all contestants */
 void report_add(json_t *rows, const struct race *race);
 void report_head(void);
 void report_print(const struct race *race);
-/* Lowest 10th percentile of any round; median of the rounds' medians. NaN where it has no round. */
-double report_quiet_us(const struct contestant *contestant);
-double report_median_us(const struct contestant *contestant);
 
 #endif

@@ -181,23 +181,3 @@ void pith_hex_encode(char *out, const void *data, size_t bytes)
     }
     out[2 * bytes] = 0;
 }
-
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
-int pith_hex_decode(void *out, size_t bytes, const char *text)
-{
-    uint8_t *to = out;
-
-    for (size_t i = 0; i < 2 * bytes;
-         i++) /* first, so that out stays untouched, and text is not read past its end */
-        if (hex_value(text[i]) < 0)
-            return -EBADMSG;
-    for (size_t i = 0; i < bytes; i++)
-        to[i] = (uint8_t) (hex_value(text[2 * i]) << 4 | hex_value(text[2 * i + 1]));
-    return 0;
-}

@@ -26,6 +26,5 @@ void pith_buffer_done(struct pith_buffer *buffer);
 int pith_base64_encode(struct pith_buffer *out, const void *data, size_t bytes) PITH_CHECKED;
 int pith_base64_decode(struct pith_buffer *out, const char *text, size_t text_bytes) PITH_CHECKED;
 void pith_hex_encode(char *out, const void *data, size_t bytes); /* out: 2 * bytes + 1 */
-int pith_hex_decode(void *out, size_t bytes, const char *text) PITH_CHECKED; /* text: 2 * bytes characters */
 
 #endif

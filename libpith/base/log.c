@@ -28,14 +28,6 @@ void pith_log_set_level(uint32_t level)
     atomic_store_explicit(&log_level, level, memory_order_relaxed);
 }
 
-int pith_log_level_of_name(const char *name)
-{
-    for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
-        if (strcmp(level_names[i].name, name) == 0)
-            return (int) level_names[i].level;
-    return -EINVAL;
-}
-
 /* Appends text with control characters escaped, and with `quotes` quotes and backslashes too. Stops
  * at `room`, and never within an escape. Returns the new end. */
 static size_t append_escaped(char *to, size_t used, size_t room, const char *text, bool quotes)

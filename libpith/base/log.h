@@ -9,7 +9,6 @@
 #include <pith/plugin.h>
 
 void pith_log_set_level(uint32_t level); /* enum pith_log_level; lines above it are dropped. INFO at start */
-int pith_log_level_of_name(const char *name); /* "warning" -> PITH_LOG_WARNING; -EINVAL */
 void pith_log(uint32_t level, const char *event, const char *format, ...) PITH_PRINTF(3, 4);
 /* Into text, with quotes, backslashes and control characters escaped, quoted: for key=%s of outside text. */
 const char *pith_log_quote(const char *text, char *quoted, size_t quoted_bytes);

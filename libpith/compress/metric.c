@@ -98,11 +98,6 @@ int pith_metric_begin(struct pith_metric *metric)
     return 0;
 }
 
-uint64_t pith_metric_count(const struct pith_metric *metric)
-{
-    return metric->count;
-}
-
 bool pith_metric_right(const struct pith_metric *metric, uint64_t sample)
 {
     return sample < metric->count && metric->rows[sample].seen > 0 &&

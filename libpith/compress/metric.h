@@ -46,7 +46,6 @@ void pith_metric_free(struct pith_metric *metric);
 int pith_metric_begin(struct pith_metric *metric) PITH_CHECKED;
 int pith_metric_see(struct pith_metric *metric, const struct pith_sample *sample, const struct pith_tensor *outputs,
                     size_t output_count, struct pith_error *err) PITH_CHECKED;
-uint64_t pith_metric_count(const struct pith_metric *metric);
 /* 1 where the class was right. For top1. */
 bool pith_metric_right(const struct pith_metric *metric, uint64_t sample);
 

@@ -1,12 +1,11 @@
-/* Tables of numbers as text: a header row with names, commas between fields, quotes where a field
- * needs them. Columns whose first field is no number (dates, names) are left out. */
+/* Tables as text, field by field as they pass: commas between fields, quotes where a field needs
+ * them. */
 #ifndef PITH_FORMATS_CSV_H
 #define PITH_FORMATS_CSV_H
 
 #include <locale.h>
 #include <pith/tensor.h>
 
-/* Field by field, for tables that are read as they pass. */
 struct pith_csv_cursor {
     const char *at;
     const char *end;
@@ -29,23 +28,6 @@ bool pith_csv_number(const struct pith_csv_field *field, locale_t plain, float *
 /* As it was meant, malloc'ed. NULL: out of memory. */
 char *pith_csv_text(const struct pith_csv_field *field);
 
-#define PITH_CSV_MAX_COLUMNS 1024
-
-struct pith_csv {
-    struct pith_tensor numbers; /* float32 [rows, columns], own */
-    char **names;               /* of the columns that are kept, own */
-    size_t column_count;
-};
-
-/* path: a file of at most limit_bytes. -EBADMSG with line and column for a field that is no finite
- * number in a column of numbers, a row with more or fewer fields than the header, an unclosed
- * quote. */
-int pith_csv_read(struct pith_csv *out, const char *path, size_t limit_bytes,
-                  struct pith_error *err) PITH_CHECKED;
-int pith_csv_parse(struct pith_csv *out, const char *text, size_t bytes,
-                   struct pith_error *err) PITH_CHECKED;
-/* The column of that name, or -1. */
-int64_t pith_csv_column(const struct pith_csv *csv, const char *name);
-void pith_csv_done(struct pith_csv *csv);
+#define PITH_CSV_MAX_COLUMNS 1024 /* that a reader of tables takes */
 
 #endif

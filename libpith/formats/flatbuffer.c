@@ -89,11 +89,6 @@ static uint64_t field_at(struct flat_table table, unsigned field, unsigned bytes
     return table.at + offset;
 }
 
-bool flat_has(struct flat_table table, unsigned field)
-{
-    return field_at(table, field, 1) != 0;
-}
-
 #define SCALAR(name, type)                                                                         \
     type name(struct flat_table table, unsigned field, type otherwise)                             \
     {                                                                                              \

@@ -33,7 +33,6 @@ struct flat_vector {
 struct flat_table flat_root(struct flat *file, const char identifier[4]);
 
 /* Scalars; `otherwise` where the field is absent. */
-bool flat_has(struct flat_table table, unsigned field);
 int8_t flat_i8(struct flat_table table, unsigned field, int8_t otherwise);
 uint8_t flat_u8(struct flat_table table, unsigned field, uint8_t otherwise);
 int32_t flat_i32(struct flat_table table, unsigned field, int32_t otherwise);

@@ -103,7 +103,8 @@ static int read_type(struct proto message, int32_t *out_dtype, struct pith_shape
     return 0;
 }
 
-int onnx_read_value_info(struct proto message, char **out_name, int32_t *out_dtype,
+/* A ValueInfoProto. *out_name is malloc'ed; *out_dtype is PITH_DTYPE_NONE where it says nothing. */
+static int read_value_info(struct proto message, char **out_name, int32_t *out_dtype,
                          struct pith_shape *out_shape, bool *out_has_shape, struct pith_error *err)
 {
     struct proto name = {0};
@@ -210,7 +211,7 @@ static int read_input(struct onnx_scope *scope, const struct proto_field *field,
     int32_t dtype;
     uint32_t value;
     char *name;
-    int rc = onnx_read_value_info(field->bytes, &name, &dtype, &shape, &has_shape, err);
+    int rc = read_value_info(field->bytes, &name, &dtype, &shape, &has_shape, err);
 
     if (rc < 0)
         return rc;
@@ -241,7 +242,7 @@ static int read_type_of_value(struct onnx_scope *scope, const struct proto_field
     int32_t dtype;
     uint32_t value;
     char *name;
-    int rc = onnx_read_value_info(field->bytes, &name, &dtype, &shape, &has_shape, err);
+    int rc = read_value_info(field->bytes, &name, &dtype, &shape, &has_shape, err);
 
     if (rc < 0)
         return rc;
@@ -290,7 +291,7 @@ static int read_output(struct onnx_scope *scope, const struct proto_field *field
     int32_t dtype;
     uint32_t value = PITH_NO_VALUE;
     char *name;
-    int rc = onnx_read_value_info(field->bytes, &name, &dtype, &shape, &has_shape, err);
+    int rc = read_value_info(field->bytes, &name, &dtype, &shape, &has_shape, err);
 
     if (rc < 0)
         return rc;

@@ -33,8 +33,5 @@ int onnx_read_constant_node(struct onnx_scope *scope, uint32_t value, struct pro
 /* A tensor that was read becomes the value's constant; *tensor is emptied. */
 int onnx_give_constant(struct onnx_scope *scope, uint32_t value, struct onnx_tensor *tensor,
                        struct pith_error *err);
-/* A ValueInfoProto. *out_name is malloc'ed; *out_dtype is PITH_DTYPE_NONE where it says nothing. */
-int onnx_read_value_info(struct proto message, char **out_name, int32_t *out_dtype,
-                         struct pith_shape *out_shape, bool *out_has_shape, struct pith_error *err);
 
 #endif

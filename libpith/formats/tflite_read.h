@@ -50,8 +50,6 @@ struct tflite_reader { /* of one file */
 /* Types, shapes, quantizations and constants of all tensors of the sub-graph, into reader->tensors. */
 int tflite_read_tensors(struct tflite_reader *reader, struct flat_table subgraph, struct pith_error *err);
 void tflite_free_tensors(struct tflite_reader *reader);
-/* The element type for a TensorType; PITH_DTYPE_NONE where there is none. */
-int32_t tflite_dtype(int type);
 /* Whether its integers stand for reals to the operators: int32 and int64 with a scale are sums or counts. */
 bool tflite_on_grid(const struct tflite_tensor *tensor);
 /* "tensor 12 ("conv/Relu")", for sentences. */
@@ -132,10 +130,8 @@ uint32_t tflite_result(struct tflite_node *node, uint32_t i, enum tflite_form fo
 uint32_t tflite_result_activated(struct tflite_node *node, int activation, enum tflite_form form);
 /* The form in which input i was made; plain where it is a constant or left out. */
 enum tflite_form tflite_home(const struct tflite_node *node, uint32_t i);
-/* Where the file's axis lies in that form, and the permutations between both: out[k] is the axis that comes k-th. */
+/* Where the file's axis lies in that form. */
 uint32_t tflite_axis_in(enum tflite_form form, uint32_t axis, uint32_t rank);
-void tflite_planar_order(uint32_t rank, uint32_t out[PITH_MAX_RANK]);
-void tflite_plain_order(uint32_t rank, uint32_t out[PITH_MAX_RANK]);
 
 /* The elements of a constant input of integers, at most `limit`; returns how many, 0 after a fault or where it is left out. */
 uint32_t tflite_ints(struct tflite_node *node, uint32_t i, int64_t *out, uint32_t limit);
@@ -176,17 +172,6 @@ uint32_t tflite_activate(struct tflite_node *node, int activation, uint32_t outp
 /* Q or DQ between what is stored and what operators see. */
 void tflite_emit_linear(struct tflite_node *node, const char *op, const struct pith_quantization *grid, uint32_t input,
                         uint32_t output);
-
-/* ---- shared translations ---- */
-/* input -> output 0 of the shape that the file says of it, keeping planar values planar where only what lies between the
- * first and the last axis changes. dims: NULL, or the shape to be (at most one -1). */
-void tflite_reshape(struct tflite_node *node, uint32_t i, const int64_t *dims, uint32_t rank);
-/* The pads of a window along one axis under SAME; `in` is known. */
-struct tflite_window_axis {
-    int64_t in, kernel, stride, dilation;
-    int64_t before, after; /* out */
-};
-void tflite_same_pads(struct tflite_window_axis *axis);
 
 /* ---- tflite_names.c ---- */
 /* The name of a built-in operator, known here or not; NULL: there is none with that number. */

@@ -31,7 +31,9 @@ static bool keeps_ends(const struct pith_shape *in, const struct pith_shape *out
     return true;
 }
 
-void tflite_reshape(struct tflite_node *node, uint32_t i, const int64_t *dims, uint32_t rank)
+/* input -> output 0 of the shape that the file says of it, keeping planar values planar where only what lies between the
+ * first and the last axis changes. dims: NULL, or the shape to be (at most one -1). */
+static void reshape_to(struct tflite_node *node, uint32_t i, const int64_t *dims, uint32_t rank)
 {
     const struct pith_shape *in = &tflite_input(node, i)->shape;
     const struct pith_shape *out = &tflite_output(node, 0)->shape;
@@ -86,7 +88,7 @@ static void reshape(struct tflite_node *node)
     for (uint32_t k = 0; k < count; k++)
         if (dims[k] == 0)
             tflite_fail(node, -ENOTSUP, "its shape has no elements");
-    tflite_reshape(node, 0, dims, count);
+    reshape_to(node, 0, dims, count);
 }
 
 /* To the output's shape where that is known, and by the axes where it is not. */
@@ -96,7 +98,7 @@ static void change_rank(struct tflite_node *node, const char *op, const int64_t 
     int64_t dims[PITH_MAX_RANK];
 
     if (output_dims(node, dims)) {
-        tflite_reshape(node, 0, dims, tflite_output(node, 0)->shape.rank);
+        reshape_to(node, 0, dims, tflite_output(node, 0)->shape.rank);
         return;
     }
     tflite_emit2(node, op, tflite_take(node, 0, FORM_PLAIN),

@@ -54,7 +54,8 @@ int tflite_count_copy(struct tflite_reader *reader, uint64_t bytes, struct pith_
 
 /* ---- types and shapes ---- */
 
-int32_t tflite_dtype(int type)
+/* The element type for a TensorType; PITH_DTYPE_NONE where there is none. */
+static int32_t dtype_of(int type)
 {
     static const int32_t dtypes[] = {
         [TFLITE_FLOAT32] = PITH_FLOAT32,     [TFLITE_FLOAT16] = PITH_FLOAT16,
@@ -260,7 +261,7 @@ static int read_tensor(struct tflite_reader *reader, struct flat_table from, uin
 
     for (int form = 0; form < FORM_COUNT; form++)
         tensor->value[form] = PITH_NO_VALUE;
-    tensor->dtype = tflite_dtype(flat_i8(from, TENSOR_TYPE, TFLITE_FLOAT32));
+    tensor->dtype = dtype_of(flat_i8(from, TENSOR_TYPE, TFLITE_FLOAT32));
     tensor->is_variable = flat_u8(from, TENSOR_IS_VARIABLE, 0);
     rc = read_name(reader, from, index, err);
     if (rc == 0)

@@ -17,13 +17,14 @@ uint32_t tflite_axis_in(enum tflite_form form, uint32_t axis, uint32_t rank)
     return axis == rank - 1 ? 1 : axis + 1;
 }
 
-void tflite_planar_order(uint32_t rank, uint32_t out[PITH_MAX_RANK])
+/* The permutations between both forms: out[k] is the axis that comes k-th. */
+static void planar_order(uint32_t rank, uint32_t out[PITH_MAX_RANK])
 {
     for (uint32_t axis = 0; axis < rank; axis++)
         out[tflite_axis_in(FORM_PLANAR, axis, rank)] = axis;
 }
 
-void tflite_plain_order(uint32_t rank, uint32_t out[PITH_MAX_RANK])
+static void plain_order(uint32_t rank, uint32_t out[PITH_MAX_RANK])
 {
     for (uint32_t axis = 0; axis < rank; axis++)
         out[axis] = tflite_axis_in(FORM_PLANAR, axis, rank);
@@ -204,9 +205,9 @@ static uint32_t change_form(struct tflite_node *node, int32_t number, enum tflit
         return tflite_emit2(node, "Reshape", from, tflite_constant_ints(node, dims, rank), value);
     }
     if (form == FORM_PLAIN)
-        tflite_plain_order(rank, order);
+        plain_order(rank, order);
     else
-        tflite_planar_order(rank, order);
+        planar_order(rank, order);
     return tflite_transpose(node, from, order, rank, value);
 }
 
@@ -223,7 +224,7 @@ uint32_t tflite_value(struct tflite_node *node, int32_t number, enum tflite_form
     if (tensor->value[form] != PITH_NO_VALUE)
         return tensor->value[form];
     if (tensor->constant.data) {
-        tflite_planar_order(tensor->shape.rank, order);
+        planar_order(tensor->shape.rank, order);
         tensor->value[form] =
             constant_value(node, tensor, tensor->is_interface ? NULL : tensor->name,
                            form == FORM_PLANAR ? order : NULL);

@@ -25,8 +25,14 @@ enum { LRN_RADIUS = 0, LRN_BIAS = 1, LRN_ALPHA = 2, LRN_BETA = 3 };
 
 /* ---- padding ---- */
 
+/* The pads of a window along one axis under SAME; `in` is known. */
+struct window_axis {
+    int64_t in, kernel, stride, dilation;
+    int64_t before, after; /* out */
+};
+
 /* As TensorFlow shares it out: what is odd comes behind. */
-void tflite_same_pads(struct tflite_window_axis *axis)
+static void same_pads(struct window_axis *axis)
 {
     int64_t out = (axis->in + axis->stride - 1) / axis->stride;
     int64_t reach = (axis->kernel - 1) * axis->dilation + 1;
@@ -37,7 +43,7 @@ void tflite_same_pads(struct tflite_window_axis *axis)
     axis->after = total - total / 2;
 }
 
-static bool window_is_sane(struct tflite_node *node, const struct tflite_window_axis *axes,
+static bool window_is_sane(struct tflite_node *node, const struct window_axis *axes,
                            uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -62,7 +68,7 @@ static void set_unless(struct tflite_node *node, uint32_t emitted, const char *n
 
 /* strides, dilations and pads of an emitted Conv or pool. */
 static void set_window(struct tflite_node *node, uint32_t emitted, int padding,
-                       struct tflite_window_axis *axes, uint32_t count)
+                       struct window_axis *axes, uint32_t count)
 {
     int64_t strides[3] = {0}, dilations[3] = {0}, pads[6] = {0};
     bool known = true;
@@ -71,7 +77,7 @@ static void set_window(struct tflite_node *node, uint32_t emitted, int padding,
         known = known && axes[i].in >= 0;
         axes[i].before = axes[i].after = 0;
         if (padding == PADDING_SAME && axes[i].in >= 0)
-            tflite_same_pads(&axes[i]);
+            same_pads(&axes[i]);
         strides[i] = axes[i].stride;
         dilations[i] = axes[i].dilation;
         pads[i] = axes[i].before;
@@ -86,7 +92,7 @@ static void set_window(struct tflite_node *node, uint32_t emitted, int padding,
 }
 
 /* The input's places, from the file's order: they lie between batch and channels. */
-static void read_places(struct tflite_node *node, uint32_t i, struct tflite_window_axis *axes,
+static void read_places(struct tflite_node *node, uint32_t i, struct window_axis *axes,
                         uint32_t count)
 {
     const struct tflite_tensor *x = tflite_input(node, i);
@@ -171,7 +177,7 @@ static void conv_2d(struct tflite_node *node)
     static const uint32_t order[] = {0, 3, 1, 2}, depthwise_order[] = {3, 0, 1, 2};
     const bool depthwise = node->row->code == BUILTIN_DEPTHWISE_CONV_2D;
     const struct tflite_tensor *x = tflite_input(node, 0), *w = tflite_input(node, 1);
-    struct tflite_window_axis axes[FILTER_AXES] = {{0}};
+    struct window_axis axes[FILTER_AXES] = {{0}};
     int activation = flat_i8(node->options, depthwise ? DEPTHWISE_ACTIVATION : CONV_ACTIVATION, 0);
     int64_t channels, group;
     uint32_t inputs[3], output, emitted;
@@ -215,7 +221,7 @@ static void conv_3d(struct tflite_node *node)
     static const unsigned strides[] = {CONV3_STRIDE_D, CONV3_STRIDE_H, CONV3_STRIDE_W};
     static const unsigned dilations[] = {CONV3_DILATION, CONV3_DILATION + 2, CONV3_DILATION + 1};
     const struct tflite_tensor *w = tflite_input(node, 1);
-    struct tflite_window_axis axes[3] = {{0}};
+    struct window_axis axes[3] = {{0}};
     uint32_t inputs[3], output, emitted;
 
     read_places(node, 0, axes, 3);
@@ -243,7 +249,7 @@ static void transpose_conv(struct tflite_node *node)
 {
     static const uint32_t order[] = {3, 0, 1, 2};
     const struct tflite_tensor *w = tflite_input(node, 1);
-    struct tflite_window_axis axes[FILTER_AXES] = {{0}};
+    struct window_axis axes[FILTER_AXES] = {{0}};
     int64_t shape[4] = {0}, strides[2], pads[4], more[2];
     int activation = flat_i8(node->options, TRANSPOSE_ACTIVATION, 0);
     uint32_t inputs[3], output, emitted;
@@ -273,7 +279,7 @@ static void transpose_conv(struct tflite_node *node)
         axes[k].in = shape[k + 1];
         axes[k].before = 0;
         if (flat_i8(node->options, WINDOW_PADDING, PADDING_SAME) == PADDING_SAME)
-            tflite_same_pads(&axes[k]);
+            same_pads(&axes[k]);
         strides[k] = axes[k].stride;
         pads[k] = axes[k].before;
         pads[2 + k] = full - axes[k].before - shape[k + 1];
@@ -300,7 +306,7 @@ static void transpose_conv(struct tflite_node *node)
 
 static void pool_2d(struct tflite_node *node)
 {
-    struct tflite_window_axis axes[FILTER_AXES] = {{0}};
+    struct window_axis axes[FILTER_AXES] = {{0}};
     int64_t kernel[FILTER_AXES];
     uint32_t output, emitted;
 

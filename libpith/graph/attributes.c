@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-struct attribute *node_find(const struct pith_graph *graph, uint32_t node, const char *attribute)
+static struct attribute *node_find(const struct pith_graph *graph, uint32_t node, const char *attribute)
 {
     const struct node *of = graph_node(graph, node);
 

@@ -173,7 +173,6 @@ void constant_share(struct constant *out, const struct pith_tensor *tensor,
 /* One block of malloc; NULL: no memory. */
 struct pith_quantization *quantization_copy(const struct pith_quantization *from);
 
-struct attribute *node_find(const struct pith_graph *graph, uint32_t node, const char *attribute);
 void attribute_clear(struct attribute *attribute);
 /* The node no longer uses what the attribute, where it is a sub-graph, captures. */
 void node_leave_captures(struct pith_graph *graph, uint32_t node,

@@ -56,7 +56,7 @@ int32_t infer_dtype(const struct infer *in, size_t input)
     return pith_value_dtype(in->graph, value);
 }
 
-const struct pith_tensor *infer_constant(const struct infer *in, size_t input)
+static const struct pith_tensor *infer_constant(const struct infer *in, size_t input)
 {
     uint32_t value = pith_node_input(in->graph, in->node, input);
 

@@ -43,7 +43,6 @@ bool infer_has(const struct infer *in, size_t input);
 int32_t infer_dtype(const struct infer *in, size_t input);
 /* NULL where omitted or not even the rank is known. */
 const struct pith_shape *infer_shape(const struct infer *in, size_t input);
-const struct pith_tensor *infer_constant(const struct infer *in, size_t input);
 /* The shape as text, "?" where it isn't known; returns text. */
 const char *infer_text(const struct infer *in, size_t input, char *text);
 /* False where nothing is known of the integers of that input. */

@@ -17,7 +17,7 @@ static int64_t elements(const struct pith_shape *shape)
     return shape ? pith_shape_elements(shape) : -1;
 }
 
-int64_t macs_times(int64_t a, int64_t b)
+static int64_t macs_times(int64_t a, int64_t b)
 {
     int64_t product;
 
@@ -26,7 +26,7 @@ int64_t macs_times(int64_t a, int64_t b)
     return product;
 }
 
-int64_t macs_plus(int64_t a, int64_t b)
+static int64_t macs_plus(int64_t a, int64_t b)
 {
     int64_t sum;
 
@@ -160,7 +160,7 @@ static int64_t inside_macs(const struct pith_graph *graph, uint32_t node)
     return macs_times(most, steps > 0 ? steps : 1);
 }
 
-int64_t node_macs(const struct pith_graph *graph, uint32_t node)
+static int64_t node_macs(const struct pith_graph *graph, uint32_t node)
 {
     const char *op = pith_node_op(graph, node);
 

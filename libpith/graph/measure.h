@@ -5,9 +5,6 @@
 
 #include <pith/graph.h>
 
-int64_t macs_times(int64_t a, int64_t b);
-int64_t macs_plus(int64_t a, int64_t b);
-int64_t node_macs(const struct pith_graph *graph, uint32_t node);
 int64_t graph_macs(const struct pith_graph *graph);
 
 #endif

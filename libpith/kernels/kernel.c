@@ -60,25 +60,6 @@ static const struct pith_kernel *const families[] = {
     NULL,
 };
 
-size_t pith_kernel_count(void)
-{
-    size_t count = 0;
-
-    for (size_t f = 0; families[f]; f++)
-        for (const struct pith_kernel *k = families[f]; k->op; k++)
-            count++;
-    return count;
-}
-
-const struct pith_kernel *pith_kernel_at(size_t index)
-{
-    for (size_t f = 0; families[f]; f++)
-        for (const struct pith_kernel *k = families[f]; k->op; k++)
-            if (index-- == 0)
-                return k;
-    return NULL;
-}
-
 static bool type_fits(uint32_t types, int32_t dtype)
 {
     if (types == 0 || dtype == PITH_DTYPE_NONE)

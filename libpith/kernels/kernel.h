@@ -154,8 +154,6 @@ struct pith_kernel {
 const struct pith_kernel *pith_kernel_find(const char *domain, const char *op, int64_t opset, const int32_t *types,
                                            size_t type_count, int32_t output_type, uint32_t form,
                                            const char **out_why);
-size_t pith_kernel_count(void); /* entries in all families, for tests and listings */
-const struct pith_kernel *pith_kernel_at(size_t index);
 
 /* The 8-bit type in which channels-last integer activations are stored here, because its instructions take them so: uint8 on
  * x86-64, int8 on aarch64. Who compiles a graph brings values of the other type to it (zero point 128 off) where they enter. */

@@ -237,6 +237,75 @@ static void faults_of_a_table_name_the_line(void **unused)
     assert_non_null(strstr(err.text, "\"c\""));
 }
 
+static void tables_are_read_as_spreadsheets_write_them(void **unused)
+{
+    const struct pith_sample *sample;
+    struct pith_dataset dataset;
+
+    (void) unused;
+    write_text("s.csv", "\xef\xbb\xbf\"a,b\",when,c\r\n\r\n 1.5 ,\"x\"\"\ny\",-2e3\r\n4,,5");
+    struct pith_dataset_options options = {.data = in_root("s.csv"), .labels = "a,b"};
+
+    assert_ok(pith_dataset_open(&dataset, &options, PITH_SPLIT_ALL, &err), &err);
+    assert_int_equal(dataset.count, 2);
+    assert_ok(pith_dataset_read(&dataset, 0, &sample, &err), &err);
+    assert_int_equal(sample->x.shape.dim[0], 1); /* c: when is no number, a,b the label */
+    assert_true(*(const float *) sample->x.data == -2000 && *(const float *) sample->values.data == 1.5f);
+    assert_ok(pith_dataset_read(&dataset, 1, &sample, &err), &err);
+    assert_true(*(const float *) sample->x.data == 5 && *(const float *) sample->values.data == 4);
+    pith_dataset_close(&dataset);
+}
+
+static void real_tables_are_read(void **unused)
+{
+    char path[512];
+    const struct pith_sample *sample;
+    struct pith_dataset dataset;
+
+    (void) unused;
+    skip_without_data();
+    (void) snprintf(path, sizeof path, "%s/sensors_occupancy/datatest2.csv", testing_data());
+    struct pith_dataset_options options = {.data = path, .labels = "Occupancy"};
+
+    assert_ok(pith_dataset_open(&dataset, &options, PITH_SPLIT_ALL, &err), &err);
+    assert_int_equal(dataset.count, 9752);
+    assert_int_equal(dataset.labels, PITH_LABEL_CLASS);
+    assert_ok(pith_dataset_read(&dataset, 1, &sample, &err), &err);
+    assert_int_equal(sample->x.shape.dim[0], 5); /* all but the date and the label */
+    assert_float_equal(((const float *) sample->x.data)[0], 21.79, 1e-5);
+    assert_int_equal(sample->class_index, 1);
+    pith_dataset_close(&dataset);
+}
+
+static void broken_tables_are_refused(void **unused)
+{
+    static const struct {
+        const char *text, *words;
+    } faults[] = {
+        {"", "no rows"},
+        {"a,b\n", "no rows"},
+        {"a,b\n1,2\n3\n", "line 3 has 1 fields where its header has 2"},
+        {"a,b\n1,2,3\n", "line 2 has more than the 2 fields"},
+        {"a,b\n1,2\n3,\n", "line 3, column 2: \"\" is no number"},
+        {"a,b\n1,2\n3,nan\n", "\"nan\" is no number"},
+        {"a,b\n1,2\n3,1e99\n", "\"1e99\" is no number"},
+        {"a,b\n1,\"2\n", "line 2: a quote is not closed"},
+        {"a,b\n1,\"2\"x\n", "follows a closing quote"},
+        {"a,b\nx,y\n", "no column of numbers"},
+    };
+    struct pith_dataset dataset;
+
+    (void) unused;
+    struct pith_dataset_options options = {.data = in_root("broken.csv")};
+
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        write_text("broken.csv", faults[i].text);
+        assert_int_equal(pith_dataset_open(&dataset, &options, PITH_SPLIT_ALL, &err), -EBADMSG);
+        if (!strstr(err.text, faults[i].words))
+            fail_msg("\"%s\" is not in \"%s\"", faults[i].words, err.text);
+    }
+}
+
 /* Four pixels of three channels, (row 1) 0 10 20, 30 40 50. */
 static void pictures_are_turned_scaled_and_reversed(void **unused)
 {
@@ -425,6 +494,9 @@ int main(void)
         cmocka_unit_test(a_table_gives_rows_and_classes_by_name),
         cmocka_unit_test(labels_that_are_no_whole_numbers_are_to_be_predicted),
         cmocka_unit_test(faults_of_a_table_name_the_line),
+        cmocka_unit_test(tables_are_read_as_spreadsheets_write_them),
+        cmocka_unit_test(broken_tables_are_refused),
+        cmocka_unit_test(real_tables_are_read),
         cmocka_unit_test(pictures_are_turned_scaled_and_reversed),
         cmocka_unit_test(resizing_keeps_half_pixel_centres),
         cmocka_unit_test(pictures_in_an_archive_have_the_classes_of_their_folders),

@@ -1,7 +1,6 @@
 /* .npy, WAVE and CSV files, real ones and broken ones. */
 #include "tests/testing.h"
 
-#include "libpith/formats/csv.h"
 #include "libpith/formats/npy.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -217,82 +216,6 @@ static void broken_recordings_are_refused(void **state)
     pith_tensor_free(&t);
 }
 
-/* ---- CSV ---- */
-
-static void real_tables_are_read(void **state)
-{
-    struct pith_error err = {0};
-    struct pith_csv csv = {0};
-
-    (void) state;
-    skip_without_data();
-    assert_ok(pith_csv_read(&csv, data_path("sensors_occupancy/datatest2.csv"), 1 << 24, &err),
-              &err);
-    assert_int_equal(csv.numbers.shape.dim[0], 9752);
-    assert_int_equal(csv.column_count, 6); /* all but the date */
-    assert_int_equal(pith_csv_column(&csv, "date"), -1);
-    assert_int_equal(pith_csv_column(&csv, "Occupancy"), 5);
-    assert_float_equal(pith_tensor_get(&csv.numbers, 6), 21.79, 1e-5);
-    pith_csv_done(&csv);
-    assert_int_equal(pith_csv_read(&csv, data_path("sensors_occupancy/datatest2.csv"), 1000, &err),
-                     -EFBIG);
-}
-
-static int parse_text(struct pith_csv *csv, const char *text, struct pith_error *err)
-{
-    size_t size = strlen(text);
-    char *exact = malloc(size + 1);
-    int rc;
-
-    memcpy(exact, text, size);
-    rc = pith_csv_parse(csv, exact, size, err);
-    free(exact);
-    return rc;
-}
-
-static void expect_csv(const char *text, const char *words)
-{
-    struct pith_csv csv = {0};
-    struct pith_error err = {0};
-
-    assert_int_equal(parse_text(&csv, text, &err), -EBADMSG);
-    if (!strstr(err.text, words))
-        fail_msg("\"%s\" is not in \"%s\"", words, err.text);
-}
-
-static void tables_are_read_as_written(void **state)
-{
-    struct pith_error err = {0};
-    struct pith_csv csv = {0};
-
-    (void) state;
-    assert_ok(
-        parse_text(&csv, "\xef\xbb\xbf\"a,b\",when,c\r\n\r\n 1.5 ,\"x\"\"\ny\",-2e3\r\n4,,5", &err),
-        &err);
-    assert_int_equal(csv.column_count, 2);
-    assert_string_equal(csv.names[0], "a,b");
-    assert_int_equal(csv.numbers.shape.dim[0], 2);
-    assert_float_equal(pith_tensor_get(&csv.numbers, 0), 1.5, 0);
-    assert_float_equal(pith_tensor_get(&csv.numbers, 1), -2000, 0);
-    assert_float_equal(pith_tensor_get(&csv.numbers, 3), 5, 0);
-    pith_csv_done(&csv);
-    pith_csv_done(&csv);
-}
-
-static void broken_tables_are_refused(void **state)
-{
-    (void) state;
-    expect_csv("", "no rows");
-    expect_csv("a,b\n", "no rows");
-    expect_csv("a,b\n1,2\n3\n", "line 3 has 1 fields where its header has 2");
-    expect_csv("a,b\n1,2,3\n", "line 2 has more than the 2 fields");
-    expect_csv("a,b\n1,2\n3,\n", "line 3, column 2: \"\" is no number");
-    expect_csv("a,b\n1,2\n3,nan\n", "\"nan\" is no number");
-    expect_csv("a,b\n1,2\n3,1e99\n", "\"1e99\" is no number");
-    expect_csv("a,b\n1,\"2\n", "line 2: a quote is not closed");
-    expect_csv("a,b\n1,\"2\"x\n", "follows a closing quote");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,9 +225,6 @@ int main(void)
         cmocka_unit_test(arrays_round_trip),
         cmocka_unit_test(real_recordings_are_read),
         cmocka_unit_test(broken_recordings_are_refused),
-        cmocka_unit_test(real_tables_are_read),
-        cmocka_unit_test(tables_are_read_as_written),
-        cmocka_unit_test(broken_tables_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

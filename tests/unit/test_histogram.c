@@ -45,20 +45,6 @@ static void what_is_too_long_counts_as_the_longest(void **state)
     assert_int_equal(h.count[0], 1);
 }
 
-static void merged_histograms_are_as_one(void **state)
-{
-    struct histogram a = {0}, b = {0}, all = {0};
-
-    (void) state;
-    for (uint64_t i = 0; i < 5000; i++) {
-        uint64_t us = i * i % 70001;
-        histogram_add(i % 3 ? &a : &b, us, 1);
-        histogram_add(&all, us, 1);
-    }
-    histogram_merge(&a, &b);
-    assert_memory_equal(&a, &all, sizeof a);
-}
-
 static void json_names_the_buckets_that_hold_something(void **state)
 {
     struct histogram h = {0};
@@ -81,7 +67,6 @@ int main(void)
         cmocka_unit_test(quantile_is_right_to_three_percent),
         cmocka_unit_test(quantiles_stand_where_they_should),
         cmocka_unit_test(what_is_too_long_counts_as_the_longest),
-        cmocka_unit_test(merged_histograms_are_as_one),
         cmocka_unit_test(json_names_the_buckets_that_hold_something),
     };
 

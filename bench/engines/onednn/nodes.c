@@ -103,7 +103,7 @@ bool clips(const struct post *post)
 
 /* ---- windows ---- */
 
-int read_ints(const struct work *w, const char *name, int64_t *out, size_t wanted,
+static int read_ints(const struct work *w, const char *name, int64_t *out, size_t wanted,
               int64_t otherwise)
 {
     size_t count = 0;

@@ -38,7 +38,6 @@ int onto_grid(const struct work *w);
 /* Whether the node is an activation of its first input that oneDNN has. */
 bool is_activation(const struct pith_graph *graph, uint32_t node, struct post *out);
 bool clips(const struct post *post);
-int read_ints(const struct work *w, const char *name, int64_t *out, size_t wanted, int64_t otherwise);
 int read_window(const struct work *w, struct window *out); /* all but the kernel */
 
 /* products.c */

@@ -55,11 +55,6 @@ static enum form form_with(unsigned weights, unsigned activations, enum form oth
     return otherwise;
 }
 
-enum form form_with_weights(enum form form, unsigned bits)
-{
-    return form_is_integer(form) ? form_with(bits, bits_of[form].activations, form) : form;
-}
-
 enum form form_without_activations(enum form form)
 {
     return form_is_static(form) ? form_with(bits_of[form].weights, 0, form) : form;

@@ -24,8 +24,7 @@ unsigned form_weight_bits(enum form form);     /* 4, 8, 16 or 32 */
 unsigned form_activation_bits(enum form form); /* 8, 16; 0: float */
 bool form_is_static(enum form form);           /* integer activations */
 bool form_is_integer(enum form form);          /* integer weights */
-/* The same with weights of `bits` (4, 8), or with float activations. */
-enum form form_with_weights(enum form form, unsigned bits);
+/* The same with float activations. */
 enum form form_without_activations(enum form form);
 
 struct rules {               /* of the options; strings are borrowed */

@@ -61,7 +61,8 @@ static inline double error_on(const struct grid *grid, double inverse, double x)
     return x - (double) grid->scale * (q - grid->zero_point);
 }
 
-double range_error(const struct histogram *histogram, struct range range)
+/* Mean squared error of the histogram's values on the 8-bit grid of the range. */
+static double range_error(const struct histogram *histogram, struct range range)
 {
     struct grid grid = grid_of_range(range, PITH_UINT8);
     double inverse = 1 / (double) grid.scale;

@@ -26,8 +26,6 @@ struct range range_estimate(const struct histogram *histogram, enum range_method
                             double percentile);
 /* dtype: PITH_UINT8, PITH_INT8 or PITH_INT16. */
 struct grid grid_of_range(struct range range, int32_t dtype);
-/* Mean squared error of the histogram's values on the 8-bit grid of the range. */
-double range_error(const struct histogram *histogram, struct range range);
 /* Signal to quantization noise on that grid, in dB; 200 where there is no noise. */
 double range_sqnr_db(const struct histogram *histogram, struct range range);
 double sqnr_db(double signal, double noise);
