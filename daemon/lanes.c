@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define OUTBOX_EVENTS 64
+#define READY_SLOTS   4 /* unused ones that keep their memory: a steady stream takes no more */
 
 struct slot { /* a payload's memory; grows to the largest that it held */
     struct slot *next;
@@ -29,7 +30,9 @@ struct lane_stream {
     struct slot *slots; /* own; all of them */
     size_t slot_count;
     /* Under the lane's lock: */
-    struct slot *unused;
+    struct slot *ready; /* unused, with memory: at most READY_SLOTS */
+    size_t ready_count;
+    struct slot *bare; /* unused, without */
     struct slot *first, **end;
     size_t waiting_count;
     struct lane_message *messages, **messages_end;
@@ -104,13 +107,28 @@ static struct slot *take_slot(struct lane_stream *stream)
     return slot;
 }
 
+/* With the lock: the slot is unused. What a burst took beyond a few goes when it is through: a queue may be as long as a
+ * burst that comes once a day. */
+static void put_slot_back(struct lane_stream *stream, struct slot *slot)
+{
+    struct slot **list = &stream->ready;
+
+    if (stream->ready_count < READY_SLOTS && slot->data) {
+        stream->ready_count++;
+    } else {
+        free(slot->data);
+        slot->data = NULL;
+        slot->capacity = 0;
+        list = &stream->bare;
+    }
+    slot->next = *list;
+    *list = slot;
+}
+
 static void drop_waiting(struct lane_stream *stream)
 {
-    while (stream->first) {
-        struct slot *slot = take_slot(stream);
-        slot->next = stream->unused;
-        stream->unused = slot;
-    }
+    while (stream->first)
+        put_slot_back(stream, take_slot(stream));
 }
 
 /* Runs the oldest of what the stream has, if there is any. With the lock held, which it gives up
@@ -136,8 +154,7 @@ static bool run_one(struct lane *lane, struct lane_stream *stream)
         pthread_mutex_unlock(&lane->lock);
         stream->ops->payload_on_lane(stream->user, &payload);
         pthread_mutex_lock(&lane->lock);
-        slot->next = stream->unused;
-        stream->unused = slot;
+        put_slot_back(stream, slot);
     } else {
         return false;
     }
@@ -352,10 +369,8 @@ int lane_stream_open(struct lane_stream **out, struct lanes *lanes,
         free(stream);
         return pith_fail(err, -ENOMEM, "lanes: out of memory");
     }
-    for (size_t i = 0; i < stream->slot_count; i++) {
-        stream->slots[i].next = stream->unused;
-        stream->unused = &stream->slots[i];
-    }
+    for (size_t i = 0; i < stream->slot_count; i++)
+        put_slot_back(stream, &stream->slots[i]);
     stream->end = &stream->first;
     stream->messages_end = &stream->messages;
     stream->ops = ops;
@@ -383,9 +398,13 @@ static struct slot *reserve_slot(struct lane_stream *stream, int *out_dropped)
     *out_dropped = stream->waiting_count + 1 >= stream->slot_count && stream->first;
     if (*out_dropped) {
         slot = take_slot(stream);
+    } else if (stream->ready) {
+        slot = stream->ready;
+        stream->ready = slot->next;
+        stream->ready_count--;
     } else {
-        slot = stream->unused;
-        stream->unused = slot->next;
+        slot = stream->bare;
+        stream->bare = slot->next;
     }
     pthread_mutex_unlock(&stream->lane->lock);
     return slot;
@@ -413,8 +432,7 @@ int lane_stream_put(struct lane_stream *stream, const void *data, size_t bytes)
     slot->next = NULL;
     pthread_mutex_lock(&stream->lane->lock);
     if (rc < 0) {
-        slot->next = stream->unused;
-        stream->unused = slot;
+        put_slot_back(stream, slot);
     } else {
         slot->place = stream->next_place++;
         *stream->end = slot;

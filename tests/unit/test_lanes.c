@@ -3,6 +3,7 @@
 #include "tests/testing.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -305,6 +306,32 @@ static void lanes_sleep_while_nothing_waits(void **state)
     close_stream(f, u);
 }
 
+/* Sanitizers answer mallinfo2 with zeros. */
+static void a_bursts_memory_goes_when_it_is_through(void **state)
+{
+    enum { BURST = 200, PAYLOAD_BYTES = 8000 };
+    struct fixture *f = *state;
+    struct user *u = open_stream(f, BURST);
+    static uint8_t payload[PAYLOAD_BYTES];
+    size_t before_bytes, held_bytes;
+
+    u->wait_count = 1;
+    send_to(u, 0, LANE_RELEASE);
+    before_bytes = mallinfo2().uordblks;
+    for (uint32_t i = 0; i < BURST; i++) {
+        memcpy(payload, &i, sizeof i);
+        assert_int_equal(lane_stream_put(u->stream, payload, sizeof payload), 0);
+    }
+    held_bytes = mallinfo2().uordblks - before_bytes;
+    assert_true(held_bytes == 0 || held_bytes >= (size_t) BURST * PAYLOAD_BYTES);
+    uv_sem_post(&u->gate);
+    wait_for_notes(f, u, BURST + 1);
+    put(u, BURST); /* the slot of the last one is put back by now */
+    wait_for_notes(f, u, BURST + 2);
+    assert_true(mallinfo2().uordblks - before_bytes <= held_bytes / 10);
+    close_stream(f, u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +344,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(closing_midway_handles_messages_and_drops_payloads, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(lanes_sleep_while_nothing_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bursts_memory_goes_when_it_is_through, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
