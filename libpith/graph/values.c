@@ -1,5 +1,6 @@
 /* Values: names, types, constants, quantizations, and who uses them. */
 #include "libpith/graph/graph_internal.h"
+#include "libpith/graph/grids.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -353,6 +354,36 @@ int pith_value_set_quantization(struct pith_graph *graph, uint32_t value,
     if (!copy && of->constant.backing)
         of->dtype = of->constant.tensor.dtype;
     return 0;
+}
+
+int pith_graph_take_grids(struct pith_graph *graph, struct pith_grids *out)
+{
+    size_t count = 0;
+
+    for (uint32_t v = 0; v < graph->value_count; v++)
+        count += graph->values[v]->quantization != NULL;
+    *out = (struct pith_grids){0};
+    if (count == 0)
+        return 0;
+    out->grid = malloc(count * sizeof *out->grid);
+    if (!out->grid)
+        return -ENOMEM;
+    for (uint32_t v = 0; v < graph->value_count; v++) {
+        struct value *value = graph->values[v];
+
+        if (value->quantization)
+            out->grid[out->count++] = value->quantization;
+        value->quantization = NULL;
+    }
+    return 0;
+}
+
+void pith_grids_done(struct pith_grids *grids)
+{
+    for (size_t i = 0; i < grids->count; i++)
+        free(grids->grid[i]);
+    free(grids->grid);
+    *grids = (struct pith_grids){0};
 }
 
 /* ---- users ---- */

@@ -1,4 +1,4 @@
-/* What a plan keeps of its constants. Most kernels pack their weights in prepare, so that the
+/* What a plan keeps of its constants and of its graph. Most kernels pack their weights in prepare, so that the
  * model's own copy of them is never read again: for a model that fits a gateway barely, half of the
  * memory. What is still read is copied out of the model's bytes, where that is little, and those
  * are let go. */
@@ -139,6 +139,7 @@ int plan_release_constants(struct plan *plan)
     size_t held, read;
     int rc = 0;
 
+    plan->reads_graph = true;
     if (runs_read_graph(plan))
         return 0;
     needed = calloc(plan->slot_count + (size_t) 1, sizeof *needed);
@@ -153,6 +154,7 @@ int plan_release_constants(struct plan *plan)
         rc = copy_needed(plan, needed);
         if (rc == 0)
             rc = strip_graph(plan);
+        plan->reads_graph = false;
     }
     share_needed(plan, needed);
     for (uint32_t i = 0; i < plan->slot_count; i++)
@@ -160,4 +162,61 @@ int plan_release_constants(struct plan *plan)
             plan->slots[i].tensor.data = NULL;
     free(needed);
     return rc;
+}
+
+/* ---- the graph ---- */
+
+static int keep_step_names(struct plan *plan)
+{
+    size_t bytes = 1;
+    char *at;
+
+    for (size_t s = 0; s < plan->step_count; s++)
+        bytes += strlen(plan->steps[s]->step.name) + 1; /* "" where the engine made it */
+    at = plan->step_names = malloc(bytes);
+    if (!at)
+        return -ENOMEM;
+    for (size_t s = 0; s < plan->step_count; s++) {
+        struct pith_step *step = &plan->steps[s]->step;
+
+        step->name = strcpy(at, step->name);
+        at += strlen(at) + 1;
+    }
+    return 0;
+}
+
+/* Bodies of control flow have names, operators and captures in it. */
+static bool has_control(const struct plan *plan)
+{
+    for (size_t s = 0; s < plan->step_count; s++)
+        if (plan->steps[s]->control)
+            return true;
+    return false;
+}
+
+int plan_release_graph(struct plan *plan)
+{
+    struct slot *fewer;
+
+    if (plan->reads_graph || has_control(plan))
+        return 0;
+    if (keep_step_names(plan) < 0 || pith_graph_take_grids(plan->graph, &plan->grids) < 0)
+        return -ENOMEM;
+    for (size_t s = 0; s < plan->step_count; s++)
+        plan->steps[s]->step.graph = NULL;
+    pith_graph_free(plan->graph);
+    plan->graph = NULL;
+    plan->name = "";
+    free(plan->slot_of_value);
+    free(plan->user);
+    free(plan->absorbed);
+    plan->slot_of_value = NULL;
+    plan->user = NULL;
+    plan->absorbed = NULL;
+    fewer = realloc(plan->slots, (plan->slot_count + (size_t) 1) * sizeof *plan->slots);
+    if (fewer) { /* else it stays as large as it is */
+        plan->slots = fewer;
+        plan->slot_capacity = plan->slot_count + 1;
+    }
+    return 0;
 }

@@ -476,6 +476,8 @@ static int build(struct plan *plan, const struct pith_shape *input_shapes,
         rc = plan_release_constants(plan);
     if (rc == 0 && !*out_refused)
         rc = plan_lay_out(plan, err);
+    if (rc == 0 && !*out_refused)
+        rc = plan_release_graph(plan);
     return rc;
 }
 
@@ -560,5 +562,7 @@ void plan_free(struct plan *plan)
     free(plan->entries);
     free(plan->fixups);
     pith_graph_free(plan->graph);
+    pith_grids_done(&plan->grids);
+    free(plan->step_names);
     free(plan);
 }

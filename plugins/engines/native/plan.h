@@ -10,6 +10,7 @@
 #ifndef PITH_NATIVE_PLAN_H
 #define PITH_NATIVE_PLAN_H
 
+#include "libpith/graph/grids.h"
 #include "libpith/kernels/kernel.h"
 #include "plugins/engines/native/fused.h"
 #include "plugins/engines/native/team.h"
@@ -104,7 +105,9 @@ enum plan_refusal {
 };
 
 struct plan {
-    struct pith_graph *graph; /* own clone */
+    struct pith_graph *graph; /* own clone; NULL once no run reads it */
+    struct pith_grids grids;  /* what was the graph's, then */
+    char *step_names;         /* own: the same */
     struct plan_options options;
     const char *name;
     struct slot *slots;
@@ -122,6 +125,7 @@ struct plan {
     size_t output_count;
     uint32_t *output_slots; /* plain form */
     bool has_late;
+    bool reads_graph; /* runs do; told by plan_release_constants */
     struct plan_entry *entries;
     size_t entry_count;
     struct team *team; /* own; NULL: one thread */
@@ -263,6 +267,8 @@ int blind_run(struct pith_step *step, struct pith_error *err);
 /* Lets go of constants that the steps have packed and no run reads: behind plan_settle, before plan_lay_out. From here on
  * the plan's graph has none. */
 int plan_release_constants(struct plan *plan);
+/* Lets go of the graph itself and of what only building needs, where no run reads it: behind plan_lay_out. */
+int plan_release_graph(struct plan *plan);
 
 /* ---- memory.c ---- */
 int plan_lay_out(struct plan *plan, struct pith_error *err);
