@@ -68,7 +68,7 @@ struct pith_step {
     int64_t opset;                  /* that the graph imports for the node's domain */
     const char *name;               /* the node's, for sentences */
     size_t input_count, output_count;
-    /* dtype PITH_DTYPE_NONE: left out (also the entries from the count up to at least PITH_STEP_PORTS). Shapes are known.
+    /* dtype PITH_DTYPE_NONE: left out (also the entries past the count: see PITH_STEP_PORTS). Shapes are known.
      * data: in run always there, aligned to the element; in prepare only where it is known by then (a constant), else
      * NULL. A constant may lie elsewhere when it is run than when it was prepared: so prepare keeps no pointer into it. */
     struct pith_tensor *input;
@@ -104,8 +104,8 @@ struct pith_step {
     struct pith_blocks blocks; /* what pith_step_alloc gave */
 };
 
-/* Input and output arrays have at least so many entries, the unused ones zeroed: QLinearConv's inputs, and no operator whose
- * inputs aren't all alike has more. */
+/* Input and output arrays have at least so many entries, or as many as the kernel's operator can have where those are fewer,
+ * the unused ones zeroed: QLinearConv's inputs, and no operator whose inputs aren't all alike has more. */
 #define PITH_STEP_PORTS 9
 
 enum pith_kernel_flags {

@@ -165,7 +165,7 @@ static int fold(struct plan *plan, uint32_t node, const struct pith_kernel *kern
                 struct pith_error *err)
 {
     struct plan_step *step;
-    int rc = plan_step_new(plan, pith_node_input_count(plan->graph, node),
+    int rc = plan_step_new(plan, NULL, pith_node_input_count(plan->graph, node),
                            pith_node_output_count(plan->graph, node), &step);
 
     if (rc < 0)

@@ -295,7 +295,7 @@ int control_build(struct plan *plan, uint32_t node, struct pith_error *err)
 
         for (size_t b = 0; b < control->body_count; b++)
             captures += control->body[b].capture_count;
-        rc = plan_step_new(plan, pith_node_input_count(plan->graph, node) + captures,
+        rc = plan_step_new(plan, NULL, pith_node_input_count(plan->graph, node) + captures,
                            pith_node_output_count(plan->graph, node), &step);
     }
     if (rc < 0) {

@@ -338,7 +338,7 @@ static int fill_table(struct plan *plan, uint32_t node, size_t index,
 
     if (!kernel)
         return -ENOTSUP;
-    rc = plan_step_new(plan, pith_node_input_count(plan->graph, node), 1, &step);
+    rc = plan_step_new(plan, NULL, pith_node_input_count(plan->graph, node), 1, &step);
     if (rc < 0)
         return rc;
     for (int i = 0; i < 256; i++)

@@ -1,6 +1,8 @@
 /* Making and freeing plans: slots, steps, and the walk over the graph's order. See plan.h. */
 #include "plugins/engines/native/plan.h"
 
+#include "libpith/graph/operator.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -138,10 +140,19 @@ int plan_plain_slot(struct plan *plan, uint32_t value, uint32_t *out, struct pit
 
 /* ---- steps ---- */
 
-int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct plan_step **out)
+/* Entries that a kernel may look at: of an operator that is known, as many as it can have. */
+static size_t port_count(size_t count, size_t most)
 {
-    const size_t ins = (in_count > PITH_STEP_PORTS ? in_count : PITH_STEP_PORTS) + 1,
-                 outs = (out_count > PITH_STEP_PORTS ? out_count : PITH_STEP_PORTS) + 1;
+    const size_t least = most < PITH_STEP_PORTS ? most : PITH_STEP_PORTS;
+
+    return (count > least ? count : least) + 1;
+}
+
+int plan_step_new(const struct plan *plan, const struct pith_operator *operator, size_t in_count,
+                  size_t out_count, struct plan_step **out)
+{
+    const size_t ins = port_count(in_count, operator ? operator->max_inputs : PITH_STEP_PORTS),
+                 outs = port_count(out_count, operator ? operator->max_outputs : PITH_STEP_PORTS);
     const size_t operands = (ins + outs) * sizeof(struct pith_tensor),
                  grids = (ins + outs) * sizeof(struct pith_quantization *),
                  slots = (ins + outs) * sizeof *(*out)->in;
@@ -160,6 +171,8 @@ int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct p
     step->out = step->in + ins;
     step->step.input_count = in_count;
     step->step.output_count = out_count;
+    step->in_ports = ins - 1;
+    step->out_ports = outs - 1;
     step->step.input_quantization = step->in_quantization;
     step->step.output_quantization = step->out_quantization;
     step->step.view = -1;
@@ -243,6 +256,18 @@ static void describe_call(struct plan *plan, const struct plan_call *call, struc
     }
 }
 
+/* The operator whose kernel is called; NULL where it is no node's own: one of the engine's, or a fused one. */
+static const struct pith_operator *operator_of(const struct plan *plan,
+                                               const struct plan_call *call)
+{
+    const char *domain = call->kernel->domain ? call->kernel->domain : "";
+
+    if (call->node == PITH_NO_NODE ||
+        strcmp(call->kernel->op, pith_node_op(plan->graph, call->node)) != 0)
+        return NULL;
+    return pith_operator_find(domain, call->kernel->op, pith_graph_opset(plan->graph, domain));
+}
+
 /* A step over channels-last values waits with its preparation until halos and strides are known. */
 static int add_pending_step(struct plan *plan, struct plan_step *step, enum step_form form,
                             struct pith_error *err)
@@ -254,9 +279,8 @@ static int add_pending_step(struct plan *plan, struct plan_step *step, enum step
     step->form = form;
     step->pending = true;
     if (form == STEP_IMAGE) {
-        step->in_image = calloc(step->step.input_count + PITH_STEP_PORTS, sizeof *step->in_image);
-        step->out_image =
-            calloc(step->step.output_count + PITH_STEP_PORTS, sizeof *step->out_image);
+        step->in_image = calloc(step->in_ports, sizeof *step->in_image);
+        step->out_image = calloc(step->out_ports, sizeof *step->out_image);
         if (!step->in_image || !step->out_image)
             return -ENOMEM;
         step->step.input_image = step->in_image;
@@ -288,7 +312,7 @@ static void place_outputs(struct plan *plan, struct plan_step *step)
 int plan_add_step(struct plan *plan, const struct plan_call *call, struct pith_error *err)
 {
     struct plan_step *step;
-    int rc = plan_step_new(plan, call->in_count, call->out_count, &step);
+    int rc = plan_step_new(plan, operator_of(plan, call), call->in_count, call->out_count, &step);
 
     if (rc < 0)
         return rc;

@@ -16,6 +16,8 @@
 #include "plugins/engines/native/team.h"
 #include <pith/engine.h>
 
+struct pith_operator;
+
 #define PLAN_NO_SLOT   UINT32_MAX
 #define PLAN_ALIGNMENT 64
 #define PLAN_MAX_DEPTH 16 /* of sub-graphs in sub-graphs */
@@ -57,6 +59,7 @@ enum step_form {
 struct plan_step {
     struct pith_step step; /* first, so that a kernel's step leads to it */
     uint32_t *in, *out; /* slots; PLAN_NO_SLOT where left out. Behind the struct, as all that is listed for each operand */
+    size_t in_ports, out_ports; /* entries of each list of operands; those past the counts are left out */
     enum step_form form;
     struct pith_image *in_image, *out_image; /* own; NULL but for STEP_IMAGE */
     const struct pith_quantization **in_quantization, **out_quantization;
@@ -166,7 +169,9 @@ struct plan_call { /* a step to be */
 };
 /* Makes the step and prepares it as far as is possible now. -ENOTSUP: nothing was added. */
 int plan_add_step(struct plan *plan, const struct plan_call *call, struct pith_error *err);
-int plan_step_new(struct plan *plan, size_t in_count, size_t out_count, struct plan_step **out);
+/* operator: whose kernel it is for; NULL: any. */
+int plan_step_new(const struct plan *plan, const struct pith_operator *operator, size_t in_count,
+                  size_t out_count, struct plan_step **out);
 int plan_push_step(struct plan *plan, struct plan_step *step);
 /* Fills a step's operands from its slots. */
 void plan_bind(struct plan *plan, struct plan_step *step);
