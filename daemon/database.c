@@ -240,6 +240,8 @@ static void *write_on_thread(void *user)
 
         pthread_mutex_lock(&database->connection_lock);
         list_commit(database, &list);
+        /* Its cache of pages: commits are seconds apart, and what the next one reads again is in the system's. */
+        (void) sqlite3_db_release_memory(database->connection);
         pthread_mutex_unlock(&database->connection_lock);
 
         pthread_mutex_lock(&database->lock);
