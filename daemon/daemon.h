@@ -41,8 +41,8 @@ int daemon_run(const char *config_path, struct config *taken_config,
  * first in *err. */
 int daemon_reload(struct daemon *daemon, struct pith_error *err) PITH_CHECKED;
 
-/* Something has just happened that took memory for a while (a start, a connection, a model): a few
- * seconds later, what is not needed any more is given back. */
+/* Something has just happened that took memory for a while (a start, a connection, a model, the last minute of sensor data
+ * before silence): a few seconds later, what is not needed any more is given back. */
 void daemon_settle(struct daemon *daemon);
 
 /* Topics: "<root>/gw/<gateway>/<rest>" into topic; returns topic. */

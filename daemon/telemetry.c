@@ -34,6 +34,7 @@ struct telemetry {
 /* What goes to the writer: the rows of one minute. */
 struct minute_write {
     struct database_write write;
+    struct daemon *daemon;
     struct telemetry_row *rows;     /* own */
     int64_t minute_ms, prune_at_ms; /* prune_at_ms: 0 where it isn't time */
     struct telemetry_bounds bounds;
@@ -199,6 +200,7 @@ static int write_minute_on_writer(struct database_write *write, struct sqlite3 *
 static void minute_written(struct database_write *write, int status, const struct pith_error *err)
 {
     struct minute_write *minute = write->user;
+    struct daemon *daemon = minute->daemon;
     char quoted[2 * PITH_ERROR_TEXT_BYTES];
 
     if (status < 0)
@@ -208,6 +210,8 @@ static void minute_written(struct database_write *write, int status, const struc
         query_start(minute->query, minute->query->work.data);
     rows_free(minute->rows);
     free(minute);
+    if (daemon->telemetry && !daemon->telemetry->rows) /* nothing has come since: it is quiet */
+        daemon_settle(daemon);
 }
 
 /* null where there is nothing to divide by. */
@@ -285,6 +289,7 @@ static struct minute_write *take_minute(struct telemetry *telemetry)
     minute->write.run_on_writer = write_minute_on_writer;
     minute->write.done = minute_written;
     minute->write.user = minute;
+    minute->daemon = telemetry->daemon;
     minute->rows = telemetry->rows;
     minute->minute_ms = telemetry->minute_ms;
     minute->bounds = telemetry->bounds;
