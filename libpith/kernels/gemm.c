@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "libpith/kernels/transpose.h"
+
 #if defined __x86_64__
 #include <immintrin.h>
 
@@ -76,9 +78,7 @@ static void pack_panel(float *packed, int64_t panel, const float *b, int64_t b_d
     if (width < panel)
         memset(packed, 0, (size_t) (depth * panel) * sizeof *packed);
     if (b_depth == 1 && b_col != 1) {
-        for (int64_t j = 0; j < width; j++)
-            for (int64_t p = 0; p < depth; p++)
-                packed[p * panel + j] = b[j * b_col + p];
+        pith_transpose_f32(b, b_col, width, depth, 1, packed, panel);
         return;
     }
     for (int64_t p = 0; p < depth; p++, b += b_depth, packed += panel)

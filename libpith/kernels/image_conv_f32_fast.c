@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "libpith/kernels/image_narrow_f32.h"
+#include "libpith/kernels/transpose.h"
 
 #define MERGED_COLS                                                                                \
     48 /* pixels of a row where all pixels are one: a multiple of most tiles, and few enough to be \
@@ -118,18 +119,6 @@ int pith_image_best_vectors(const struct image_form *form, int64_t cols, int64_t
     return best;
 }
 
-/* w[run][k][channel], channels past `valid` zero. */
-static void pack_dense(const struct image_conv *conv, const float *from, float *to, int64_t valid,
-                       int64_t width)
-{
-    const int64_t taps = conv->window.taps, c_count = conv->in_channels;
-
-    for (int64_t tap = 0; tap < taps; tap++)
-        for (int64_t c = 0; c < c_count; c++, to += width)
-            for (int64_t m = 0; m < valid; m++)
-                to[m] = from[(m * c_count + c) * taps + tap];
-}
-
 static void fill_block(struct image_conv *conv, struct image_block *b, int64_t channel,
                        int64_t valid, int vectors, float *bias)
 {
@@ -173,7 +162,9 @@ static int pack_block(struct pith_step *step, struct image_conv *conv, struct im
     packed = pith_step_alloc(step, depth * width * (int64_t) sizeof *packed);
     if (!packed)
         return -ENOMEM;
-    pack_dense(conv, conv->weights + channel * depth, packed, valid, width);
+    /* w[run][k][channel], channels past `valid` zero */
+    pith_transpose_f32(conv->weights + channel * depth, depth, valid, depth, conv->window.taps,
+                       packed, width);
     b->w = pith_step_share(step, packed);
     return 0;
 }

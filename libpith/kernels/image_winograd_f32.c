@@ -42,7 +42,8 @@ bool pith_image_winograd_fits(const struct image_conv *conv)
            is_faster(conv, patches);
 }
 
-#define KERNELS 4 /* that are transformed side by side */
+#define KERNELS 4  /* that are transformed side by side */
+#define GROUP   16 /* output channels: a cache line of each transformed element */
 
 typedef double kernels __attribute__((vector_size(8 * KERNELS)));
 typedef float narrow_kernels __attribute__((vector_size(4 * KERNELS)));
@@ -73,33 +74,49 @@ static inline void transform_weights(const kernels g[9], kernels out[ELEMENTS])
         transform_three(half + i * 3, out + i * IN, 1);
 }
 
-/* Into [element][block][in][channels of the block], which is how tiles read them. */
+/* The transformed kernels of one input channel and up to GROUP output channels: a line of each element. */
+static void transform_group(const float *w, int64_t step, int64_t count, float lines[ELEMENTS][GROUP])
+{
+    for (int64_t m = 0; m < count; m += KERNELS) {
+        const int lanes = count - m < KERNELS ? (int) (count - m) : KERNELS;
+        kernels g[9] = {{0}}, u[ELEMENTS];
+
+        for (int lane = 0; lane < lanes; lane++)
+            for (int e = 0; e < 9; e++)
+                g[e][lane] = (double) w[(m + lane) * step + e];
+        transform_weights(g, u);
+        for (int e = 0; e < ELEMENTS; e++) {
+            const narrow_kernels rounded = __builtin_convertvector(u[e], narrow_kernels);
+
+            memcpy(&lines[e][m], &rounded, sizeof rounded);
+        }
+    }
+}
+
+/* Into [element][block][in][channels of the block], which is how tiles read them; blocks are padded with zeros to whole
+ * vectors. Elements lie so far apart that their lines meet in one set of a cache: each is written once, whole. */
 static void pack_weights(const struct image_conv *conv, float *to)
 {
     const struct image_winograd *p = &conv->winograd;
     const int64_t c_count = conv->in_channels, m_count = conv->out_channels,
                   wide = p->vectors * conv->form->lanes;
-    const float *w = conv->weights;
+    float lines[ELEMENTS][GROUP];
 
-    for (int64_t m = 0; m < m_count; m += KERNELS) { /* blocks are wider, in steps of that */
-        const int64_t first = m / wide * wide;
+    for (int64_t first = 0; first < m_count; first += wide) {
         const int64_t width = p->padded - first < wide ? p->padded - first : wide;
-        const int count = m_count - m < KERNELS ? (int) (m_count - m) : KERNELS;
 
-        for (int64_t c = 0; c < c_count; c++) {
-            float *at = to + first * c_count + c * width + m - first;
-            kernels g[9] = {{0}}, u[ELEMENTS];
+        for (int64_t c = 0; c < c_count; c++)
+            for (int64_t m = first; m < m_count && m < first + wide; m += GROUP) {
+                const int64_t left = first + width - m, stored = left < GROUP ? left : GROUP,
+                              valid = m_count - m < stored ? m_count - m : stored;
+                float *at = to + first * c_count + c * width + m - first;
 
-            for (int lane = 0; lane < count; lane++)
-                for (int e = 0; e < 9; e++)
-                    g[e][lane] = (double) w[((m + lane) * c_count + c) * 9 + e];
-            transform_weights(g, u);
-            for (int e = 0; e < ELEMENTS; e++) { /* blocks are padded with zeros to whole vectors */
-                const narrow_kernels rounded = __builtin_convertvector(u[e], narrow_kernels);
-
-                memcpy(at + e * c_count * p->padded, &rounded, sizeof rounded);
+                if (valid < stored)
+                    memset(lines, 0, sizeof lines);
+                transform_group(conv->weights + (m * c_count + c) * 9, c_count * 9, valid, lines);
+                for (int e = 0; e < ELEMENTS; e++)
+                    memcpy(at + e * c_count * p->padded, lines[e], (size_t) stored * sizeof *at);
             }
-        }
     }
 }
 

@@ -2,8 +2,11 @@
 #include "tests/testing.h"
 
 #include "libpith/kernels/gemm.h"
+#include "libpith/kernels/transpose.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 static uint32_t seed = 12345;
 
@@ -151,12 +154,47 @@ static void activation_keeps_nan(void **state)
     assert_true(pith_activate(&relu, -3.0F) == 0.0F);
 }
 
+/* Every element at its place with its bits, and nothing beside. */
+static void check_transpose(int64_t rows, int64_t depth, int64_t taps)
+{
+    const int64_t from_step = depth + 3, to_step = rows + 2;
+    uint32_t *from = malloc((size_t) (rows * from_step) * sizeof *from),
+             *to = malloc((size_t) (depth * to_step) * sizeof *to);
+
+    assert_non_null(from);
+    assert_non_null(to);
+    for (int64_t i = 0; i < rows * from_step; i++)
+        from[i] = (uint32_t) i | UINT32_C(0x7f800000); /* NaN too: bits are moved */
+    memset(to, 0x5a, (size_t) (depth * to_step) * sizeof *to);
+    pith_transpose_f32((const float *) from, from_step, rows, depth, taps, (float *) to, to_step);
+    for (int64_t k = 0; k < depth; k++) {
+        const uint32_t *at = to + (k % taps * (depth / taps) + k / taps) * to_step;
+
+        for (int64_t m = 0; m < to_step; m++)
+            assert_int_equal(at[m], m < rows ? from[m * from_step + k] : UINT32_C(0x5a5a5a5a));
+    }
+    free(from);
+    free(to);
+}
+
+static void transpose_moves_each_element(void **state)
+{
+    static const int64_t taps[] = {1, 3, 9};
+
+    (void) state;
+    for (size_t t = 0; t < sizeof taps / sizeof taps[0]; t++)
+        for (int64_t rows = 1; rows <= 18; rows++)
+            for (int64_t groups = 1; groups <= 70; groups += groups < 9 ? 1 : 15)
+                check_transpose(rows, groups * taps[t], taps[t]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm_f32_equals_the_plain_sum),
         cmocka_unit_test(gemm_s16_sums_exactly_and_rounds_once),
         cmocka_unit_test(activation_keeps_nan),
+        cmocka_unit_test(transpose_moves_each_element),
     };
 
     return cmocka_run_group_tests_name("gemm", tests, NULL, NULL);
