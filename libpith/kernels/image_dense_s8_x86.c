@@ -60,34 +60,6 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
 #define LANES   8
 #define OPERAND __m256i
 
-/* By multiplying with a reciprocal, which is off by two units in the last place at most. That
- * changes the nearest integer only close to the middle between two; divides where a quotient is
- * there. Quotients past 512, where a unit is more than the distance, end at the limits of bytes. */
-#define FROM_MIDDLE 0x1p-13F
-#define UNROLL_4    _Pragma("GCC unroll 4")
-
-TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f, float by)
-{
-    const __m256 reciprocal = _mm256_set1_ps(1.0F / by), most = _mm256_set1_ps(0.5F - FROM_MIDDLE),
-                 sign = _mm256_set1_ps(-0.0F);
-    __m256 close = _mm256_setzero_ps();
-    __m256 q[4];
-
-    UNROLL_4 for (int i = 0; i < 4; i++)
-    {
-        q[i] = _mm256_mul_ps(f[i], reciprocal);
-        const __m256 off = _mm256_sub_ps(
-            q[i], _mm256_round_ps(q[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-
-        close = _mm256_or_ps(close, _mm256_cmp_ps(_mm256_andnot_ps(sign, off), most, _CMP_NLE_UQ));
-    }
-    if (__builtin_expect(_mm256_movemask_ps(close) != 0, 0)) {
-        UNROLL_4 for (int i = 0; i < 4; i++) q[i] = _mm256_div_ps(f[i], _mm256_set1_ps(by));
-        __asm__ volatile(""); /* or both would be computed each time */
-    }
-    UNROLL_4 for (int i = 0; i < 4; i++) f[i] = q[i];
-}
-
 #define FORM(name) name##_avx2
 #define TILE       2
 #define SPLIT(four, h)                                                                             \
@@ -165,25 +137,6 @@ TARGET static inline __attribute__((always_inline)) void quotients_256(__m256 *f
 #define TILE    4
 #define OPERAND __m512i
 
-TARGET static inline __attribute__((always_inline)) void quotients_512(__m512 *f, float by)
-{
-    const __m512 reciprocal = _mm512_set1_ps(1.0F / by), most = _mm512_set1_ps(0.5F - FROM_MIDDLE);
-    __mmask16 close = 0;
-    __m512 q[4];
-
-    UNROLL_4 for (int i = 0; i < 4; i++)
-    {
-        q[i] = _mm512_mul_ps(f[i], reciprocal);
-        close |= _mm512_cmp_ps_mask(
-            _mm512_abs_ps(_mm512_reduce_ps(q[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)),
-            most, _CMP_NLE_UQ);
-    }
-    if (__builtin_expect(close != 0, 0)) {
-        UNROLL_4 for (int i = 0; i < 4; i++) q[i] = _mm512_div_ps(f[i], _mm512_set1_ps(by));
-        __asm__ volatile("");
-    }
-    UNROLL_4 for (int i = 0; i < 4; i++) f[i] = q[i];
-}
 #define PACK(f, r)     pack_512((const __m512 *) (f), r)
 #define PART           part_512
 #define HALF(to, q, i) _mm256_storeu_si256((__m256i *) (to), _mm512_extracti64x4_epi64(q, i))

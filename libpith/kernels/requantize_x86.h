@@ -99,8 +99,59 @@ STORE_512 void part_512(uint8_t *to, __m512i q, int i, int count)
     _mm_mask_storeu_epi8(to, (__mmask16) (0xFFFFU >> (16 - count)), bytes);
 }
 
+/* Four vectors divided by one number, to what rounds to the same bytes: by multiplying with a
+ * reciprocal, which is off by two units in the last place at most. That changes the nearest integer
+ * only close to the middle between two; divides where a quotient is there. Quotients past 512, where
+ * a unit is more than the distance, end at the limits of bytes. */
+#define FROM_MIDDLE 0x1p-13F
+#define UNROLL_4    _Pragma("GCC unroll 4")
+
+STORE_256 void quotients_256(__m256 *f, float by)
+{
+    const __m256 reciprocal = _mm256_set1_ps(1.0F / by), most = _mm256_set1_ps(0.5F - FROM_MIDDLE),
+                 sign = _mm256_set1_ps(-0.0F);
+    __m256 close = _mm256_setzero_ps();
+    __m256 q[4];
+
+    UNROLL_4 for (int i = 0; i < 4; i++)
+    {
+        q[i] = _mm256_mul_ps(f[i], reciprocal);
+        const __m256 off = _mm256_sub_ps(
+            q[i], _mm256_round_ps(q[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+
+        close = _mm256_or_ps(close, _mm256_cmp_ps(_mm256_andnot_ps(sign, off), most, _CMP_NLE_UQ));
+    }
+    if (__builtin_expect(_mm256_movemask_ps(close) != 0, 0)) {
+        UNROLL_4 for (int i = 0; i < 4; i++) q[i] = _mm256_div_ps(f[i], _mm256_set1_ps(by));
+        __asm__ volatile(""); /* or both would be computed each time */
+    }
+    UNROLL_4 for (int i = 0; i < 4; i++) f[i] = q[i];
+}
+
+STORE_512 void quotients_512(__m512 *f, float by)
+{
+    const __m512 reciprocal = _mm512_set1_ps(1.0F / by), most = _mm512_set1_ps(0.5F - FROM_MIDDLE);
+    __mmask16 close = 0;
+    __m512 q[4];
+
+    UNROLL_4 for (int i = 0; i < 4; i++)
+    {
+        q[i] = _mm512_mul_ps(f[i], reciprocal);
+        close |= _mm512_cmp_ps_mask(
+            _mm512_abs_ps(_mm512_reduce_ps(q[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)),
+            most, _CMP_NLE_UQ);
+    }
+    if (__builtin_expect(close != 0, 0)) {
+        UNROLL_4 for (int i = 0; i < 4; i++) q[i] = _mm512_div_ps(f[i], _mm512_set1_ps(by));
+        __asm__ volatile("");
+    }
+    UNROLL_4 for (int i = 0; i < 4; i++) f[i] = q[i];
+}
+
 #undef NARROW
 #undef STORE
 #undef STORE_256
 #undef STORE_512
+#undef FROM_MIDDLE
+#undef UNROLL_4
 #endif
