@@ -1,6 +1,9 @@
 /* Times single integer layers of small nets in every form that this CPU has, beside what its
- * multipliers reach: kernels_s8 [SECONDS [BITS [LAYER]]], of each layer and form; default 0.1. BITS: of the
- * weights, 8 or 4 (default 8). LAYER: what the names of those to time contain ("3x3"). One thread: pin it. A figure is the lowest tenth of many short rounds. */
+ * multipliers reach: kernels_s8 [SECONDS [WEIGHTS [LAYER]]], of each layer and form; default 0.1.
+ * WEIGHTS: 8 bits (the default), 4 bits, 2:4 (two of four input channels are 0), or 1x4 (four of five
+ * runs of four input channels are). LAYER: what the names of those to time contain ("3x3"). One
+ * thread: pin it. A figure is the lowest tenth of many short rounds; a star marks the form that is
+ * taken. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +13,7 @@
 #include "libpith/kernels/image_conv_s8.h"
 
 #define ROUNDS    40
-#define FORMS_MAX 32
+#define FORMS_MAX 40
 
 struct layer {
     const char *net;
@@ -37,11 +40,16 @@ static const struct layer layers[] = {
     {"vww pointwise", {3, 3}, 256, 256, {1, 1}, 1, 1},
     {"ad01 first", {1, 1}, 640, 128, {1, 1}, 1, 1},
     {"ad01 middle", {1, 1}, 128, 128, {1, 1}, 1, 1},
+    {"mobilenetv2 project", {112, 112}, 32, 16, {1, 1}, 1, 1},
+    {"mobilenetv2 expand", {112, 112}, 16, 96, {1, 1}, 1, 1},
     {"mobilenetv2 expand", {56, 56}, 24, 144, {1, 1}, 1, 1},
     {"mobilenetv2 depthwise", {56, 56}, 144, 144, {3, 3}, 1, 144},
     {"mobilenetv2 project", {56, 56}, 144, 24, {1, 1}, 1, 1},
+    {"mobilenetv2 expand", {28, 28}, 32, 192, {1, 1}, 1, 1},
+    {"mobilenetv2 project", {28, 28}, 192, 32, {1, 1}, 1, 1},
     {"mobilenetv2 project", {14, 14}, 384, 64, {1, 1}, 1, 1},
     {"mobilenetv2 expand", {14, 14}, 96, 576, {1, 1}, 1, 1},
+    {"mobilenetv2 project", {7, 7}, 960, 160, {1, 1}, 1, 1},
     {"mobilenetv2 last", {7, 7}, 320, 1280, {1, 1}, 1, 1},
     {"resnet18 stem", {224, 224}, 3, 64, {7, 7}, 2, 1},
     {"resnet18 3x3", {56, 56}, 64, 64, {3, 3}, 1, 1},
@@ -152,7 +160,35 @@ static struct pith_image image_of(const struct pith_shape *shape, int32_t halo)
                                halo, halo,          halo, halo};
 }
 
-static int prepare(struct bench *b, const struct layer *l, int bits, struct pith_error *err)
+/* Scatters, always in the same way. */
+static uint32_t mixed(int64_t i)
+{
+    uint32_t x = (uint32_t) i * 2654435761U;
+
+    x ^= x >> 15;
+    x *= 2246822519U;
+    return x ^ x >> 13;
+}
+
+/* One of (out, in, taps) weights. */
+static int8_t weight_at(const struct layer *l, const char *kind, int64_t i)
+{
+    static const uint8_t pairs[6] = {3, 5, 6, 9, 10, 12};
+    const int64_t taps = l->kernel[0] * l->kernel[1], each = l->in / l->groups,
+                  channel = i / taps % each,
+                  four = (i / taps / each * taps + i % taps) * ((each + 3) / 4) + channel / 4;
+    const int8_t w = (int8_t) (i * 37 % 255 - 127);
+
+    if (strcmp(kind, "4") == 0)
+        return (int8_t) (i * 37 % 16 - 8);
+    if (strcmp(kind, "2:4") == 0)
+        return pairs[mixed(four) % 6] >> channel % 4 & 1 ? w : 0;
+    if (strcmp(kind, "1x4") == 0)
+        return mixed(four) % 5 == 0 ? w : 0;
+    return w;
+}
+
+static int prepare(struct bench *b, const struct layer *l, const char *kind, struct pith_error *err)
 {
     static const float scale = 0.1F;
     static const int32_t zero = 0;
@@ -198,7 +234,7 @@ static int prepare(struct bench *b, const struct layer *l, int bits, struct pith
     if (!b->x || !b->y || !b->w)
         return pith_fail(err, -12, "out of memory");
     for (int64_t i = 0; i < weights; i++)
-        b->w[i] = (int8_t) (bits == 4 ? i * 37 % 16 - 8 : i * 37 % 255 - 127);
+        b->w[i] = weight_at(l, kind, i);
     b->input[0] = (struct pith_tensor){.dtype = bytes.dtype, .shape = x};
     b->input[1] = (struct pith_tensor){PITH_INT8, w, b->w, (size_t) weights};
     b->grids[0] = b->grids[1] = &bytes;
@@ -261,7 +297,7 @@ static int time_forms(struct bench *b, double seconds, double (*us)[ROUNDS], siz
 int main(int argc, char **argv)
 {
     const double seconds = argc > 1 ? atof(argv[1]) : 0.1;
-    const int bits = argc > 2 ? atoi(argv[2]) : 8;
+    const char *kind = argc > 2 ? argv[2] : "8";
     const char *wanted = argc > 3 ? argv[3] : "";
     struct pith_error err = {0};
 
@@ -277,7 +313,7 @@ int main(int argc, char **argv)
 
         if (!strstr(l->net, wanted))
             continue;
-        rc = prepare(&b, l, bits, &err);
+        rc = prepare(&b, l, kind, &err);
         while (rc == 0 && forms < FORMS_MAX && pith_conv_s8_form_at(b.step.params, forms))
             forms++;
         if (rc == 0)
@@ -295,9 +331,11 @@ int main(int argc, char **argv)
 
             if (best == 0)
                 continue;
-            printf("%-22s %-26s %-31s %9.2f %8.1f\n", shown ? "" : l->net, shown ? "" : shape,
-                   pith_conv_s8_form_at(b.step.params, f)->name, best,
-                   (double) b.step.macs / best / 1e3);
+            const char *name = pith_conv_s8_form_at(b.step.params, f)->name;
+
+            printf("%-22s %-26s %-31s %9.2f %8.1f%s\n", shown ? "" : l->net, shown ? "" : shape,
+                   name, best, (double) b.step.macs / best / 1e3,
+                   strcmp(name, b.step.form) == 0 ? " *" : "");
             shown++;
         }
         done(&b);

@@ -96,7 +96,7 @@ static int finish_plan(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc
     }
     gemm->flips_in = step->input[0].dtype != pith_image_integer_dtype();
     gemm->flips_out = !gemm->conv.to.real && step->output[0].dtype != pith_image_integer_dtype();
-    gemm->copies = gemm->flips_in || depth % 4 != 0;
+    gemm->copies = gemm->flips_in || depth % (gemm->conv.reads ? gemm->conv.reads : 4) != 0;
     step->scratch_bytes = gemm->copies ? (size_t) (rows * depth) + PITH_IMAGE_SLACK_BYTES : 0;
     step->parts =
         gemm->copies ? 0 : pith_parts_of((cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT);

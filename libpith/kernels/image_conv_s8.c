@@ -12,6 +12,7 @@
 #include "libpith/kernels/image_depthwise_s8.h"
 #include "libpith/kernels/image_int4_s8.h"
 #include "libpith/kernels/image_sparse_s8.h"
+#include "libpith/kernels/image_two_of_four_s8.h"
 #include "libpith/kernels/image_winograd_s8.h"
 #include "libpith/kernels/narrow_s8.h"
 #include "libpith/kernels/sliding.h"
@@ -180,6 +181,8 @@ static const struct pith_conv_s8_form forms[] = {
      pith_winograd_s8_pays},
     {"int4 avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_int4_s8_vnni, pith_int4_s8_pack,
      pith_int4_s8_pays, true},
+    {"2:4 avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_two_of_four_s8_vnni, pith_dense_s8_pack,
+     pith_two_of_four_s8_pays},
     {"dense avx512vnni narrow", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni_narrow,
      pith_dense_s8_pack, NULL},
     {"dense avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni, pith_dense_s8_pack,
@@ -192,6 +195,8 @@ static const struct pith_conv_s8_form forms[] = {
      pith_winograd_s8_pays},
     {"int4 avx512", PITH_ISA_AVX512, false, &pith_int4_s8_avx512, pith_int4_s8_pack,
      pith_int4_s8_pays, true},
+    {"2:4 avx512", PITH_ISA_AVX512, false, &pith_two_of_four_s8_avx512, pith_dense_s8_pack,
+     pith_two_of_four_s8_pays},
     {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack, NULL},
     {"sparse avx2", PITH_ISA_AVX2, false, &pith_sparse_s8_avx2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
@@ -200,6 +205,8 @@ static const struct pith_conv_s8_form forms[] = {
     {"winograd avx2", PITH_ISA_AVX2, false, &pith_winograd_s8_avx2, pith_winograd_s8_pack,
      pith_winograd_s8_pays},
     {"int4 avx2", PITH_ISA_AVX2, false, &pith_int4_s8_avx2, pith_int4_s8_pack, pith_int4_s8_pays, true},
+    {"2:4 avx2", PITH_ISA_AVX2, false, &pith_two_of_four_s8_avx2, pith_dense_s8_pack,
+     pith_two_of_four_s8_pays},
     {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack, NULL},
     {"sparse sse2", PITH_ISA_SSE2, false, &pith_sparse_s8_sse2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
@@ -265,6 +272,7 @@ int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *for
     if (rc != 0)
         return rc;
     conv->part_bytes = conv->parts = 0;
+    conv->reads = 0;
     conv->form = pith_conv_s8_plain;
     rc = form ? form->pack(step, conv, form->private) : 0;
     plan_parts(step, conv);

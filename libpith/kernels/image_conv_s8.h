@@ -28,6 +28,7 @@ struct pith_conv_s8 {
     uint8_t in_zero, out_zero; /* stored bytes that stand for 0, for halos */
     pith_conv_s8_run *form;    /* pith_conv_s8_plain, or a faster one */
     void *packed;              /* the form's own */
+    int reads; /* bytes of input that the form reads together, where it is not 4: it may pass the end of a pixel's by one less */
     /* Forms that want scratch: bytes for each part, and how many parts there may be, no more than rows. Else 0. */
     int64_t part_bytes;
     uint32_t parts;

@@ -1,6 +1,7 @@
 /* Dense channels-last integer convolution, blocked: packing, and the walk over pixels and channels.
  * See image_dense_s8.h. */
 #include "libpith/kernels/image_dense_s8.h"
+#include "libpith/kernels/image_two_of_four_s8.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,7 +24,8 @@ static bool is_run_by_row(const struct pith_conv_s8 *conv)
 static int plan_runs(struct pith_step *step, struct pith_dense_s8 *d)
 {
     const struct pith_conv_s8 *conv = d->conv;
-    const bool by_row = is_run_by_row(conv);
+    const bool by_row = is_run_by_row(conv) && (!pith_is_two_of_four(d->form) ||
+                                                conv->in_channels % 4 == 0); /* fours of a tap */
     const int64_t across = by_row ? 1 : conv->kernel[1];
 
     d->runs = conv->kernel[0] * across;
@@ -40,12 +42,30 @@ static int plan_runs(struct pith_step *step, struct pith_dense_s8 *d)
 /* Bytes of a run that meet their weights at once, and how often a run takes so many. */
 static int64_t step_bytes(const struct pith_dense_s8_form *form)
 {
-    return form->eights ? 8 : 4;
+    switch (form->order) {
+    case PITH_DENSE_TWO_OF_FOUR:
+        return 16;
+    case PITH_DENSE_TWO_OF_FOUR_WORDS:
+        return 8;
+    default:
+        return form->eights ? 8 : 4;
+    }
 }
 
 static int64_t steps_of(const struct pith_dense_s8 *d)
 {
     return (d->run_bytes + step_bytes(d->form) - 1) / step_bytes(d->form);
+}
+
+/* Of packed weights: what a vector of channels takes in a run. */
+static int64_t run_weight_bytes(const struct pith_dense_s8 *d)
+{
+    const struct pith_dense_s8_form *form = d->form;
+
+    if (pith_is_two_of_four(form))
+        return pith_two_of_four_bytes(form, d->run_bytes);
+    return steps_of(d) * form->lanes *
+           (form->order == PITH_DENSE_PAIRS_OF_WORDS ? 8 : step_bytes(form));
 }
 
 static uint32_t joined(int16_t low, int16_t high)
@@ -78,6 +98,9 @@ static inline void put_weights(const struct pith_dense_s8_form *form, int64_t ea
         memcpy(to + lane * 2, w, 2);
         memcpy(to + (lanes + lane) * 2, w + 2, 2);
         break;
+    case PITH_DENSE_TWO_OF_FOUR:
+    case PITH_DENSE_TWO_OF_FOUR_WORDS: /* pith_two_of_four_put's */
+        break;
     }
 }
 
@@ -102,6 +125,11 @@ static void pack_tile(const struct pith_dense_s8 *d, const int8_t *from, int64_t
         const int8_t *w = from + channel * depth;
 
         for (int64_t run = 0; run < d->runs; run++) {
+            if (pith_is_two_of_four(d->form)) {
+                pith_two_of_four_put(d->form, w + run * run_depth, run_depth, lane, n, vectors,
+                                     to + run * vectors * run_weight_bytes(d));
+                continue;
+            }
             uint8_t *place = to + (run * steps * vectors + n) * quad;
             int8_t last[8] = {0};
             int64_t k = 0;
@@ -165,17 +193,18 @@ static void plan_walk(struct pith_dense_s8 *d)
 }
 
 /* Runs of four bytes that lie evenly are one run of so many fours. */
-static void plan_quads(struct pith_dense_s8 *d)
+static void plan_steps(struct pith_dense_s8 *d)
 {
-    d->quads = d->run_bytes / 4;
-    d->quad_step = 4;
-    if (d->quads != 1 || d->runs < 2 || d->form->whole_runs)
+    d->step_bytes = step_bytes(d->form);
+    d->half_step = d->form->order == PITH_DENSE_TWO_OF_FOUR && (d->run_bytes + 7) / 8 % 2 != 0;
+    d->steps = d->half_step ? d->run_bytes / d->step_bytes : steps_of(d);
+    if (d->run_bytes != 4 || d->step_bytes != 4 || d->runs < 2 || d->form->whole_runs)
         return;
     for (int64_t run = 2; run < d->runs; run++)
         if (d->run_at[run] != run * d->run_at[1])
             return;
-    d->quads = d->runs;
-    d->quad_step = d->run_at[1];
+    d->steps = d->runs;
+    d->step_bytes = d->run_at[1];
     d->runs = 1;
 }
 
@@ -185,12 +214,13 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
     struct pith_dense_s8 *d;
     const int64_t vectors = (conv->out_channels + form->lanes - 1) / form->lanes,
                   tile_channels = (int64_t) form->tile * form->lanes;
-    const int64_t quad = form->lanes * (form->order == PITH_DENSE_PAIRS_OF_WORDS ? 8 : step_bytes(form));
     const int64_t depth = conv->kernel[0] * conv->kernel[1] * conv->in_channels;
     uint8_t *weights;
     int rc;
 
     if (form->symmetric && memchr(conv->weights, -128 & 0xFF, (size_t) (conv->y.c * depth)))
+        return 1;
+    if (pith_is_two_of_four(form) && !pith_two_of_four_fits(conv))
         return 1;
     if (form->wide_lanes &&
         round_up(conv->out_channels, form->lanes) == round_up(conv->out_channels, form->wide_lanes))
@@ -204,7 +234,7 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
     rc = plan_runs(step, d);
     if (rc < 0)
         return rc;
-    d->vector_bytes = d->runs * steps_of(d) * quad;
+    d->vector_bytes = d->runs * run_weight_bytes(d);
     d->group_bytes = vectors * d->vector_bytes;
     weights = pith_step_alloc(step, conv->groups * d->group_bytes);
     if (!weights)
@@ -218,8 +248,9 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
                       weights + g * d->group_bytes + channel / form->lanes * d->vector_bytes);
         }
     d->weights = pith_step_share(step, weights);
-    plan_quads(d);
-    d->goes_across = d->runs * d->quads >= ACROSS_QUADS;
+    d->goes_across = d->runs * d->run_bytes / 4 >= ACROSS_QUADS;
+    plan_steps(d);
+    conv->reads = pith_is_two_of_four(form) ? 8 : 4;
     conv->packed = d;
     conv->form = pith_dense_s8_run;
     return 0;

@@ -29,7 +29,8 @@ struct pith_dense_s8 {
     const struct pith_conv_s8 *conv;
     const struct pith_dense_s8_form *form;
     int64_t runs, run_bytes;
-    int64_t quads, quad_step; /* fours of a run, and bytes from one to the next */
+    int64_t steps, step_bytes; /* of a run, and bytes from one to the next */
+    bool half_step;            /* TWO_OF_FOUR: half a step more */
     int64_t *run_at; /* from the first tap */
     int64_t x_step, y_step, added_step; /* from pixel to pixel */
     enum pith_dense_s8_store store;
@@ -53,8 +54,17 @@ struct pith_dense_s8_tile {
 };
 
 /* How the instruction of a form takes four weights of a channel: bytes side by side (DOTS); as two int16 pairs in two vectors,
- * of even and of odd places (PAIRS_OF_WORDS); or as two byte pairs in two vectors, of the first two and the last two. */
-enum pith_dense_s8_order { PITH_DENSE_DOTS, PITH_DENSE_PAIRS_OF_WORDS, PITH_DENSE_PAIRS_OF_BYTES };
+ * of even and of odd places (PAIRS_OF_WORDS); or as two byte pairs in two vectors, of the first two and the last two.
+ *
+ * For weights of which at most two in four are not 0 (image_two_of_four_s8.h): a vector of places of the weights that are kept, and
+ * two vectors of these, each of two fours of bytes side by side (TWO_OF_FOUR), or of one as a pair of int16 (TWO_OF_FOUR_WORDS). */
+enum pith_dense_s8_order {
+    PITH_DENSE_DOTS,
+    PITH_DENSE_PAIRS_OF_WORDS,
+    PITH_DENSE_PAIRS_OF_BYTES,
+    PITH_DENSE_TWO_OF_FOUR,
+    PITH_DENSE_TWO_OF_FOUR_WORDS
+};
 
 struct pith_dense_s8_form {
     int lanes, tile; /* int32 lanes of a vector; most vectors of a tile */

@@ -17,6 +17,10 @@
  *   LEAST(a, b), MOST(a, b)  b < a ? b : a and b > a ? b : a
  *   QUOTIENTS(f, by)  four vectors divided, to what NEAREST makes the same bytes of
  *   WIDE_TILE       16 pixels of one vector of channels fit in registers
+ * and for weights of which two of four are 0, instead of HALVES and SPLIT,
+ *   PICK(places, h)    what CHOOSE takes in half h of a step, of a vector of channels' places
+ *   INPUT(p, h)        what half h reads at p, in every part of a vector
+ *   CHOOSE(x, pick)    the bytes of it that weights meet
  *
  * The inner loop holds P pixels by N vectors of channels of sums in registers; a run of input bytes
  * (a row of the kernel, where its pixels touch) is read four bytes a pixel at a time, each meeting
@@ -214,6 +218,38 @@ TARGET static void FORM(store_any)(const struct pith_dense_s8 *d, const FORM(wor
     }
 }
 
+#ifdef PICK
+#define OPERANDS 3
+/* What half `half` of a step of input of each of P pixels adds to the sums. w: of each vector of
+ * channels `operands`: places, and the weights of one half or of both. */
+INLINE void FORM(add_half)(FORM(words) acc[PIXELS][4], const uint8_t *const *x, int64_t step,
+                           const OPERAND *w, const int operands, const int half, const int P,
+                           const int N, const bool across)
+{
+    OPERAND pick[4], b[4];
+
+    UNROLL for (int n = 0; n < N; n++)
+    {
+        pick[n] = PICK(w[n * operands], half);
+        b[n] = w[n * operands + 1 + half];
+    }
+    UNROLL for (int p = 0; p < P; p++)
+    {
+        const OPERAND input = INPUT(across ? x[p] : x[p / 4] + p % 4 * step, half);
+
+        UNROLL for (int n = 0; n < N; n++) acc[p][n] =
+            DOT(acc[p][n], CHOOSE(input, pick[n]), b[n]);
+    }
+}
+
+INLINE void FORM(add)(FORM(words) acc[PIXELS][4], const uint8_t *const *x, int64_t step,
+                      const OPERAND *w, const int P, const int N, const bool across)
+{
+    FORM(add_half)(acc, x, step, w, OPERANDS, 0, P, N, across);
+    FORM(add_half)(acc, x, step, w, OPERANDS, 1, P, N, across);
+}
+#else
+#define OPERANDS HALVES
 /* What four bytes of input each of P pixels add to the sums. */
 INLINE void FORM(add)(FORM(words) acc[PIXELS][4], const uint8_t *const *x, int64_t step,
                       const OPERAND *w, const int P, const int N, const bool across)
@@ -237,6 +273,7 @@ INLINE void FORM(add)(FORM(words) acc[PIXELS][4], const uint8_t *const *x, int64
         }
     }
 }
+#endif
 
 /* `count` tiles, one after the other: P pixels, N vectors of channels from `channel` on, of which
  * the last has `last` lanes. */
@@ -265,12 +302,18 @@ INLINE void FORM(tile)(const struct pith_dense_s8 *d, const struct pith_conv_s8_
 
             UNROLL for (int p = 0; p < P; p += across ? 1 : 4) x[across ? p : p / 4] =
                 from + PLACE(at, d, x, p, across) + d->run_at[run];
-            for (int64_t left = d->quads; left > 0; left--) {
+            for (int64_t left = d->steps; left > 0; left--) {
                 FORM(add)(acc, x, d->x_step, w, P, N, across);
-                w += N * HALVES;
+                w += N * OPERANDS;
                 UNROLL for (int p = 0; p < P; p += across ? 1 : 4) x[across ? p : p / 4] +=
-                    d->quad_step;
+                    d->step_bytes;
             }
+#ifdef PICK
+            if (d->half_step) {
+                FORM(add_half)(acc, x, d->x_step, w, OPERANDS - 1, 0, P, N, across);
+                w += N * (OPERANDS - 1);
+            }
+#endif
         }
         if (store == PITH_DENSE_ANY) {
             FORM(words) sums[PIXELS * 4];
@@ -329,18 +372,22 @@ TILE_OF(4, 3)
 TILE_OF(2, 3)
 TILE_OF(1, 3)
 MOST_OF(6, 4)
-TILE_OF(5, 4)
 TILE_OF(4, 4)
+#ifndef PICK
+TILE_OF(5, 4)
 TILE_OF(3, 4)
+#endif
 TILE_OF(2, 4)
 TILE_OF(1, 4)
 ANY_OF(3)
 ANY_OF(4)
 #else
 MOST_OF(4, 2)
+#ifndef PICK
 TILE_OF(3, 2)
 TILE_OF(5, 2)
 TILE_OF(6, 2)
+#endif
 #endif
 
 /* clang-format off */
@@ -355,22 +402,31 @@ TILE_OF(6, 2)
 #else
 #define TILES_1(name) {BOTH_OF(name, 8, 1), UP_TO_4(name, 1)}
 #endif
+#ifdef PICK
+#define TILES_4(name)                                                                              \
+    {BOTH_OF(name, 6, 4), ONE_OF(name, 4, 4), UP_TO_2(name, 4)}
+#define TILES_2(name) {BOTH_OF(name, 4, 2), UP_TO_2(name, 2)}
+#else
+#define TILES_4(name)                                                                              \
+    {BOTH_OF(name, 6, 4), ONE_OF(name, 5, 4), ONE_OF(name, 4, 4), ONE_OF(name, 3, 4),              \
+     UP_TO_2(name, 4)}
+#define TILES_2(name)                                                                              \
+    {BOTH_OF(name, 4, 2), ONE_OF(name, 3, 2), UP_TO_2(name, 2), ONE_OF(name, 5, 2),                \
+     ONE_OF(name, 6, 2)}
+#endif
 #if TILE == 4
 #define TILES(name)                                                                                \
     {TILES_1(name),                                                                                \
      {BOTH_OF(name, 8, 2), UP_TO_4(name, 2)},                                                      \
      {BOTH_OF(name, 6, 3), UP_TO_4(name, 3)},                                                      \
-     {BOTH_OF(name, 6, 4), ONE_OF(name, 5, 4), ONE_OF(name, 4, 4), ONE_OF(name, 3, 4),             \
-      UP_TO_2(name, 4)}}
+     TILES_4(name)}
 #define ANY_TILES                                                                                  \
     {{ONE_OF(any, 4, 1), ONE_OF(any, 1, 1)},                                                       \
      {ONE_OF(any, 4, 2), ONE_OF(any, 1, 2)},                                                       \
      {ONE_OF(any, 4, 3), ONE_OF(any, 1, 3)},                                                       \
      {ONE_OF(any, 4, 4), ONE_OF(any, 1, 4)}}
 #else
-#define TILES(name) {TILES_1(name),                                                                                \
-     {BOTH_OF(name, 4, 2), ONE_OF(name, 3, 2), UP_TO_2(name, 2), ONE_OF(name, 5, 2),               \
-      ONE_OF(name, 6, 2)}}
+#define TILES(name) {TILES_1(name), TILES_2(name)}
 #define ANY_TILES   {{ONE_OF(any, 4, 1), ONE_OF(any, 1, 1)}, {ONE_OF(any, 4, 2), ONE_OF(any, 1, 2)}}
 #endif
 
@@ -383,6 +439,7 @@ static const struct pith_dense_s8_tile FORM(tiles)[3][4][PITH_DENSE_S8_TILES + 1
 #undef INLINE
 #undef PLACE
 #undef PIXELS
+#undef OPERANDS
 #undef TILE_AS
 #undef TILE_OF
 #undef MOST_OF
@@ -392,6 +449,8 @@ static const struct pith_dense_s8_tile FORM(tiles)[3][4][PITH_DENSE_S8_TILES + 1
 #undef UP_TO_2
 #undef UP_TO_4
 #undef TILES_1
+#undef TILES_2
+#undef TILES_4
 #undef TILES
 #undef ANY_TILES
 #undef LEAST

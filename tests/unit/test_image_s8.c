@@ -143,6 +143,28 @@ static void clear_blocks(struct pith_tensor *w, bool channels)
     }
 }
 
+static bool is_two_of_four(int round)
+{
+    return round % 5 == 2;
+}
+
+/* At most two of every four input channels of a tap hold weights that are not 0. */
+static void keep_two_of_four(struct pith_tensor *w)
+{
+    const int64_t in = w->shape.dim[1],
+                  taps = pith_shape_elements(&w->shape) / w->shape.dim[0] / in;
+
+    for (int64_t m = 0; m < w->shape.dim[0]; m++)
+        for (int64_t k = 0; k < in; k += 4)
+            for (int64_t tap = 0; tap < taps; tap++) {
+                const int64_t first = pick(0, 3), second = first + pick(1, 3);
+
+                for (int64_t c = 0; c < 4 && k + c < in; c++)
+                    if (c != first && c != second % 4)
+                        pith_tensor_set(w, (m * in + k + c) * taps + tap, 0.0);
+            }
+}
+
 static void conv_weights(struct conv_case *t, const struct pith_shape *shape, int round)
 {
     const bool four_bits = round % 7 == 6 || round % 24 == 4;
@@ -209,6 +231,8 @@ static void conv_case_of(struct conv_case *t, struct geometry g, int round)
     picture_fill(&t->x, t->x_grid.zero);
     if (round % 9 == 8 && t->w.dtype == PITH_INT8)
         conv_extremes(t, round % 2);
+    if (is_two_of_four(round))
+        keep_two_of_four(&t->w);
     picture_init(&t->y, &t->s.output[0].shape, out_halo, round % 4 == 1 ? pick(1, 9) : 0,
                  t->real ? 4 : 1);
     picture_init(&t->added, &t->s.output[0].shape, halo, round % 5 == 1 ? pick(1, 9) : 0, 1);
@@ -385,7 +409,7 @@ static void convolution_rounds_the_exact_sum_once(void **state)
 /* Whatever form runs, each gives the bytes of the plain one. */
 static void every_form_of_convolution_is_the_plain_one(void **state)
 {
-    int sparse = 0, four_bits = 0, winograd = 0;
+    int sparse = 0, four_bits = 0, winograd = 0, two_of_four = 0;
 
     (void) state;
     for (int round = 0; round < 400; round++) {
@@ -420,6 +444,7 @@ static void every_form_of_convolution_is_the_plain_one(void **state)
             winograd += strncmp(form->name, "winograd", 8) == 0;
             sparse += strncmp(form->name, "sparse", 6) == 0;
             four_bits += strncmp(form->name, "int4", 4) == 0;
+            two_of_four += strncmp(form->name, "2:4", 3) == 0;
             picture_check_equal(&t.y, &want, what);
             if (memcmp(t.y.block, want.block, t.y.bytes) != 0)
                 fail_msg("%s: writes outside of the value", what);
@@ -429,9 +454,9 @@ static void every_form_of_convolution_is_the_plain_one(void **state)
     }
     assert_true(winograd >= 40);
 #if defined __x86_64__
-    assert_true(sparse >= 40 && four_bits >= 20);
+    assert_true(sparse >= 40 && four_bits >= 20 && two_of_four >= 60);
 #else
-    (void) sparse, (void) four_bits;
+    (void) sparse, (void) four_bits, (void) two_of_four;
 #endif
 }
 
@@ -570,6 +595,10 @@ static void products_round_the_exact_sum_once(void **state)
             pith_tensor_set(
                 &tensors[1], i,
                 (double) (four_bits ? pick(-8, 6) : pick(-128, round % 10 == 5 ? 127 : 126)));
+        for (int64_t p = 0; round % 4 == 1 && p < depth; p++) /* of four of a column two stay */
+            for (int64_t j = 0; j < cols; j++)
+                if ((p + j + p / 4) % 4 > 1)
+                    pith_tensor_set(&tensors[1], turned ? j * depth + p : p * cols + j, b.zero);
         s.input[0] = tensors[0];
         s.input[0].data = NULL;
         s.input[1] = tensors[1];
