@@ -45,8 +45,9 @@ static void wider_grids_are_kept_by_words_or_by_rounding_floats(void **state)
     assert_true(different * 4 <= total);
 }
 
-/* The last layer of a net often has no grid behind it: it need not leave the layout for that. */
-static void a_convolution_from_integers_to_floats_stays_channels_last(void **state)
+/* The last layer of a net often has no grid behind it: it need not leave the layout for that. Depthwise it
+ * takes floats, for which it has a form of its own. */
+static void to_floats(bool depthwise)
 {
     const struct pith_shape shape = {4, {1, 8, 5, 5}};
     struct pith_session *session, *plain;
@@ -55,21 +56,23 @@ static void a_convolution_from_integers_to_floats_stays_channels_last(void **sta
     struct pith_error err = {0};
     uint32_t in[2], node, y;
 
-    (void) state;
     assert_ok(pith_graph_new(&graph, "net", &err), &err);
     assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
     assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
     assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
     set_grid(graph, in[0], PITH_UINT8, 0.01F, 117, 0, 0);
-    in[1] = add_constant(graph, PITH_INT8, 4, (const int64_t[]){6, 8, 3, 3});
-    set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, 6);
+    in[1] = add_constant(graph, PITH_INT8, 4,
+                         depthwise ? (const int64_t[]){8, 1, 3, 3} : (const int64_t[]){6, 8, 3, 3});
+    set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, depthwise ? 8 : 6);
     y = add_node(graph, "Conv", in, 2, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "group", depthwise ? 8 : 1), 0);
     assert_int_equal(pith_graph_add_output(graph, y), 0);
     assert_ok(pith_graph_validate(graph, &err), &err);
     assert_ok(pith_graph_infer(graph, NULL, &err), &err);
     session = compile(graph, CHANNELS_LAST);
     plain = compile(graph, LITERALLY);
-    assert_true(has_step(session, "image_conv_s8") && !has_step(session, "conv_f32"));
+    assert_true(has_step(session, depthwise ? "image_conv_f32" : "image_conv_s8") &&
+                !has_step(session, "conv_f32"));
     assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
     for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
         ((float *) x.data)[i] = random_float();
@@ -81,6 +84,13 @@ static void a_convolution_from_integers_to_floats_stays_channels_last(void **sta
     engine->close(plain);
     pith_graph_free(graph);
     pith_tensor_free(&x);
+}
+
+static void a_convolution_from_integers_to_floats_stays_channels_last(void **state)
+{
+    (void) state;
+    to_floats(false);
+    to_floats(true);
 }
 
 static void add_pad(struct pith_graph *graph, uint32_t x, const int64_t *pads, double value,

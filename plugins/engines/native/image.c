@@ -268,10 +268,21 @@ static void add_residual(struct plan *plan, struct candidate *c)
     c->residual = (struct pith_residual){.set = true, .between = between, .after = after};
 }
 
+/* One channel in and one out a group. The forms that are made for it store bytes alone, and any other
+ * takes many times as long as floats do. */
+static bool is_depthwise(const struct plan *plan, const struct candidate *c)
+{
+    const uint32_t w = pith_node_input(plan->graph, c->node, 1);
+    const struct pith_shape *shape = w == PITH_NO_VALUE ? NULL : pith_value_shape(plan->graph, w);
+    const int64_t groups = pith_node_int(plan->graph, c->node, "group", 1);
+
+    return groups > 1 && shape && shape->rank > 1 && shape->dim[1] == 1 && shape->dim[0] == groups;
+}
+
 /* A convolution of bytes whose result is on no grid gives floats: its sums are the same integers. */
 static bool gives_floats(const struct plan *plan, const struct candidate *c)
 {
-    return c->integer && c->dtype != PITH_INT16 && (c->kernel->flags & PITH_KERNEL_GIVES_FLOATS) &&
+    return !is_depthwise(plan, c) && c->integer && c->dtype != PITH_INT16 && (c->kernel->flags & PITH_KERNEL_GIVES_FLOATS) &&
            !c->residual.set && !pith_value_quantization(plan->graph, c->value);
 }
 
