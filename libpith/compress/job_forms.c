@@ -283,13 +283,23 @@ int job_apply_recipe(struct job *job, size_t graph_index, size_t level,
     return rc;
 }
 
-/* A form that is no smaller is not worth its rounding. */
-static const char *refusal_of_form(const struct job_graph *graph, const json_t *record)
+/* A form that is no smaller is not worth its rounding. The last technique may have told why it did
+ * nothing, as "note" in its report. text: room for a sentence. */
+static const char *refusal_of_form(const struct job *job, const struct job_graph *graph,
+                                   const json_t *record, char *text, size_t bytes)
 {
+    const char *note =
+        json_string_value(json_object_get(json_object_get(record, "report"), "note"));
     struct pith_facts facts;
 
     pith_facts_read(&facts, json_object_get(record, "facts"));
-    return facts.bytes < graph->facts.bytes ? NULL : "it is not smaller than the original";
+    if (facts.bytes < graph->facts.bytes)
+        return NULL;
+    if (!note)
+        return "it is not smaller than the original";
+    (void) snprintf(text, bytes, "%s: %.300s",
+                    job->recipe->steps[job->recipe->step_count - 1].technique->name, note);
+    return text;
 }
 
 /* Faults of one form are no faults of the job: the next finer one is tried. */
@@ -306,6 +316,7 @@ static int make(struct job *job, size_t graph_index, size_t level, const char *k
     struct pith_error why = {0};
     const char *refusal = NULL;
     struct job_rules rules = {.count = 0};
+    char text[400];
     int rc = 0;
 
     if (job_level_is_layered(job, level))
@@ -324,7 +335,7 @@ static int make(struct job *job, size_t graph_index, size_t level, const char *k
     if (rc < 0)
         refusal = pith_error_text(&why);
     else
-        refusal = refusal_of_form(&job->graphs[graph_index], record);
+        refusal = refusal_of_form(job, &job->graphs[graph_index], record, text, sizeof text);
     (void) json_object_set_new(record, "ok", json_boolean(!refusal));
     (void) json_object_set_new(record, "reason", refusal ? json_string(refusal) : json_null());
     rc = job_record(job, key, record, err);

@@ -455,18 +455,21 @@ static void quantize_stores_weights_that_are_moved_first(void **unused)
 {
     uint32_t x, node;
     struct pith_graph *graph = begin((int64_t[]){1, 64}, 2, &x);
-    uint32_t w = CONSTANT(graph, 0.5f, 48, 64), turned = NODE(graph, "Transpose", "turn", &node, w);
+    uint32_t w = NODE(graph, "Concat", "join", &node, CONSTANT(graph, 0.5f, 24, 64),
+                      CONSTANT(graph, 0.5f, 24, 64));
+    uint32_t turned = NODE(graph, "Transpose", "turn", NULL, w);
     uint32_t y = NODE(graph, "MatMul", "product", NULL, NODE(graph, "Tanh", "own", NULL, x), turned);
     struct applied applied, kept, floats;
 
     (void) unused;
+    assert_ok(pith_node_set_int(graph, node, "axis", 0), &err);
     finish(graph, y);
     assert_ok(apply_to(graph, "{\"activations\": \"float32\"}", true, &applied), &err);
-    assert_int_equal(json_integer_value(json_object_get(applied.report, "far_weights")), 1);
-    uint32_t stored = pith_node_input(applied.graph, find_node(applied.graph, "turn"), 0);
+    assert_int_equal(json_integer_value(json_object_get(applied.report, "far_weights")), 2);
+    uint32_t stored = pith_node_input(applied.graph, find_node(applied.graph, "join"), 0);
 
     assert_int_equal(pith_value_constant(applied.graph, stored)->dtype, PITH_INT8);
-    assert_int_equal(pith_value_quantization(applied.graph, stored)->count, 48);
+    assert_int_equal(pith_value_quantization(applied.graph, stored)->count, 24);
     assert_true(error_of(&applied) > 0 && error_of(&applied) < 0.02);
     /* Where outputs may not err so far, they stay; and where the options keep them. */
     assert_ok(apply_to(graph, "{\"activations\": \"float32\", \"max_error_ratio\": 0.0001}", true, &floats),

@@ -42,6 +42,11 @@ static bool is_far(struct pith_graph *graph, uint32_t value, bool in_branch)
     return true;
 }
 
+bool far_is_moved(struct pith_graph *graph, uint32_t value)
+{
+    return is_far(graph, value, false);
+}
+
 static int store(struct pith_graph *graph, uint32_t value, const struct weight_grid *grid,
                  struct pith_error *err)
 {

@@ -11,4 +11,7 @@
  * plan->far_count. */
 int write_far_weights(struct plan *plan, struct pith_graph *graph, struct pith_error *err) PITH_CHECKED;
 
+/* Whether all that use the value move it about, or hold branches that capture it. */
+bool far_is_moved(struct pith_graph *graph, uint32_t value);
+
 #endif

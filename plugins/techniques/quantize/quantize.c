@@ -3,8 +3,10 @@
  * finer forms. Accuracy of the whole model is the host's to keep: it asks for finer results by the
  * option `finer`. */
 #include "plugins/techniques/quantize/fold.h"
+#include "plugins/techniques/quantize/nothing.h"
 #include "plugins/techniques/quantize/repair.h"
 #include "plugins/techniques/quantize/report.h"
+#include "plugins/techniques/quantize/resolve.h"
 #include "plugins/techniques/quantize/restore.h"
 #include "plugins/techniques/quantize/sensitivity.h"
 #include "plugins/techniques/quantize/write.h"
@@ -247,13 +249,6 @@ static struct rules rules_of(const struct pith_option_value *values)
     };
 }
 
-static uint32_t quantize_needs(const struct pith_option_value *values)
-{
-    struct rules rules = rules_of(values);
-
-    return rules_want_samples(&rules) ? PITH_NEEDS_CALIBRATION : 0;
-}
-
 struct run { /* one call of apply */
     const struct pith_technique_job *job;
     const struct pith_option_value *values;
@@ -288,7 +283,23 @@ static void share_samples(struct run *run)
     run->report.check_samples = check > 0 ? check : count;
 }
 
-/* Whether integer activations have samples to get their ranges from. Those that a layer is given by
+/* Whether some layer's input would become integers, as the rules are. */
+static int has_static_layers(const struct run *run, bool *out, struct pith_error *err)
+{
+    const struct layer_options all = {.rules = run->rules, .per_channel = true};
+    struct layer *layers = NULL;
+    size_t count = 0;
+    int rc = layers_find(run->folded, &all, &layers, &count);
+
+    *out = false;
+    for (size_t i = 0; i < count; i++)
+        *out |= form_is_static(layers[i].form);
+    layers_free(layers, count);
+    return rc < 0 ? pith_fail(err, rc, "quantize: no memory to look at the layers") : 0;
+}
+
+/* Whether integer activations have samples to get their ranges from. A graph without layers that want
+ * them, as one whose weights are integers already, goes without. Those that a layer is given by
  * name, and those of 16 bits, which have room, take what there is. */
 static int want_samples(struct run *run, struct pith_error *err)
 {
@@ -300,11 +311,16 @@ static int want_samples(struct run *run, struct pith_error *err)
     run->report.calibrated = rules_want_samples(&run->rules);
     if (!run->report.calibrated)
         return 0;
-    if (count == 0)
+    if (count == 0) {
+        int rc = has_static_layers(run, &run->report.calibrated, err);
+
+        if (rc < 0 || !run->report.calibrated)
+            return rc;
         return pith_fail(
             err, -EINVAL,
             "quantize: integer activations want calibration samples, and there are none; "
             "give some, or set activations: float32");
+    }
     if (count >= least || form_activation_bits(run->rules.form) != 8)
         return 0;
     run->rules.form = form_without_activations(run->rules.form);
@@ -423,15 +439,17 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
     rc = rules_check(&run->rules, err);
     share_samples(run);
     if (rc == 0)
-        rc = want_samples(run, err);
-    if (rc == 0)
         rc = restore_weights(run->folded, &run->rules, &run->report.restored, err);
+    if (rc == 0)
+        rc = resolve_weights(run->folded, &run->rules, err);
     if (rc == 0)
         rc = fold_batch_norms(run->folded, &run->report.folded, err);
     if (rc == 0)
         rc = pith_graph_prune_dead(run->folded);
     if (rc == 0)
         rc = pith_graph_validate(run->folded, err);
+    if (rc == 0)
+        rc = want_samples(run, err);
     if (rc < 0)
         return rc;
     if (run->report.check_samples > 0)
@@ -456,6 +474,8 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
     say_progress(run, 0.8);
     if (rc == 0)
         rc = settle(run, out, err);
+    if (rc == 0)
+        nothing_say(&run->plan, run->report.note, sizeof run->report.note);
     say_progress(run, 1);
     return rc;
 }
@@ -513,6 +533,13 @@ static int quantize_apply(const struct pith_technique_job *job, const struct pit
     plan_done(&run.plan);
     pith_graph_free(run.folded);
     return rc;
+}
+
+/* Whether samples are needed depends on the graph's layers too, so it is apply that asks for them. */
+static uint32_t quantize_needs(const struct pith_option_value *values)
+{
+    (void) values;
+    return 0;
 }
 
 static const struct pith_technique_ops ops = {

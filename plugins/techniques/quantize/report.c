@@ -179,6 +179,8 @@ char *report_text(const struct report *report)
         report->error_ratio < 0 ? json_null() : rounded(report->error_ratio), "max_error_ratio",
         rounded(report->max_error_ratio), "repairs", repair_facts(report), "forms", forms, "layers",
         layers);
+    if (object && report->note[0])
+        (void) json_object_set_new(object, "note", json_string(report->note));
     if (object && report->budget.asked)
         (void) json_object_set_new(object, "budget", budget_facts(&report->budget));
     if (object)

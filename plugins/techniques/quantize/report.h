@@ -16,6 +16,7 @@ struct report {
     size_t restored;    /* weights that came as integers */
     double error_ratio; /* negative: not measured */
     struct kept_budget budget;
+    char note[240]; /* why nothing was quantized; "" where something was */
     double max_error_ratio;
 };
 /* Freed with free(). NULL: out of memory. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAST_HALF_SQNR_DB 30.0 /* bfloat16 has 50, float16 70; less is what lies below its least */
 #define DEAD_CHANNEL                                                                               \
     1e-9 /* of the whole's extreme: such a channel is rounding noise of whoever trained it */
 #define LEAST_SCALE                                                                                \
@@ -285,9 +286,10 @@ int weights_to_halves(const struct pith_tensor *w, int32_t dtype, struct pith_te
         noise += e * e;
     }
     *out_sqnr_db = sqnr_db(signal, noise);
-    if (!isfinite(noise)) {
+    if (!isfinite(noise) || *out_sqnr_db < LEAST_HALF_SQNR_DB) {
         pith_tensor_free(out);
-        return pith_fail(err, -ERANGE, "a weight is past the greatest %s", pith_dtype_name(dtype));
+        return pith_fail(err, -ERANGE, "the weights are too large or too small for %s",
+                         pith_dtype_name(dtype));
     }
     return 0;
 }

@@ -43,7 +43,7 @@ int32_t weight_level(float x, float scale, int32_t limit);
 int weights_to_integers(const struct pith_tensor *w, const struct weight_grid *grid,
                         const float *scale, const int8_t *levels, struct pith_tensor *out,
                         double *out_sqnr_db, struct pith_error *err) PITH_CHECKED;
-/* dtype: PITH_FLOAT16 or PITH_BFLOAT16. -ERANGE where a weight is past the type's greatest. */
+/* dtype: PITH_FLOAT16 or PITH_BFLOAT16. -ERANGE where a weight is past the type's greatest, or most lie near its least. */
 int weights_to_halves(const struct pith_tensor *w, int32_t dtype, struct pith_tensor *out,
                       double *out_sqnr_db, struct pith_error *err) PITH_CHECKED;
 /* b / (input_scale * scale[c]) as int32. shift: NULL, or one entry a channel that is added to b.

@@ -105,18 +105,18 @@ static int write_weight(struct writer *writer, struct layer *layer, struct pith_
 {
     struct written *written = &writer->written[layer->weight];
     enum form form = form_without_activations(layer->form);
+    /* Halves, and integers on one scale, are the same along every axis. */
+    int32_t axis = form_is_integer(form) ? layer_grid(layer, &writer->plan->options).axis : -1;
     int rc = 0;
 
-    if (written->value == PITH_NO_VALUE || written->form != form ||
-        written->axis != layer->channel_axis) {
-        *written =
-            (struct written){.value = PITH_NO_VALUE, .form = form, .axis = layer->channel_axis};
+    if (written->value == PITH_NO_VALUE || written->form != form || written->axis != axis) {
+        *written = (struct written){.value = PITH_NO_VALUE, .form = form, .axis = axis};
         rc = form_is_integer(form) ? add_integers(writer, layer, written, err)
                                    : add_halves(writer, layer, written, err);
     }
     if (rc == -ERANGE) {
         layer->form = FORM_FLOAT;
-        layer->why = "a weight is past the greatest float16";
+        layer->why = "its weights are too large or too small for float16";
         *written = (struct written){.value = PITH_NO_VALUE};
         return 0;
     }
@@ -269,6 +269,19 @@ static int write_layers(struct writer *writer, struct pith_error *err)
     return 0;
 }
 
+/* What a layer's weight is used for besides (an embedding that is turned into the last layer's weights, a
+ * branch that captures it) takes what was written for the layer, so that it is in the file once. */
+static int share_written(struct writer *writer)
+{
+    uint32_t limit = pith_graph_value_limit(writer->plan->graph);
+    int rc = 0;
+
+    for (uint32_t value = 0; rc == 0 && value < limit; value++)
+        if (writer->written[value].value != PITH_NO_VALUE && far_is_moved(writer->graph, value))
+            rc = pith_graph_replace_value(writer->graph, value, writer->written[value].value);
+    return rc;
+}
+
 int write_graph(struct plan *plan, struct pith_graph **out, struct pith_error *err)
 {
     struct writer writer = {.plan = plan};
@@ -285,6 +298,8 @@ int write_graph(struct plan *plan, struct pith_graph **out, struct pith_error *e
     for (uint32_t value = 0; value < limit; value++)
         writer.written[value].value = PITH_NO_VALUE;
     rc = write_layers(&writer, err);
+    if (rc == 0)
+        rc = share_written(&writer);
     plan->far_count = 0;
     if (rc == 0 && !plan->far_stay)
         rc = write_far_weights(plan, writer.graph, err);

@@ -1,0 +1,73 @@
+/* Counts what the graph has instead of float32 weights: layers that are integers already, and weights of
+ * other types. */
+#include "plugins/techniques/quantize/nothing.h"
+
+#include <stdio.h>
+
+struct other_layers {
+    size_t integers, other_floats;
+};
+
+static bool is_constant(const struct pith_graph *graph, uint32_t value)
+{
+    return value != PITH_NO_VALUE && pith_value_constant(graph, value);
+}
+
+static void count_layer(const struct pith_graph *graph, uint32_t node, struct other_layers *out)
+{
+    static const char *const integer_ops[] = {"QLinearConv", "QLinearMatMul", "ConvInteger",
+                                              "MatMulInteger", NULL};
+    static const char *const ops[] = {"Conv", "ConvTranspose", "Gemm", "MatMul",
+                                      "LSTM", "GRU",           "RNN",  NULL};
+    uint32_t w = pith_node_input(graph, node, 1);
+
+    if (node_is_one_of(graph, node, integer_ops)) {
+        out->integers++;
+    } else if (node_is_one_of(graph, node, ops) && is_constant(graph, w)) {
+        out->integers += pith_value_quantization(graph, w) != NULL;
+        out->other_floats += pith_value_dtype(graph, w) != PITH_FLOAT32;
+    }
+}
+
+static void count_layers(const struct pith_graph *graph, struct other_layers *out)
+{
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph); node++) {
+        if (!pith_node_exists(graph, node))
+            continue;
+        count_layer(graph, node, out);
+        for (size_t k = 0; k < pith_node_attribute_count(graph, node); k++) {
+            const struct pith_graph *inside =
+                pith_node_graph(graph, node, pith_node_attribute_name(graph, node, k));
+
+            if (inside)
+                count_layers(inside, out);
+        }
+    }
+}
+
+void nothing_say(const struct plan *plan, char *text, size_t bytes)
+{
+    struct other_layers other = {0};
+
+    text[0] = 0;
+    if (plan->far_count > 0 || plan_count(plan, FORM_FLOAT) < plan->layer_count)
+        return;
+    count_layers(plan->graph, &other);
+    if (plan->layer_count > 0)
+        (void) snprintf(text, bytes, "%zu layer%s with float weights stay%s float, \"%.80s\" as %s",
+                        plan->layer_count, plan->layer_count == 1 ? "" : "s",
+                        plan->layer_count == 1 ? "s" : "", layer_name(plan->graph, &plan->layers[0]),
+                        plan->layers[0].why ? plan->layers[0].why : "it was asked for");
+    else if (other.integers > 0)
+        (void) snprintf(text, bytes,
+                        "the model is quantized already: the weights of %zu of its layers are "
+                        "integers, and none are floats",
+                        other.integers);
+    else if (other.other_floats > 0)
+        (void) snprintf(text, bytes,
+                        "the weights of %zu of its layers are floats of another width; float32 is what "
+                        "is quantized, so convert the model again with that",
+                        other.other_floats);
+    else
+        (void) snprintf(text, bytes, "no layer of the model has constant weights");
+}
