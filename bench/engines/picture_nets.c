@@ -167,6 +167,36 @@ make_vgg16(struct net *net) /* Simonyan, Zisserman 2015, arXiv:1409.1556, table 
     return dense(net, x, 4096, 1000);
 }
 
+static uint32_t byte(struct net *net, int32_t dtype, uint8_t number)
+{
+    const struct pith_tensor tensor = {dtype, {0}, &number, 1};
+    uint32_t value = PITH_NO_VALUE;
+
+    if (net->rc == 0)
+        net->rc = pith_graph_add_constant(net->graph, NULL, &tensor, &value, &net->err);
+    return value;
+}
+
+/* Four layers as quantizers wrote them that had no QuantizeLinear between operators. */
+static uint32_t make_qlinear(struct net *net)
+{
+    const uint32_t x = net_input(net, 4, (int64_t[]){1, 32, 32, 32}), scale = net_scalar(net, 0.02F),
+                   zero = byte(net, PITH_UINT8, 128), none = byte(net, PITH_INT8, 0),
+                   weight_scale = net_scalar(net, 0.001F);
+    uint32_t q, y;
+
+    net_outputs(net, "QuantizeLinear", (uint32_t[]){x, scale, zero}, 3, (const int32_t[]){PITH_UINT8}, 1,
+                &q);
+    for (int i = 0; i < 4; i++) {
+        const uint32_t w = net_bytes(net, 4, (int64_t[]){32, 32, 3, 3});
+
+        net_outputs(net, "QLinearConv", (uint32_t[]){q, scale, zero, w, weight_scale, none, scale, zero}, 8,
+                    (const int32_t[]){PITH_UINT8}, 1, &y);
+        q = y;
+    }
+    return net_node(net, "DequantizeLinear", (uint32_t[]){q, scale, zero}, 3, NULL);
+}
+
 /* What a run and a step cost that have next to nothing to compute. */
 static uint32_t make_add1(struct net *net)
 {
@@ -198,8 +228,9 @@ static const struct {
     const char *name;
     net_make *make;
 } networks[] = {{"add1", make_add1},         {"neg10", make_neg10},
-                {"neg50", make_neg50},       {"mobilenetv2", make_mobilenetv2},
-                {"resnet18", make_resnet18}, {"vgg16", make_vgg16}};
+                {"neg50", make_neg50},       {"qlinear", make_qlinear},
+                {"mobilenetv2", make_mobilenetv2}, {"resnet18", make_resnet18},
+                {"vgg16", make_vgg16}};
 
 net_make *net_pictures(const char *name)
 {

@@ -2,6 +2,7 @@
  * quantization, and inference. */
 #include "libpith/formats/onnx.h"
 
+#include "libpith/formats/onnx_dissolve.h"
 #include "libpith/formats/onnx_fields.h"
 #include "libpith/formats/onnx_quantization.h"
 #include "libpith/formats/onnx_read.h"
@@ -171,6 +172,7 @@ int onnx_read_model(struct pith_graph **out, struct pith_backing *backing, const
     struct onnx_reader reader = {.backing = backing, .model = {data, data + bytes}};
     struct onnx_scope scope = {.reader = &reader};
     struct model_parts parts = {0};
+    bool dissolved = false;
     int rc = read_model_parts(&parts, reader.model, err);
 
     if (rc < 0)
@@ -180,6 +182,10 @@ int onnx_read_model(struct pith_graph **out, struct pith_backing *backing, const
     if (rc == 0)
         rc = read_model_fields(scope.graph, &parts, reader.model, err);
     if (rc == 0)
+        rc = pith_graph_validate(scope.graph, err);
+    if (rc == 0)
+        rc = onnx_dissolve(scope.graph, &dissolved, err);
+    if (rc == 0 && dissolved)
         rc = pith_graph_validate(scope.graph, err);
     if (rc == 0)
         rc = check_operators(scope.graph, err);

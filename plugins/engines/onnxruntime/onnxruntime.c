@@ -262,6 +262,8 @@ static int open_ports(struct pith_session *session, const struct pith_shape *sha
     }
     if (rc == 0)
         rc = pith_graph_infer(session->graph, known, err);
+    if (rc == -ENOTSUP) /* operators that theirs may know: what these give stays open */
+        rc = 0;
     free(known);
     for (size_t i = 0; rc == 0 && i < session->output_count; i++)
         rc = open_output(session, i, err);
