@@ -70,8 +70,8 @@ int pith_conv_s8_order(struct pith_step *step, struct pith_conv_s8 *conv, struct
     if (!to)
         return -ENOMEM;
     conv->weights = to;
-    row = taps == 1 ? NULL : pith_step_alloc(step, each);
-    if (taps > 1 && !row)
+    row = taps == 1 || conv->in_channels == 1 ? NULL : pith_step_alloc(step, each); /* else they lie so already */
+    if (taps > 1 && conv->in_channels > 1 && !row)
         return -ENOMEM;
     for (int64_t m = 0; m < conv->y.c; m++) {
         const int32_t zero = wq->zero_point[wq->count > 1 ? m : 0];

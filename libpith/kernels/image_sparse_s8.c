@@ -110,14 +110,15 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
         for (int64_t k = 0; k < conv->in_channels; k += 4) {
             const uint32_t four = quad_at(w + k, conv->in_channels - k);
 
-            if (four == 0)
-                continue;
+            /* Each is stored, and those of zeros are stored over: a branch would be guessed wrong half of the time. */
             quad[at] = (uint16_t) (k / 4);
             pack_block(s, four, weights + at * (uint32_t) form->halves);
-            at++;
+            at += four != 0;
         }
     }
     first[conv->out_channels] = at;
+    quad[at] = 0;
+    memset(weights + at * (uint32_t) form->halves, 0, (size_t) form->halves * sizeof *weights);
     s->first = pith_step_share(step, first);
     s->quad = pith_step_share(step, quad);
     s->weights = pith_step_share(step, weights);
