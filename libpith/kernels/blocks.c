@@ -13,6 +13,7 @@
 #define ALIGNMENT    64 /* a cache line, and the widest vector register */
 #define LEAST_SHARED 256 /* bytes; below, a reference costs too much of what it saves */
 #define BUCKETS      256
+#define LEAST_POPULATED ((size_t) 16 << 10) /* bytes; below, a call costs what it saves */
 #ifdef PITH_SANITIZED
 #define LEAST_MAPPED SIZE_MAX /* a sanitizer watches what malloc gives */
 #else
@@ -57,9 +58,26 @@ static struct pith_block *map_block(size_t bytes, bool at_once)
     return block;
 }
 
-/* calloc leaves pages alone that come from the system, as those are zero; it aligns to 16. */
+/* The whole pages of what malloc gave, at once too: those at the heap's end are not there yet. */
+static void populate(char *start, size_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+    const uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
+    char *from = start + (page - (uintptr_t) start % page) % page;
+    const size_t whole = (size_t) (start + bytes - from) / page * page;
+
+    if (bytes >= LEAST_POPULATED && whole > 0)
+        (void) madvise(from, whole, MADV_POPULATE_WRITE); /* it is for time alone; older kernels have it not */
+#else
+    (void) start;
+    (void) bytes;
+#endif
+}
+
+/* malloc aligns to 16. */
 static struct pith_block *new_block(size_t bytes, bool written_whole)
 {
+    const size_t all = header_bytes + bytes + ALIGNMENT;
     struct pith_block *block;
     char *start, *at;
 
@@ -67,9 +85,12 @@ static struct pith_block *new_block(size_t bytes, bool written_whole)
         return NULL;
     if (bytes >= LEAST_MAPPED)
         return map_block(bytes, written_whole);
-    start = calloc(1, header_bytes + bytes + ALIGNMENT);
+    start = malloc(all);
     if (!start)
         return NULL;
+    if (written_whole)
+        populate(start, all);
+    memset(start, 0, all);
     at = start + (ALIGNMENT - (uintptr_t) start % ALIGNMENT) % ALIGNMENT;
     block = (struct pith_block *) (void *) at;
     block->start = start;
