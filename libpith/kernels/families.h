@@ -15,6 +15,7 @@ extern const struct pith_kernel pith_kernels_sample[];
 extern const struct pith_kernel pith_kernels_detect[];
 extern const struct pith_kernel pith_kernels_einsum[];
 extern const struct pith_kernel pith_kernels_pool[];
+extern const struct pith_kernel pith_kernels_deform_conv[];
 extern const struct pith_kernel pith_kernels_softmax[];
 extern const struct pith_kernel pith_kernels_attention[];
 extern const struct pith_kernel pith_kernels_channels[];

@@ -30,7 +30,7 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_resize,
     pith_kernels_recurrent,
     pith_kernels_integer_conv,
-    pith_kernels_integer_matmul, pith_kernels_matmul_integer,
+    pith_kernels_deform_conv, pith_kernels_integer_matmul, pith_kernels_matmul_integer,
     pith_kernels_narrow_matmul,
     pith_kernels_integer_elementwise,
     pith_kernels_normalize,
