@@ -216,6 +216,48 @@ static void quantize_keeps_weights_float_that_halves_cannot_hold(void **unused)
     }
 }
 
+/* conv, Add, Relu, transposed conv in two groups, Add; what is added fits channels, or doesn't. */
+static struct pith_graph *added_net(bool fits)
+{
+    uint32_t x, node;
+    struct pith_graph *graph = begin((int64_t[]){1, 3, 6, 6}, 4, &x);
+    uint32_t y = NODE(graph, "Conv", "conv", NULL, x, CONSTANT(graph, 0.3f, 8, 3, 3, 3));
+
+    y = NODE(graph, "Add", "plus", NULL,
+             fits ? CONSTANT(graph, 0.5f, 8, 1, 1) : CONSTANT(graph, 0.5f, 4, 4), y);
+    y = NODE(graph, "Relu", "relu", NULL, y);
+    y = NODE(graph, "ConvTranspose", "wider", &node, y, CONSTANT(graph, 0.3f, 8, 3, 2, 2),
+             CONSTANT(graph, 0.3f, 6));
+    assert_ok(pith_node_set_int(graph, node, "group", 2), &err);
+    finish(graph, NODE(graph, "Add", "more", NULL, y,
+                       fits ? CONSTANT(graph, 0.5f, 1, 6, 1, 1) : CONSTANT(graph, 0.5f, 1, 1, 5, 5)));
+    return graph;
+}
+
+static void quantize_makes_biases_of_what_is_added_to_channels(void **unused)
+{
+    (void) unused;
+    for (int fits = 0; fits < 2; fits++) {
+        struct pith_graph *graph = added_net(fits);
+        struct applied applied;
+
+        assert_ok(apply_to(graph, "{}", true, &applied), &err);
+        assert_int_equal(json_integer_value(json_object_get(applied.report, "folded_biases")),
+                         fits ? 2 : 0);
+        assert_true(error_of(&applied) > 0 && error_of(&applied) < 0.05);
+        assert_string_equal(pith_value_name(applied.graph, pith_graph_output(applied.graph, 0)),
+                            "more");
+        if (fits)
+            assert_int_equal(pith_value_quantization(
+                                 applied.graph,
+                                 pith_node_input(applied.graph, find_node(applied.graph, "conv"), 2))
+                                 ->dtype,
+                             PITH_INT32);
+        done(&applied);
+        pith_graph_free(graph);
+    }
+}
+
 static void add_branch(struct pith_graph *graph, uint32_t node, const char *name, const char *op)
 {
     struct pith_graph *inside;
@@ -274,6 +316,7 @@ int main(void)
         cmocka_unit_test(quantize_stores_shared_halves_once),
         cmocka_unit_test(quantize_keeps_weights_float_that_halves_cannot_hold),
         cmocka_unit_test(quantize_rounds_what_branches_give),
+        cmocka_unit_test(quantize_makes_biases_of_what_is_added_to_channels),
     };
 
     return cmocka_run_group_tests_name("quantize", tests, open_plugins, close_plugins);

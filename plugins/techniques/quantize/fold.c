@@ -183,3 +183,90 @@ int fold_batch_norms(struct pith_graph *graph, size_t *out_count, struct pith_er
     }
     return 0;
 }
+
+/* ---- added biases ---- */
+
+/* Whether c, added to what the node gives, adds one number a channel: [C,1,1], [1,C,1,1] or one for all. */
+static bool adds_channels(const struct pith_tensor *c, uint32_t rank, int64_t channels)
+{
+    const int64_t elements = pith_shape_elements(&c->shape);
+
+    if (elements == 1 && c->shape.rank <= rank)
+        return true;
+    if (c->shape.rank + 1 < rank || c->shape.rank > rank || elements != channels)
+        return false;
+    return c->shape.dim[c->shape.rank - (rank - 1)] == channels;
+}
+
+/* An Add behind a convolution as its bias, as exporters that know no other write it. */
+static bool is_added_bias(struct fold *fold, const struct pith_tensor **out)
+{
+    const struct pith_graph *graph = fold->graph;
+
+    if (!is_op(graph, fold->norm, "Add"))
+        return false;
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t x = pith_node_input(graph, fold->norm, i);
+        const struct pith_tensor *w;
+
+        *out = float_constant(graph, pith_node_input(graph, fold->norm, 1 - i));
+        if (!*out || x == PITH_NO_VALUE || pith_value_use_count(graph, x) != 1 ||
+            pith_value_is_output(graph, x) || pith_value_quantization(graph, x))
+            continue;
+        fold->into = pith_value_producer(graph, x);
+        if (fold->into == PITH_NO_NODE ||
+            !(is_op(graph, fold->into, "Conv") || is_op(graph, fold->into, "ConvTranspose")))
+            continue;
+        w = float_constant(graph, pith_node_input(graph, fold->into, 1));
+        fold->b = float_constant(graph, pith_node_input(graph, fold->into, 2));
+        if (!w || w->shape.rank < 3)
+            continue;
+        fold->channels = is_op(graph, fold->into, "Conv")
+                             ? w->shape.dim[0]
+                             : w->shape.dim[1] * pith_node_int(graph, fold->into, "group", 1);
+        if (bias_fits(fold) && adds_channels(*out, w->shape.rank, fold->channels))
+            return true;
+    }
+    return false;
+}
+
+static int fold_added(const struct fold *fold, const struct pith_tensor *added,
+                      struct pith_error *err)
+{
+    struct pith_shape channels = pith_shape_of(1, &fold->channels);
+    struct pith_tensor b = {0};
+    uint32_t made;
+    int rc = pith_tensor_alloc(&b, PITH_FLOAT32, &channels, err);
+
+    for (int64_t i = 0; rc == 0 && i < fold->channels; i++)
+        ((float *) b.data)[i] =
+            (float) ((fold->b ? pith_tensor_get(fold->b, i) : 0) +
+                     pith_tensor_get(added, pith_shape_elements(&added->shape) == 1 ? 0 : i));
+    if (rc == 0)
+        rc = pith_graph_add_constant(fold->graph, NULL, &b, &made, err);
+    if (rc == 0)
+        rc = pith_node_set_input(fold->graph, fold->into, 2, made);
+    if (rc == 0)
+        rc = take_over(fold);
+    pith_tensor_free(&b);
+    return rc;
+}
+
+int fold_added_biases(struct pith_graph *graph, size_t *count, struct pith_error *err)
+{
+    uint32_t limit = pith_graph_node_limit(graph);
+
+    for (uint32_t node = 0; node < limit; node++) {
+        struct fold fold = {.graph = graph, .norm = node};
+        const struct pith_tensor *added;
+
+        if (!pith_node_exists(graph, node) || !is_added_bias(&fold, &added))
+            continue;
+        int rc = fold_added(&fold, added, err);
+
+        if (rc < 0)
+            return rc;
+        (*count)++;
+    }
+    return 0;
+}

@@ -8,4 +8,8 @@
 int fold_batch_norms(struct pith_graph *graph, size_t *out_count,
                      struct pith_error *err) PITH_CHECKED;
 
+/* Constants that an Add behind a convolution adds to its channels become its bias, so that nothing stands
+ * between it and its activation. Adds to *count. */
+int fold_added_biases(struct pith_graph *graph, size_t *count, struct pith_error *err) PITH_CHECKED;
+
 #endif

@@ -443,7 +443,11 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
     if (rc == 0)
         rc = resolve_weights(run->folded, &run->rules, err);
     if (rc == 0)
+        rc = fold_added_biases(run->folded, &run->report.added, err);
+    if (rc == 0)
         rc = fold_batch_norms(run->folded, &run->report.folded, err);
+    if (rc == 0) /* those behind normalizations */
+        rc = fold_added_biases(run->folded, &run->report.added, err);
     if (rc == 0)
         rc = pith_graph_prune_dead(run->folded);
     if (rc == 0)

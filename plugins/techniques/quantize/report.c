@@ -169,11 +169,12 @@ char *report_text(const struct report *report)
                 forms, form_names[form],
                 json_integer((json_int_t) plan_count(plan, (enum form) form)));
     object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "technique",
+        "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "technique",
         "quantize", "form", form_name(plan), "variant_name", variant_name(plan), "activations",
         report->calibrated ? report->activations : "float32", "weight_limit",
         (int) plan->options.weight_limit, "samples", (json_int_t) report->samples, "check_samples",
         (json_int_t) report->check_samples, "folded_batch_norms", (json_int_t) report->folded,
+        "folded_biases", (json_int_t) report->added,
         "restored_weights", (json_int_t) report->restored, "far_weights",
         (json_int_t) plan->far_count, "output_error_ratio",
         report->error_ratio < 0 ? json_null() : rounded(report->error_ratio), "max_error_ratio",

@@ -13,6 +13,7 @@ struct report {
     bool calibrated;
     uint64_t samples, check_samples;
     size_t folded;      /* batch normalizations */
+    size_t added;       /* biases that an Add of their own added */
     size_t restored;    /* weights that came as integers */
     double error_ratio; /* negative: not measured */
     struct kept_budget budget;
