@@ -258,6 +258,40 @@ static void quantize_makes_biases_of_what_is_added_to_channels(void **unused)
     }
 }
 
+/* A dead channel with a bias: 0.5 are 5e13 steps of the grid that its weights alone would have. */
+static void quantize_leaves_room_for_biases_of_tiny_weights(void **unused)
+{
+    static const char *const options[] = {"{\"activations\": \"int16\"}",
+                                          "{\"activations\": \"int16\", \"per_channel\": false}"};
+    uint32_t x;
+    struct pith_graph *graph = begin((int64_t[]){1, 32}, 2, &x);
+    uint32_t w = CONSTANT(graph, 0.3f, 32, 16), b = CONSTANT(graph, 0.5f, 16);
+    struct pith_tensor tiny;
+
+    (void) unused;
+    assert_ok(pith_tensor_copy(&tiny, pith_value_constant(graph, w), &err), &err);
+    for (int64_t i = 0; i < 32; i++)
+        ((float *) tiny.data)[16 * i + 3] *= 1e-8f;
+    assert_ok(pith_value_set_constant(graph, w, &tiny), &err);
+    pith_tensor_free(&tiny);
+    finish(graph, NODE(graph, "Gemm", "dense", NULL, x, w, b));
+    for (int i = 0; i < 2; i++) {
+        struct applied applied;
+
+        assert_ok(apply_to(graph, options[i], true, &applied), &err);
+        assert_string_equal(form_of(applied.report, "dense"), "w8a16");
+        const struct pith_quantization *q = pith_value_quantization(
+            applied.graph,
+            pith_node_input(applied.graph, find_node(applied.graph, "dense"), 2));
+
+        assert_non_null(q);
+        assert_int_equal(q->dtype, PITH_INT32);
+        assert_true(error_of(&applied) < 0.02);
+        done(&applied);
+    }
+    pith_graph_free(graph);
+}
+
 static void add_branch(struct pith_graph *graph, uint32_t node, const char *name, const char *op)
 {
     struct pith_graph *inside;
@@ -317,6 +351,7 @@ int main(void)
         cmocka_unit_test(quantize_keeps_weights_float_that_halves_cannot_hold),
         cmocka_unit_test(quantize_rounds_what_branches_give),
         cmocka_unit_test(quantize_makes_biases_of_what_is_added_to_channels),
+        cmocka_unit_test(quantize_leaves_room_for_biases_of_tiny_weights),
     };
 
     return cmocka_run_group_tests_name("quantize", tests, open_plugins, close_plugins);

@@ -13,6 +13,7 @@
 
 #define BIAS_BITS     11 /* below the first one of the greatest bias */
 #define BIAS_OWN_BITS 8  /* below its own first one, that each keeps */
+#define GREATEST_BIAS 536870912.0 /* steps; half of what bias_to_int32 takes */
 
 struct written {    /* what a weight became, so that two nodes that share it go on sharing it */
     uint32_t value; /* of the new constant; PITH_NO_VALUE: not yet */
@@ -41,6 +42,39 @@ static int add_quantized(struct pith_graph *graph, struct pith_tensor *q,
     return rc;
 }
 
+static const float *bias_shift_of(const struct layer *layer)
+{
+    return layer->repaired_bits == form_weight_bits(layer->form) ? layer->bias_shift : NULL;
+}
+
+/* A channel of tiny weights and a large bias has a grid of products that the bias overflows in 32 bits.
+ * Kept in floats it is no safer: runtimes that make integers of it don't look. The channel's scale grows
+ * to where it fits, and then the weights are still finer than the last place of the bias. True: one grew. */
+static bool make_room_for_bias(const struct plan *plan, const struct layer *layer, float *scale,
+                               size_t count)
+{
+    const float *shift = bias_shift_of(layer);
+    struct bias_home home;
+    bool grew = false;
+
+    if (!form_is_static(layer->form) || !layer_bias_home(plan->graph, layer, &home) ||
+        home.node != layer->node || !home.bias || (count != 1 && home.channels % count))
+        return false;
+    double step = (double) plan_grid(plan, pith_node_input(plan->graph, layer->node, 0)).scale;
+
+    for (size_t c = 0; c < home.channels; c++) {
+        float *s = &scale[count == 1 ? 0 : c % count];
+        double b = pith_tensor_get(home.bias, (int64_t) c) + (shift ? (double) shift[c] : 0);
+        double least = fabs(b) / (step * GREATEST_BIAS);
+
+        if ((double) *s < least && least < (double) FLT_MAX) {
+            *s = (float) least;
+            grew = true;
+        }
+    }
+    return grew;
+}
+
 static int add_integers(struct writer *writer, const struct layer *layer, struct written *written,
                         struct pith_error *err)
 {
@@ -55,6 +89,9 @@ static int add_integers(struct writer *writer, const struct layer *layer, struct
 
     if (rc == 0 && repaired)
         memcpy(scale, layer->scale, count * sizeof *scale);
+    if (rc == 0 && grid.block_size == 0 &&
+        make_room_for_bias(writer->plan, layer, scale, count))
+        repaired = false; /* its levels are of the scales before */
     if (rc == 0)
         rc = weights_to_integers(w, &grid, scale, repaired ? layer->levels : NULL, &q,
                                  &written->sqnr_db, err);
@@ -212,8 +249,7 @@ static int write_float_bias(struct pith_graph *graph, const struct layer *layer,
 int write_layer_bias(const struct plan *plan, struct pith_graph *graph, const struct layer *layer,
                      struct pith_error *err)
 {
-    const float *shift =
-        layer->repaired_bits == form_weight_bits(layer->form) ? layer->bias_shift : NULL;
+    const float *shift = bias_shift_of(layer);
     struct bias_home home;
 
     if (!layer_bias_home(plan->graph, layer, &home))
