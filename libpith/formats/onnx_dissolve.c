@@ -152,7 +152,7 @@ void dissolve_give(struct dissolving *d, size_t output, uint32_t value)
 static const struct dissolve_row *find_row(const char *domain, const char *op)
 {
     const struct dissolve_row *const tables[] = {dissolve_quantized, dissolve_floats,
-                                                 dissolve_dynamic};
+                                                 dissolve_dynamic, dissolve_attentions};
 
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const struct dissolve_row *row = tables[t]; row->op; row++)

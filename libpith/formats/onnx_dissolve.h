@@ -25,7 +25,7 @@ struct dissolve_row {
     const char *op, *domain;
     dissolve_make *make;
 };
-extern const struct dissolve_row dissolve_quantized[], dissolve_floats[], dissolve_dynamic[]; /* a {0} ends each */
+extern const struct dissolve_row dissolve_quantized[], dissolve_floats[], dissolve_dynamic[], dissolve_attentions[]; /* a {0} ends each */
 
 /* The node's input, or PITH_NO_VALUE. */
 uint32_t dissolve_in(const struct dissolving *d, size_t index);

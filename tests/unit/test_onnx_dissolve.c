@@ -11,6 +11,7 @@
 
 static struct pith_graph *graph;
 static const struct pith_engine_ops *peer; /* NULL: not here */
+static const char *fused; /* a step that the engine makes of the nodes; NULL: whichever there are */
 
 /* ---- graphs ---- */
 
@@ -155,6 +156,7 @@ static void check(uint32_t y, const char *op, int nodes, double tolerance)
     for (int64_t i = 0; i < pith_shape_elements(&x.shape); i++)
         ((float *) x.data)[i] = 2.0F * random_float();
     session = session_of(engine, read);
+    assert_true(!fused || has_step(session, fused));
     assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
     if (peer)
         compare(&x, &got, tolerance);
@@ -345,6 +347,47 @@ static void layer_normalizations_dissolve(void **state)
     }
 }
 
+/* Keys 0..3 of 5 count in the first row, all in the second. */
+static uint32_t keys_mask(void)
+{
+    const int32_t keys[10] = {1, 1, 1, 1, 0, 1, 1, 1, 1, 1};
+    const struct pith_tensor tensor = {PITH_INT32, {2, {2, 5}}, (void *) (uintptr_t) keys, sizeof keys};
+    uint32_t value;
+
+    assert_int_equal(pith_graph_add_constant(graph, NULL, &tensor, &value, NULL), 0);
+    return value;
+}
+
+static void attentions_dissolve(void **state)
+{
+    const int64_t width = 12, three = 36;
+
+    (void) state;
+    fused = "attention_f32";
+    for (int i = 0; i < 6; i++) {
+        const uint32_t x = begin(14 + i, 3, (const int64_t[]){2, 5, width});
+        const bool masked = i % 3 == 1, biased = i % 3 != 2;
+        uint32_t in[6] = {x, x, x, PITH_NO_VALUE, PITH_NO_VALUE, PITH_NO_VALUE}, node, y;
+
+        if (i < 3) { /* ONNX Runtime wants its bias */
+            in[1] = floats(2, (const int64_t[]){width, three});
+            in[2] = floats(1, &three);
+            in[3] = masked ? keys_mask() : PITH_NO_VALUE;
+            in[5] = i == 2 ? floats(4, (const int64_t[]){2, 3, 5, 5}) : PITH_NO_VALUE;
+        } else {
+            in[3] = biased ? floats(1, &three) : PITH_NO_VALUE;
+            in[4] = masked ? keys_mask() : PITH_NO_VALUE;
+            in[5] = i == 5 ? floats(4, (const int64_t[]){2, 3, 5, 5}) : PITH_NO_VALUE;
+        }
+        y = own(i < 3 ? "Attention" : "MultiHeadAttention", in, in[5] != PITH_NO_VALUE ? 6 : in[4] != PITH_NO_VALUE ? 5 : 4, &node);
+        assert_int_equal(pith_node_set_int(graph, node, "num_heads", 3), 0);
+        if (i == 4)
+            assert_int_equal(pith_node_set_float(graph, node, "scale", 0.3F), 0);
+        check(y, "Softmax", 1, 1e-4);
+    }
+    fused = NULL;
+}
+
 /* ---- weights alone are integers ---- */
 
 static void products_with_integer_weights_dissolve(void **state)
@@ -454,6 +497,7 @@ int main(void)
         cmocka_unit_test(fused_products_dissolve),
         cmocka_unit_test(gelus_dissolve),
         cmocka_unit_test(layer_normalizations_dissolve),
+        cmocka_unit_test(attentions_dissolve),
         cmocka_unit_test(products_with_integer_weights_dissolve),
         cmocka_unit_test(an_lstm_with_integer_weights_dissolves),
         cmocka_unit_test(what_has_no_standard_form_is_refused),
