@@ -35,6 +35,15 @@ void control_free(struct control *control)
     free(control);
 }
 
+uint64_t control_weight_bytes(const struct control *control)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < control->body_count; i++)
+        bytes += plans_weight_bytes(&control->body[i].plans);
+    return bytes;
+}
+
 uint64_t control_arena_bytes(const struct control *control)
 {
     uint64_t bytes = 0;

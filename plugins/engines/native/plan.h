@@ -298,5 +298,6 @@ void control_free(struct control *control);
 bool control_has_settled(const struct plan_step *step);
 void control_drop_graphs(struct plan *plan, struct plan_step *step);
 uint64_t control_arena_bytes(const struct control *control);
+uint64_t control_weight_bytes(const struct control *control);
 
 #endif

@@ -98,8 +98,14 @@ uint64_t plans_weight_bytes(const struct plans *plans)
 {
     uint64_t bytes = 0;
 
-    for (size_t i = 0; i < plans->count; i++)
-        bytes += plans->entry[i].plan->weight_bytes;
+    for (size_t i = 0; i < plans->count; i++) {
+        const struct plan *plan = plans->entry[i].plan;
+
+        bytes += plan->weight_bytes;
+        for (size_t s = 0; s < plan->step_count; s++)
+            if (plan->steps[s]->control)
+                bytes += control_weight_bytes(plan->steps[s]->control);
+    }
     return bytes;
 }
 
