@@ -34,7 +34,7 @@ struct daemon {
     bool stopping;
 };
 
-/* Runs until SIGTERM or SIGINT, or daemon_stop. 0, or a negative errno where it could not start. */
+/* Runs until SIGTERM or SIGINT. 0, or a negative errno where it could not start. */
 int daemon_run(const char *config_path, struct config *taken_config,
                struct pith_plugins *taken_plugins, struct pith_error *err) PITH_CHECKED;
 /* Reads the config again. Takes it whole, or keeps the old one: -EINVAL with all faults logged, the
