@@ -10,7 +10,7 @@
 . "$PITH_SOURCE/tests/integration/tap.sh"
 
 # Waits until the command succeeds; at most $patience tries of 0.1 s.
-patience=${PATIENCE:-300}
+patience=${PATIENCE:-600}
 wait_for() {
     tries=0
     until "$@" >/dev/null 2>&1; do
