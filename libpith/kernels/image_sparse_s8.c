@@ -1,4 +1,4 @@
-/* Channels-last integer convolution of single pixels that passes over zeros: packing, the estimate
+/* Channels-last integer convolution that passes over zeros: packing, the estimate
  * of what it costs, and the walk over pixels. See image_sparse_s8.h. */
 #include "libpith/kernels/image_sparse_s8.h"
 
@@ -7,9 +7,13 @@
 
 /* ---- packing ---- */
 
-static bool fits(const struct pith_conv_s8 *conv)
+#define LINE_BYTES (INT64_C(64) << 10)  /* of a turned line, where it may be so short */
+#define MOST_BYTES (INT64_C(512) << 10) /* else it is none for this form */
+#define MOST_PARTS 4 /* of lines: each needs one of its own */
+
+static int64_t count_taps(const struct pith_conv_s8 *conv)
 {
-    return conv->groups == 1 && conv->kernel[0] == 1 && conv->kernel[1] == 1 && !conv->to.real;
+    return conv->kernel[0] * conv->kernel[1];
 }
 
 static int64_t count_quads(const struct pith_conv_s8 *conv)
@@ -29,11 +33,12 @@ static uint32_t quad_at(const int8_t *w, int64_t left)
     return quad;
 }
 
-/* Every 1x1 convolution's weights are counted when it is planned, so the usual case is a loop over
+/* Every convolution's weights are counted when it is planned, so the usual case is a loop over
  * words. */
 static int64_t count_blocks(const struct pith_conv_s8 *conv)
 {
-    const int64_t depth = conv->in_channels, words = conv->out_channels * depth / 4;
+    const int64_t depth = conv->in_channels, rows = conv->out_channels * count_taps(conv),
+                  words = rows * depth / 4;
     int64_t blocks = 0;
 
     if (depth % 4 == 0) {
@@ -47,9 +52,9 @@ static int64_t count_blocks(const struct pith_conv_s8 *conv)
         }
         return blocks;
     }
-    for (int64_t m = 0; m < conv->out_channels; m++)
+    for (int64_t row = 0; row < rows; row++)
         for (int64_t k = 0; k < depth; k += 4)
-            blocks += quad_at(conv->weights + m * depth + k, depth - k) != 0;
+            blocks += quad_at(conv->weights + row * depth + k, depth - k) != 0;
     return blocks;
 }
 
@@ -60,6 +65,51 @@ static int choose_width(const struct pith_conv_s8 *conv, const struct pith_spars
                   most = PITH_SPARSE_S8_BYTES / (quads * form->lanes * 4 * form->halves);
 
     return most < 4 ? (int) most : 4;
+}
+
+/* Bytes that one pixel of a turned line takes. */
+static int64_t turned_bytes(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_form *form)
+{
+    return (count_quads(conv) + 3) / 4 * 4 * form->halves * 4;
+}
+
+/* What a line is: pixels from one row to the next, output pixels, input pixels (a multiple of 4). */
+struct line {
+    int64_t row, count, turned;
+};
+
+static int64_t output_line(const struct pith_conv_s8 *conv, int64_t row)
+{
+    return (conv->y.h - 1) * row + conv->y.w; /* of a picture */
+}
+
+static bool choose_line(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_form *form,
+                        struct line *line)
+{
+    const int64_t bytes = turned_bytes(conv, form), most = 4 * form->lanes;
+    int64_t reach, whole;
+
+    if (conv->stride[0] != 1 || conv->stride[1] != 1 || conv->in.row % conv->in.pixel != 0 ||
+        conv->in.row / conv->in.pixel >= INT32_MAX)
+        return false;
+    line->row = conv->in.row / conv->in.pixel;
+    reach = (conv->kernel[0] - 1) * conv->dilation[0] * line->row +
+            (conv->kernel[1] - 1) * conv->dilation[1];
+    whole = (output_line(conv, line->row) + most - 1) / most * most;
+    line->count = (LINE_BYTES / bytes - reach) / most * most;
+    line->count = line->count < 2 * most ? 2 * most : line->count;
+    line->count = line->count < whole ? line->count : whole;
+    line->turned = (line->count + reach + 3) / 4 * 4;
+    return line->turned <= MOST_BYTES / bytes;
+}
+
+static bool fits(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_form *form)
+{
+    struct line line;
+
+    if (conv->groups != 1 || conv->to.real)
+        return false;
+    return count_taps(conv) == 1 ? choose_width(conv, form) > 0 : choose_line(conv, form, &line);
 }
 
 static void pack_block(const struct pith_sparse_s8 *s, uint32_t quad, int32_t *to)
@@ -79,17 +129,72 @@ static void pack_block(const struct pith_sparse_s8 *s, uint32_t quad, int32_t *t
     memcpy(to, pairs, sizeof pairs);
 }
 
+/* The blocks of one tap of an output channel, from number `at` on; returns the number behind them. */
+static uint32_t pack_tap(const struct pith_sparse_s8 *s, const int8_t *w, int64_t tap, uint32_t at,
+                         uint16_t *quad, uint32_t *place, int32_t *weights)
+{
+    const struct pith_conv_s8 *conv = s->conv;
+    const int64_t pixel = tap / conv->kernel[1] * conv->dilation[0] * s->row +
+                          tap % conv->kernel[1] * conv->dilation[1];
+
+    for (int64_t k = 0; k < conv->in_channels; k += 4) {
+        const uint32_t four = quad_at(w + k, conv->in_channels - k);
+
+        /* Each is stored, and those of zeros are stored over: a branch would be guessed wrong half of
+         * the time. */
+        if (quad)
+            quad[at] = (uint16_t) (k / 4);
+        else
+            place[at] = (uint32_t) (k / 4 * s->form->halves * s->turned + pixel);
+        pack_block(s, four, weights + at * (uint32_t) s->form->halves);
+        at += four != 0;
+    }
+    return at;
+}
+
+static int pack_weights(struct pith_step *step, struct pith_sparse_s8 *s, int64_t blocks)
+{
+    const struct pith_conv_s8 *conv = s->conv;
+    const int64_t taps = count_taps(conv), count = blocks + 1;
+    uint32_t *first = pith_step_alloc(step, (conv->out_channels + 1) * (int64_t) sizeof *first),
+             *place = NULL, at = 0;
+    uint16_t *quad = NULL;
+    int32_t *weights = pith_step_alloc(step, count * s->form->halves * (int64_t) sizeof *weights);
+
+    if (s->line)
+        place = pith_step_alloc(step, count * (int64_t) sizeof *place);
+    else
+        quad = pith_step_alloc(step, count * (int64_t) sizeof *quad);
+    if (!first || !weights || !(s->line ? (void *) place : (void *) quad))
+        return -ENOMEM;
+    for (int64_t m = 0; m < conv->out_channels; m++) {
+        first[m] = at;
+        for (int64_t tap = 0; tap < taps; tap++)
+            at = pack_tap(s, conv->weights + (m * taps + tap) * conv->in_channels, tap, at, quad,
+                          place, weights);
+    }
+    first[conv->out_channels] = at;
+    memset(weights + at * (uint32_t) s->form->halves, 0, (size_t) s->form->halves * sizeof *weights);
+    if (quad)
+        quad[at] = 0;
+    if (place)
+        place[at] = 0;
+    s->first = pith_step_share(step, first);
+    if (quad)
+        s->quad = pith_step_share(step, quad);
+    if (place)
+        s->at = pith_step_share(step, place);
+    s->weights = pith_step_share(step, weights);
+    return 0;
+}
+
 int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_sparse_s8_form *form = private;
-    const int64_t blocks = fits(conv) ? count_blocks(conv) : 0;
-    const int width = fits(conv) ? choose_width(conv, form) : 0;
     struct pith_sparse_s8 *s;
-    uint32_t *first, at = 0;
-    uint16_t *quad;
-    int32_t *weights;
+    int rc;
 
-    if (width == 0)
+    if (!fits(conv, form))
         return 1;
     s = pith_step_alloc(step, sizeof *s);
     if (!s)
@@ -97,37 +202,33 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
     s->conv = conv;
     s->form = form;
     s->quads = count_quads(conv);
-    s->width = width;
-    first = pith_step_alloc(step, (conv->out_channels + 1) * (int64_t) sizeof *first);
-    quad = pith_step_alloc(step, (blocks + 1) * (int64_t) sizeof *quad);
-    weights = pith_step_alloc(step, (blocks + 1) * form->halves * (int64_t) sizeof *weights);
-    if (!first || !quad || !weights)
-        return -ENOMEM;
-    for (int64_t m = 0; m < conv->out_channels; m++) {
-        const int8_t *w = conv->weights + m * conv->in_channels;
+    if (count_taps(conv) == 1) {
+        s->width = choose_width(conv, form);
+    } else {
+        struct line line;
 
-        first[m] = at;
-        for (int64_t k = 0; k < conv->in_channels; k += 4) {
-            const uint32_t four = quad_at(w + k, conv->in_channels - k);
-
-            /* Each is stored, and those of zeros are stored over: a branch would be guessed wrong half of the time. */
-            quad[at] = (uint16_t) (k / 4);
-            pack_block(s, four, weights + at * (uint32_t) form->halves);
-            at += four != 0;
-        }
+        (void) choose_line(conv, form, &line);
+        s->row = line.row;
+        s->line = line.count;
+        s->turned = line.turned;
+        conv->part_bytes = turned_bytes(conv, form) * line.turned;
+        conv->parts = pith_parts_with_scratch(step, conv->y.n * conv->y.h, MOST_PARTS);
     }
-    first[conv->out_channels] = at;
-    quad[at] = 0;
-    memset(weights + at * (uint32_t) form->halves, 0, (size_t) form->halves * sizeof *weights);
-    s->first = pith_step_share(step, first);
-    s->quad = pith_step_share(step, quad);
-    s->weights = pith_step_share(step, weights);
+    rc = pack_weights(step, s, count_blocks(conv));
+    if (rc < 0)
+        return rc;
     conv->packed = s;
     conv->form = pith_sparse_s8_run;
     return 0;
 }
 
 /* ---- the estimate ---- */
+
+static bool is_winograds(const struct pith_conv_s8 *conv)
+{
+    return conv->kernel[0] == 3 && conv->kernel[1] == 3 && conv->dilation[0] == 1 &&
+           conv->dilation[1] == 1;
+}
 
 /* In instructions that multiply; the factors fit what layers of MobileNetV2 took with VNNI
  * (bench/compressed_weights). A block is one load more than a product; what is stored costs more
@@ -137,17 +238,29 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
 bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_sparse_s8_form *form = private;
-    const double pixels = (double) (conv->y.n * conv->y.h * conv->y.w), lanes = form->lanes,
-                 out = (double) conv->out_channels, quads = (double) count_quads(conv),
-                 product = form->halves == 1 ? 1 : 4;
-    double dense, sparse;
+    const double lanes = form->lanes, out = (double) conv->out_channels,
+                 pixels = (double) (conv->y.n * conv->y.h * conv->y.w),
+                 quads = (double) count_quads(conv), product = form->halves == 1 ? 1 : 4,
+                 stored = ceil(out / 16) * 16 * 8 / lanes;
+    double taps = 1, dense, sparse, blocks;
+    struct line line;
 
-    if (!fits(conv) || choose_width(conv, form) == 0)
+    if (!fits(conv, form))
         return false;
-    dense = pixels * (ceil(2 * out / lanes) / 2 * quads * product * 1.1 + out * 3.2 / lanes);
-    sparse = ceil(pixels / lanes) * lanes *
-             ((double) count_blocks(conv) / lanes * product * 1.4 + quads * 8 / lanes +
-              ceil(out / 16) * 16 * 8 / lanes);
+    if (count_taps(conv) > 1) /* dense tiles join taps of few channels */
+        taps = ceil((double) (count_taps(conv) * conv->in_channels) / 4) / quads;
+    dense = pixels * (ceil(2 * out / lanes) / 2 * taps * quads * product * 1.1 + out * 3.2 / lanes);
+    blocks = (double) count_blocks(conv) / lanes * product;
+    if (count_taps(conv) == 1) {
+        sparse = ceil(pixels / lanes) * lanes * (blocks * 1.4 + quads * 8 / lanes + stored);
+    } else {
+        (void) choose_line(conv, form, &line);
+        if (is_winograds(conv) && pith_winograd_s8_pays(conv, form->rival))
+            dense *= form->rival_share;
+        sparse = (double) conv->y.n * ceil((double) output_line(conv, line.row) / lanes) * lanes *
+                 (blocks * form->line_block + quads * 8 / lanes * (double) line.turned / (double) line.count +
+                  stored);
+    }
     return sparse < dense;
 }
 
@@ -168,6 +281,75 @@ static void next_pixels(const struct pith_conv_s8 *conv, struct pith_pixels_s8_c
     }
 }
 
+/* Output pixels `first` to first + count - 1 of a picture's line; those between two rows have no
+ * place. */
+static void line_pixels(const struct pith_sparse_s8 *s, int64_t n, int64_t first, int count,
+                        int padded, struct pith_sparse_s8_pixels *out)
+{
+    const struct pith_conv_s8 *conv = s->conv;
+    int64_t row = first / s->row, col = first % s->row;
+
+    for (int p = 0; p < padded; p++) {
+        const bool is_one = p < count && col < conv->y.w;
+
+        out->place.y[p] =
+            is_one ? n * conv->out.picture + row * conv->out.row + col * conv->out.pixel : -1;
+        out->place.added[p] =
+            is_one ? n * conv->added.picture + row * conv->added.row + col * conv->added.pixel : 0;
+        if (++col == s->row) {
+            col = 0;
+            row++;
+        }
+    }
+    out->count = count;
+}
+
+/* Rows `row` to end - 1 of picture n. */
+static void run_picture(const struct pith_sparse_s8 *s, const struct pith_conv_s8_data *data,
+                        const struct pith_conv_s8_span *span, int64_t n, int64_t row, int64_t end)
+{
+    const struct pith_conv_s8 *conv = s->conv;
+    const int lanes = s->form->lanes;
+    const int64_t line_end = (end - 1) * s->row + conv->y.w,
+                  reach = (conv->kernel[0] - 1) * conv->dilation[0] * s->row +
+                          (conv->kernel[1] - 1) * conv->dilation[1];
+    const uint8_t *x = data->x + n * conv->in.picture - conv->pad[0] * conv->in.row -
+                       conv->pad[1] * conv->in.pixel,
+                  *last = x + (line_end - 1 + reach) * conv->in.pixel;
+    struct pith_sparse_s8_pixels pixels;
+
+    for (int64_t first = row * s->row; first < line_end; first += s->line) {
+        const int64_t next = first + s->line < line_end ? first + s->line : line_end;
+
+        s->form->turn(s, x + first * conv->in.pixel, last, data->scratch);
+        for (int64_t at = first; at < next;) {
+            const int64_t left = next - at, wanted = (left + lanes - 1) / lanes;
+            const int vectors = wanted < 4 ? (int) wanted : 4, padded = vectors * lanes;
+            const int count = left < padded ? (int) left : padded;
+
+            line_pixels(s, n, at, count, padded, &pixels);
+            s->form->part[vectors - 1](s, data, &pixels,
+                                       (const int8_t *) data->scratch + (at - first) * 4,
+                                       span->channel, span->channel_end);
+            at += count;
+        }
+    }
+}
+
+static void run_lines(const struct pith_sparse_s8 *s, const struct pith_conv_s8_data *data,
+                      const struct pith_conv_s8_span *span)
+{
+    const int64_t height = s->conv->y.h;
+
+    for (int64_t row = span->row; row < span->row_end;) {
+        const int64_t n = row / height, picture_end = (n + 1) * height,
+                      end = span->row_end < picture_end ? span->row_end : picture_end;
+
+        run_picture(s, data, span, n, row - n * height, end - n * height);
+        row = end;
+    }
+}
+
 void pith_sparse_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
                         const struct pith_conv_s8_span *span)
 {
@@ -177,6 +359,10 @@ void pith_sparse_s8_run(const struct pith_conv_s8 *conv, const struct pith_conv_
     struct pith_pixels_s8_cursor at = {span->row, 0};
     struct pith_sparse_s8_pixels pixels;
 
+    if (s->line && span->channel < span->channel_end) {
+        run_lines(s, data, span);
+        return;
+    }
     while (left > 0 && span->channel < span->channel_end) {
         const int64_t wanted = (left + lanes - 1) / lanes;
         const int vectors = wanted < s->width ? (int) wanted : s->width, padded = lanes * vectors;

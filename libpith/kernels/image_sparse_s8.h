@@ -1,16 +1,19 @@
-/* The form of dense channels-last integer convolution that passes over zeros: of single pixels
- * (1x1), where many runs of four input channels meet weights of 0 alone. Nothing in a model says
- * so: packing looks at the weights.
+/* The form of dense channels-last integer convolution that passes over zeros, where many runs of four
+ * input channels of a tap meet weights of 0 alone. Nothing in a model says so: packing looks at the
+ * weights.
  *
  * Lanes are pixels. Some pixels of input are turned so that the same four channels of all of them
  * are a vector; then every output channel walks its own list of blocks that hold a weight (1 output
- * channel x 4 input channels), so that a block may lie anywhere and larger ones (16x4, whole
- * channels) are as good. One driver (image_sparse_s8.c), the arithmetic once per instruction set
- * (image_sparse_s8_body.h). */
+ * channel x 4 input channels of one tap), so that a block may lie anywhere and larger ones (16x4,
+ * whole channels) are as good. Single taps (1x1) take any stride. More, without stride, take lines:
+ * the input is turned once, pixel after pixel as it lies, halo and all; every tap of an output pixel
+ * is then so many pixels on, and output pixels that fall between two rows are not stored. One driver
+ * (image_sparse_s8.c), the arithmetic once per instruction set (image_sparse_s8_body.h). */
 #ifndef PITH_KERNELS_IMAGE_SPARSE_S8_H
 #define PITH_KERNELS_IMAGE_SPARSE_S8_H
 
 #include "libpith/kernels/image_pixels_s8.h"
+#include "libpith/kernels/image_winograd_s8.h"
 
 #define PITH_SPARSE_S8_BYTES                                                                       \
     32768 /* of turned input, on the stack: what a first-level cache holds */
@@ -22,13 +25,15 @@ struct pith_sparse_s8 {
     const struct pith_sparse_s8_form *form;
     int64_t quads;          /* runs of four input channels, the last filled up with weights of 0 */
     int width;              /* the most vectors of pixels that are done together: 1 to 4 */
+    int64_t line, turned;   /* more taps than one: output pixels of a line, and input pixels; else 0 */
+    int64_t row;            /* input pixels from one row to the next */
     const uint32_t *first;  /* of each output channel, and one past the last: its first block */
-    const uint16_t *quad;   /* of each block: which input channels it meets */
+    const uint16_t *quad;   /* of each block: which input channels it meets; NULL for lines */
+    const uint32_t *at;     /* lines: of each block, where its input lies, in fours of bytes */
     const int32_t *weights; /* [block][form->halves]: as the instruction wants them */
-    uint64_t packed_bytes;  /* of the three */
-};
+    };
 
-/* Pixels that are done together; those past `count` repeat the last. */
+/* Pixels that are done together; those past `count` repeat the last. A place.y below 0: is not stored. */
 struct pith_sparse_s8_pixels {
     struct pith_pixels_s8 place;
     int count;
@@ -40,10 +45,26 @@ typedef void pith_sparse_s8_chunk(const struct pith_sparse_s8 *s,
                                   const struct pith_sparse_s8_pixels *at, int64_t first,
                                   int64_t end);
 
+/* Turns s->turned pixels from x on, those past `last` being that one. */
+typedef void pith_sparse_s8_turn(const struct pith_sparse_s8 *s, const uint8_t *x,
+                                 const uint8_t *last, int8_t *to);
+/* The same from pixel `first` of a turned line on. */
+typedef void pith_sparse_s8_line(const struct pith_sparse_s8 *s,
+                                 const struct pith_conv_s8_data *data,
+                                 const struct pith_sparse_s8_pixels *at, const int8_t *turned,
+                                 int64_t first, int64_t end);
+
 struct pith_sparse_s8_form {
     int lanes,
         halves; /* int32 lanes of a vector; steps that four products take: 1, or 2 with words */
     pith_sparse_s8_chunk *chunk[4]; /* by vectors of pixels less one */
+    pith_sparse_s8_turn *turn;
+    pith_sparse_s8_line *part[4]; /* the same, of a line: `turned` is its first pixel's */
+    /* What an estimate weighs: a block in a line, in products; and Winograd's form, which is taken where this one is not, with
+     * what share of the time of dense tiles it takes. As bench/kernels_s8 shows, with weights 1x4. */
+    double line_block;
+    const struct pith_winograd_s8_form *rival;
+    double rival_share;
 };
 
 /* One an instruction set. */

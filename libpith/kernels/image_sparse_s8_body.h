@@ -1,4 +1,4 @@
-/* Integer convolution of single pixels past blocks of zeros, in compiler vector types, included
+/* Integer convolution past blocks of zeros, in compiler vector types, included
  * once per instruction set.
  *
  * Who includes it defines FORM(name), the name with the form's ending; TARGET, the function
@@ -11,6 +11,8 @@
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 typedef int32_t FORM(words) __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t FORM(loose_words)
+    __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float FORM(vector) __attribute__((vector_size(4 * LANES)));
 #include "libpith/kernels/requantize_body.h"
 
@@ -41,45 +43,94 @@ INLINE void FORM(turn_bytes)(sixteen *row)
     }
 }
 
+/* All channels of four pixels. column: of the first, where its first four channels go; quad_bytes to
+ * the next four, half_bytes to their odd places. */
+INLINE void FORM(turn_four)(int64_t quads, const uint8_t *const *from, int8_t *column,
+                            int64_t quad_bytes, int64_t half_bytes)
+{
+    const int64_t whole = quads & ~INT64_C(3);
+
+    for (int64_t quad = 0; quad < quads; quad += 4) {
+        four_words row[4] = {{0}}, turned[4];
+
+        if (quad < whole) {
+            UNROLL for (int i = 0; i < 4; i++) memcpy(&row[i], from[i] + quad * 4, 16);
+        } else {
+            for (int64_t q = quad; q < quads; q++)
+                UNROLL for (int i = 0; i < 4; i++)
+                {
+                    int32_t dword;
+
+                    memcpy(&dword, from[i] + q * 4, sizeof dword);
+                    row[i][q - quad] = dword;
+                }
+        }
+        FORM(turn_words)(row, turned);
+        UNROLL for (int j = 0; j < 4; j++)
+        {
+            int8_t *place = column + (quad + j) * quad_bytes;
+#if HALVES == 1
+            memcpy(place, &turned[j], 16);
+            (void) half_bytes;
+#else
+            const four_words even = turned[j] & 0x00FF00FF, odd = (turned[j] >> 8) & 0x00FF00FF;
+
+            memcpy(place, &even, 16);
+            memcpy(place + half_bytes, &odd, 16);
+#endif
+        }
+    }
+}
+
 /* to: [quad][V][HALVES][pixel] of four channels each. */
 INLINE void FORM(turn_input)(const struct pith_sparse_s8 *s, const uint8_t *x,
                              const struct pith_sparse_s8_pixels *at, int8_t *to, const int V)
 {
-    const int64_t whole = s->quads & ~INT64_C(3), quad_bytes = (int64_t) V * HALVES * LANES * 4;
-
     for (int p = 0; p < V * LANES; p += 4) {
         const uint8_t *from[4] = {x + at->place.x[p], x + at->place.x[p + 1],
                                   x + at->place.x[p + 2], x + at->place.x[p + 3]};
-        int8_t *column = to + (p / LANES * HALVES * LANES + p % LANES) * 4;
 
-        for (int64_t quad = 0; quad < s->quads; quad += 4) {
-            four_words row[4] = {{0}}, turned[4];
+        FORM(turn_four)
+        (s->quads, from, to + (p / LANES * HALVES * LANES + p % LANES) * 4,
+         (int64_t) V * HALVES * LANES * 4, LANES * 4);
+    }
+}
 
-            if (quad < whole) {
-                UNROLL for (int i = 0; i < 4; i++) memcpy(&row[i], from[i] + quad * 4, 16);
-            } else {
-                for (int64_t q = quad; q < s->quads; q++)
-                    UNROLL for (int i = 0; i < 4; i++)
-                    {
-                        int32_t dword;
+/* to: [quad][HALVES][pixel] of four channels each. */
+TARGET static void FORM(turn)(const struct pith_sparse_s8 *s, const uint8_t *x,
+                              const uint8_t *last, int8_t *to)
+{
+    const int64_t step = s->conv->in.pixel;
 
-                        memcpy(&dword, from[i] + q * 4, sizeof dword);
-                        row[i][q - quad] = dword;
-                    }
-            }
-            FORM(turn_words)(row, turned);
-            UNROLL for (int j = 0; j < 4; j++)
-            {
-                int8_t *place = column + (quad + j) * quad_bytes;
-#if HALVES == 1
-                memcpy(place, &turned[j], 16);
-#else
-                const four_words even = turned[j] & 0x00FF00FF, odd = (turned[j] >> 8) & 0x00FF00FF;
+    for (int64_t p = 0; p < s->turned; p += 4, x += 4 * step) {
+        const uint8_t *from[4];
 
-                memcpy(place, &even, 16);
-                memcpy(place + LANES * 4, &odd, 16);
-#endif
-            }
+        UNROLL for (int i = 0; i < 4; i++) from[i] = x + i * step < last ? x + i * step : last;
+        FORM(turn_four)
+        (s->quads, from, to + p * 4, s->turned * HALVES * 4, s->turned * 4);
+    }
+}
+
+/* What block i adds to the sums. x: of a line, of its pixel that is the first lane's. */
+INLINE void FORM(add_block)(const struct pith_sparse_s8 *s, uint32_t i, const int8_t *x,
+                            FORM(words) * sum, const int V, const bool line)
+{
+    const int64_t half = line ? s->turned : LANES, vector = line ? LANES : HALVES * LANES;
+    const int8_t *a =
+        x + 4 * (line ? (size_t) s->at[i] : (size_t) s->quad[i] * (size_t) (V * HALVES * LANES));
+
+    UNROLL for (int h = 0; h < HALVES; h++)
+    {
+        const FORM(words) w = (FORM(words)){0} + s->weights[i * HALVES + h];
+
+        UNROLL for (int v = 0; v < V; v++)
+        {
+            const int8_t *from = a + 4 * (h * half + v * vector);
+
+            sum[v] = DOT(sum[v],
+                         line ? (FORM(words)) * (const FORM(loose_words) *) from
+                              : *(const FORM(words) *) from,
+                         w);
         }
     }
 }
@@ -87,10 +138,8 @@ INLINE void FORM(turn_input)(const struct pith_sparse_s8 *s, const uint8_t *x,
 /* The sums of one output channel. Two chains a vector: one alone is as long as the instruction
  * takes. */
 INLINE void FORM(sum)(const struct pith_sparse_s8 *s, int64_t channel, const int8_t *x,
-                      FORM(words) * sum, const int V)
+                      FORM(words) * sum, const int V, const bool line)
 {
-    const uint16_t *quad = s->quad;
-    const int32_t *w = s->weights;
     const uint32_t end = s->first[channel + 1];
     FORM(words) other[4];
     uint32_t i = s->first[channel];
@@ -101,32 +150,11 @@ INLINE void FORM(sum)(const struct pith_sparse_s8 *s, int64_t channel, const int
         other[v] = (FORM(words)){0};
     }
     for (; i + 1 < end; i += 2) {
-        const FORM(words) *a = (const FORM(words) *) x + (size_t) quad[i] * (size_t) (V * HALVES),
-                          *b = (const FORM(words) *) x +
-                               (size_t) quad[i + 1] * (size_t) (V * HALVES);
-
-        UNROLL for (int h = 0; h < HALVES; h++)
-        {
-            const FORM(words) wa = (FORM(words)){0} + w[i * HALVES + h],
-                              wb = (FORM(words)){0} + w[(i + 1) * HALVES + h];
-
-            UNROLL for (int v = 0; v < V; v++)
-            {
-                sum[v] = DOT(sum[v], a[v * HALVES + h], wa);
-                other[v] = DOT(other[v], b[v * HALVES + h], wb);
-            }
-        }
+        FORM(add_block)(s, i, x, sum, V, line);
+        FORM(add_block)(s, i + 1, x, other, V, line);
     }
-    if (i < end) {
-        const FORM(words) *a = (const FORM(words) *) x + (size_t) quad[i] * (size_t) (V * HALVES);
-
-        UNROLL for (int h = 0; h < HALVES; h++)
-        {
-            const FORM(words) wa = (FORM(words)){0} + w[i * HALVES + h];
-
-            UNROLL for (int v = 0; v < V; v++) sum[v] = DOT(sum[v], a[v * HALVES + h], wa);
-        }
-    }
+    if (i < end)
+        FORM(add_block)(s, i, x, sum, V, line);
     UNROLL for (int v = 0; v < V; v++) sum[v] += other[v];
 }
 
@@ -178,7 +206,7 @@ INLINE void FORM(put_part)(uint8_t *to, const uint8_t *from, int count)
 }
 
 INLINE void FORM(put)(uint8_t *y, const struct pith_sparse_s8_pixels *at, int64_t channel,
-                      int count, uint8_t (*from)[PITH_PIXELS_S8], const int V)
+                      int count, uint8_t (*from)[PITH_PIXELS_S8], const int V, const bool gaps)
 {
     for (int p = 0; p < V * LANES && p < at->count; p += 16) {
         const int pixels = at->count - p < 16 ? at->count - p : 16;
@@ -186,28 +214,28 @@ INLINE void FORM(put)(uint8_t *y, const struct pith_sparse_s8_pixels *at, int64_
 
         UNROLL for (int i = 0; i < 16; i++) memcpy(&row[i], &from[i][p], 16);
         FORM(turn_bytes)(row);
-        if (count == 16 && pixels == 16) {
+        if (count == 16 && pixels == 16 && !gaps) {
             UNROLL for (int i = 0; i < 16; i++)
                 memcpy(y + at->place.y[p + i] + channel, &row[i], 16);
             continue;
         }
         for (int i = 0; i < pixels; i++)
-            if (count == 16)
+            if (at->place.y[p + i] < 0)
+                continue;
+            else if (count == 16)
                 memcpy(y + at->place.y[p + i] + channel, &row[i], 16);
             else
                 FORM(put_part)(y + at->place.y[p + i] + channel, (const uint8_t *) &row[i], count);
     }
 }
 
-INLINE void FORM(chunk)(const struct pith_sparse_s8 *s, const struct pith_conv_s8_data *data,
-                        const struct pith_sparse_s8_pixels *at, int64_t first, int64_t end,
-                        const int V)
+INLINE void FORM(channels)(const struct pith_sparse_s8 *s, const struct pith_conv_s8_data *data,
+                           const struct pith_sparse_s8_pixels *at, const int8_t *x, int64_t first,
+                           int64_t end, const int V, const bool line)
 {
     const struct pith_requantize r = s->conv->to; /* what is stored can't change it */
-    int8_t x[PITH_SPARSE_S8_BYTES] __attribute__((aligned(64)));
     uint8_t out[16][PITH_PIXELS_S8], added[16][PITH_PIXELS_S8];
 
-    FORM(turn_input)(s, data->x, at, x, V);
     for (int64_t channel = first; channel < end; channel += 16) {
         const int count = end - channel < 16 ? (int) (end - channel) : 16;
 
@@ -216,12 +244,12 @@ INLINE void FORM(chunk)(const struct pith_sparse_s8 *s, const struct pith_conv_s
         for (int m = 0; m < count; m++) {
             FORM(words) sum[4] = {{0}};
 
-            FORM(sum)(s, channel + m, x, sum, V);
+            FORM(sum)(s, channel + m, x, sum, V, line);
             UNROLL for (int v = 0; v < V; v++) sum[v] =
                 FORM(finish)(&r, sum[v], channel + m, data->added ? &added[m][v * LANES] : NULL);
             PACK(out[m], sum, &r);
         }
-        FORM(put)(data->y, at, channel, count, out, V);
+        FORM(put)(data->y, at, channel, count, out, V, line);
     }
 }
 
@@ -230,7 +258,16 @@ INLINE void FORM(chunk)(const struct pith_sparse_s8 *s, const struct pith_conv_s
         const struct pith_sparse_s8 *s, const struct pith_conv_s8_data *data,                      \
         const struct pith_sparse_s8_pixels *at, int64_t first, int64_t end)                        \
     {                                                                                              \
-        FORM(chunk)(s, data, at, first, end, V);                                                   \
+        int8_t x[PITH_SPARSE_S8_BYTES] __attribute__((aligned(64)));                               \
+                                                                                                   \
+        FORM(turn_input)(s, data->x, at, x, V);                                                    \
+        FORM(channels)(s, data, at, x, first, end, V, false);                                      \
+    }                                                                                              \
+    TARGET static void FORM(part_##V)(                                                             \
+        const struct pith_sparse_s8 *s, const struct pith_conv_s8_data *data,                      \
+        const struct pith_sparse_s8_pixels *at, const int8_t *turned, int64_t first, int64_t end)  \
+    {                                                                                              \
+        FORM(channels)(s, data, at, turned, first, end, V, true);                                  \
     }
 
 CHUNK_OF(1)

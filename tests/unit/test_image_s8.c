@@ -454,7 +454,7 @@ static void every_form_of_convolution_is_the_plain_one(void **state)
     }
     assert_true(winograd >= 40);
 #if defined __x86_64__
-    assert_true(sparse >= 40 && four_bits >= 20 && two_of_four >= 60);
+    assert_true(sparse >= 100 && four_bits >= 20 && two_of_four >= 60);
 #else
     (void) sparse, (void) four_bits, (void) two_of_four;
 #endif
