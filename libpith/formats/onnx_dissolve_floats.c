@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define CLIP_INPUTS_SINCE   11
+#define SLICE_INPUTS        10
 #define LAYER_NORM_SINCE    17
 #define MEAN_AXES_INPUT     18
 #define MOST_RANK           8
@@ -318,6 +319,55 @@ static bool skip_layer_norm(struct dissolving *d)
     return true;
 }
 
+static uint32_t list_of_one(struct dissolving *d, int64_t number)
+{
+    const struct pith_tensor tensor = {PITH_INT64, {1, {1}}, &number, sizeof number};
+
+    return dissolve_add_constant(d, &tensor);
+}
+
+/* The rows of a table that numbers name. */
+static uint32_t rows(struct dissolving *d, size_t table, size_t numbers)
+{
+    return dissolve_two(d, "Gather", dissolve_in(d, table), dissolve_in(d, numbers));
+}
+
+/* The first rows of the table of positions, as many as there are tokens. */
+static uint32_t first_positions(struct dissolving *d)
+{
+    const uint32_t tokens = dissolve_in(d, 0),
+                   shape = dissolve_node(d, "Shape", &tokens, 1, PITH_INT64, NULL);
+    const uint32_t end = dissolve_node(d, "Gather", (uint32_t[]){shape, list_of_one(d, 1)}, 2,
+                                       PITH_INT64, NULL);
+
+    return dissolve_node(
+        d, "Slice",
+        (uint32_t[]){dissolve_in(d, 3), list_of_one(d, 0), end, list_of_one(d, 0)}, 4,
+        PITH_FLOAT32, NULL);
+}
+
+/* tokens, segments; tables of words, positions, segments; scale, shift; a mask, whose lengths nobody
+ * wants here; positions. Output 2 is the sum. */
+static bool embed_layer_norm(struct dissolving *d)
+{
+    uint32_t x;
+
+    if (!is_float(d, 2) || !is_float(d, 3) || dissolve_in(d, 0) == PITH_NO_VALUE ||
+        dissolve_in(d, 5) == PITH_NO_VALUE || dissolve_wanted(d, 1) ||
+        dissolve_opset(d) < SLICE_INPUTS ||
+        (dissolve_in(d, 1) == PITH_NO_VALUE) != (dissolve_in(d, 4) == PITH_NO_VALUE))
+        return false;
+    x = dissolve_two(d, "Add", rows(d, 2, 0),
+                     dissolve_in(d, 8) == PITH_NO_VALUE ? first_positions(d) : rows(d, 3, 8));
+    if (dissolve_in(d, 1) != PITH_NO_VALUE)
+        x = dissolve_two(d, "Add", x, rows(d, 4, 1));
+    if (dissolve_wanted(d, 2))
+        dissolve_give(d, 2, x);
+    dissolve_give(d, 0,
+                  layer_norm(d, x, dissolve_in(d, 5), dissolve_in(d, 6), epsilon_of(d, 1e-12F)));
+    return true;
+}
+
 #define OWN "com.microsoft"
 
 const struct dissolve_row dissolve_floats[] = {
@@ -332,6 +382,7 @@ const struct dissolve_row dissolve_floats[] = {
     {"LayerNormalization", "", early_layer_norm},
     {"SimplifiedLayerNormalization", "", simplified_layer_norm},
     {"SkipLayerNormalization", OWN, skip_layer_norm},
+    {"EmbedLayerNormalization", OWN, embed_layer_norm},
     {"SkipSimplifiedLayerNormalization", OWN, skip_layer_norm},
     {0},
 };

@@ -347,6 +347,44 @@ static void layer_normalizations_dissolve(void **state)
     }
 }
 
+/* Numbers of rows of a table, for 2 times 5 tokens. */
+static uint32_t tokens_of(int32_t rows)
+{
+    int32_t numbers[10];
+    const struct pith_tensor tensor = {PITH_INT32, {2, {2, 5}}, numbers, sizeof numbers};
+    uint32_t value;
+
+    for (int32_t i = 0; i < 10; i++)
+        numbers[i] = i * 7 % rows;
+    assert_int_equal(pith_graph_add_constant(graph, NULL, &tensor, &value, NULL), 0);
+    return value;
+}
+
+static void embeddings_dissolve(void **state)
+{
+    const int64_t width = 8;
+
+    (void) state;
+    for (int i = 0; i < 3; i++) {
+        const uint32_t x = begin(i ? 17 : 12, 2, (const int64_t[]){11, width});
+        uint32_t in[9] = {tokens_of(11), PITH_NO_VALUE, x, floats(2, (const int64_t[]){6, width}), PITH_NO_VALUE,
+                          floats(1, &width), floats(1, &width), PITH_NO_VALUE, PITH_NO_VALUE};
+        uint32_t out[2], node;
+
+        if (i < 2) {
+            in[1] = tokens_of(2);
+            in[4] = floats(2, (const int64_t[]){2, width});
+        }
+        if (i == 1)
+            in[8] = tokens_of(6);
+        assert_int_equal(pith_graph_add_value(graph, NULL, PITH_FLOAT32, NULL, &out[0], NULL), 0);
+        assert_int_equal(pith_graph_add_value(graph, NULL, PITH_INT32, NULL, &out[1], NULL), 0);
+        assert_int_equal(pith_graph_add_node(graph, OWN, "EmbedLayerNormalization", NULL, in, i == 1 ? 9 : 7, out, 2, &node, NULL), 0);
+        assert_int_equal(pith_node_set_float(graph, node, "epsilon", 1e-5F), 0);
+        check(out[0], "Gather", i < 2 ? 3 : 2, 1e-4);
+    }
+}
+
 /* Keys 0..3 of 5 count in the first row, all in the second. */
 static uint32_t keys_mask(void)
 {
@@ -497,6 +535,7 @@ int main(void)
         cmocka_unit_test(fused_products_dissolve),
         cmocka_unit_test(gelus_dissolve),
         cmocka_unit_test(layer_normalizations_dissolve),
+        cmocka_unit_test(embeddings_dissolve),
         cmocka_unit_test(attentions_dissolve),
         cmocka_unit_test(products_with_integer_weights_dissolve),
         cmocka_unit_test(an_lstm_with_integer_weights_dissolves),
