@@ -5,7 +5,7 @@
  *
  *     make_model mobilenetv2|resnet18|vgg16 float32|int8 FILE
  *     make_model lstm|gru|encoder|encoder_dynamic|encoder_causal|decoder float32|int8 FILE    int8: made by the technique
- * `quantize` make_model qlinear|add1|neg10|neg50 float32 FILE */
+ * `quantize` make_model modulated|qlinear|add1|neg10|neg50 float32 FILE */
 #include "bench/engines/net.h"
 #include "libpith/compress/host.h"
 #include "libpith/formats/onnx.h"

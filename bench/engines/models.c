@@ -33,6 +33,7 @@ const struct bench_model bench_models[] = {
     {"encoder_causal", "float32", NULL, "", 0},
     {"decoder", "float32", NULL, "", 0},
     {"decoder", "int8", NULL, "", 0},
+    {"modulated", "float32", NULL, "", 0},
     {"qlinear", "float32", NULL, "", 0},
     {"add1", "float32", NULL, "", 0},
     {"neg10", "float32", NULL, "", 0},

@@ -197,6 +197,24 @@ static uint32_t make_qlinear(struct net *net)
     return net_node(net, "DequantizeLinear", (uint32_t[]){q, scale, zero}, 3, NULL);
 }
 
+/* Three layers whose weights are computed: none can be packed beforehand. */
+static uint32_t make_modulated(struct net *net)
+{
+    uint32_t x = net_input(net, 4, (int64_t[]){1, 32, 32, 32}), node;
+
+    for (int i = 0; i < 3; i++) {
+        const uint32_t mean = net_node(net, "ReduceMean", &x, 1, NULL),
+                       gain = net_node(net, "Sigmoid", &mean, 1, NULL);
+        const uint32_t in[2] = {x, net_node(net, "Mul",
+                                            (uint32_t[]){net_constant(net, 4, (int64_t[]){32, 32, 3, 3}, 0.1), gain}, 2,
+                                            NULL)};
+
+        x = net_node(net, "Conv", in, 2, &node);
+        net_set_ints(net, node, "pads", (int64_t[]){1, 1, 1, 1}, 4);
+    }
+    return x;
+}
+
 /* What a run and a step cost that have next to nothing to compute. */
 static uint32_t make_add1(struct net *net)
 {
@@ -228,7 +246,7 @@ static const struct {
     const char *name;
     net_make *make;
 } networks[] = {{"add1", make_add1},         {"neg10", make_neg10},
-                {"neg50", make_neg50},       {"qlinear", make_qlinear},
+                {"neg50", make_neg50},       {"qlinear", make_qlinear}, {"modulated", make_modulated},
                 {"mobilenetv2", make_mobilenetv2}, {"resnet18", make_resnet18},
                 {"vgg16", make_vgg16}};
 
