@@ -16,7 +16,8 @@ struct arena_chunk {
     alignas(max_align_t) unsigned char data[];
 };
 
-void *arena_alloc(struct arena *arena, size_t bytes)
+/* A chunk's memory is not cleared as a whole: that would touch pages that nothing is put into. */
+static void *take(struct arena *arena, size_t bytes)
 {
     struct arena_chunk *chunk = arena->chunks;
     size_t align = alignof(max_align_t);
@@ -32,9 +33,10 @@ void *arena_alloc(struct arena *arena, size_t bytes)
             capacity = LARGEST_CHUNK_BYTES;
         if (capacity < bytes)
             capacity = bytes;
-        chunk = calloc(1, sizeof *chunk + capacity);
+        chunk = malloc(sizeof *chunk + capacity);
         if (!chunk)
             return NULL;
+        chunk->used = 0;
         chunk->capacity = capacity;
         chunk->next = arena->chunks;
         arena->chunks = chunk;
@@ -44,9 +46,18 @@ void *arena_alloc(struct arena *arena, size_t bytes)
     return data;
 }
 
+void *arena_alloc(struct arena *arena, size_t bytes)
+{
+    void *data = take(arena, bytes);
+
+    if (data)
+        memset(data, 0, bytes);
+    return data;
+}
+
 void *arena_copy(struct arena *arena, const void *from, size_t bytes)
 {
-    void *copy = arena_alloc(arena, bytes);
+    void *copy = take(arena, bytes);
 
     if (copy && bytes)
         memcpy(copy, from, bytes);
