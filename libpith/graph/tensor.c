@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpith/base/populate.h"
+
 #define TENSOR_ALIGNMENT 64 /* a cache line, and the widest vector register */
 
 /* Indexed by enum pith_dtype. `align` is that of the element in memory. */
@@ -164,6 +166,7 @@ int pith_tensor_alloc(struct pith_tensor *out, int32_t dtype, const struct pith_
     if (!data)
         return pith_fail(err, -ENOMEM, "no memory for a tensor of type %s and shape %s",
                          pith_dtype_name(dtype), pith_shape_text(shape, text, sizeof text));
+    pith_populate(data, room);
     memset(data, 0, room);
     *out = (struct pith_tensor){
         .dtype = dtype, .shape = *shape, .data = data, .bytes = (size_t) bytes};

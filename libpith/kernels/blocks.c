@@ -10,10 +10,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "libpith/base/populate.h"
+
 #define ALIGNMENT    64 /* a cache line, and the widest vector register */
 #define LEAST_SHARED 256 /* bytes; below, a reference costs too much of what it saves */
 #define BUCKETS      256
-#define LEAST_POPULATED ((size_t) 16 << 10) /* bytes; below, a call costs what it saves */
 #ifdef PITH_SANITIZED
 #define LEAST_MAPPED SIZE_MAX /* a sanitizer watches what malloc gives */
 #else
@@ -58,22 +59,6 @@ static struct pith_block *map_block(size_t bytes, bool at_once)
     return block;
 }
 
-/* The whole pages of what malloc gave, at once too: those at the heap's end are not there yet. */
-static void populate(char *start, size_t bytes)
-{
-#ifdef MADV_POPULATE_WRITE
-    const uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
-    char *from = start + (page - (uintptr_t) start % page) % page;
-    const size_t whole = (size_t) (start + bytes - from) / page * page;
-
-    if (bytes >= LEAST_POPULATED && whole > 0)
-        (void) madvise(from, whole, MADV_POPULATE_WRITE); /* it is for time alone; older kernels have it not */
-#else
-    (void) start;
-    (void) bytes;
-#endif
-}
-
 /* malloc aligns to 16. */
 static struct pith_block *new_block(size_t bytes, bool written_whole)
 {
@@ -89,7 +74,7 @@ static struct pith_block *new_block(size_t bytes, bool written_whole)
     if (!start)
         return NULL;
     if (written_whole)
-        populate(start, all);
+        pith_populate(start, all);
     memset(start, 0, all);
     at = start + (ALIGNMENT - (uintptr_t) start % ALIGNMENT) % ALIGNMENT;
     block = (struct pith_block *) (void *) at;
