@@ -1,5 +1,6 @@
 /* Channels-last activations: their dimensions and halos. See image.h. */
 #include "libpith/kernels/image.h"
+#include "libpith/kernels/kernel.h"
 
 #include <assert.h>
 #include <string.h>
@@ -47,54 +48,85 @@ static void fill_pixels(const struct pith_image *image, int64_t channels, uint8_
             memcpy(pixel + (size_t) c * element_bytes, zero, element_bytes);
 }
 
+/* Of one picture, rows of its halo: those above the first row and below the last go with them, and
+ * what lies right and left of a row with that row. */
+struct halo {
+    const struct pith_image *image;
+    const struct pith_image_dims *dims;
+    uint8_t *data; /* pixel (0,0) of the picture */
+    size_t element_bytes;
+    const void *zero;
+};
+
 /* A block without gaps: what lies between two rows of a picture is one run, and so is what lies before the
- * first and behind the last. */
-static bool fill_runs(const struct pith_image *image, const struct pith_image_dims *dims, uint8_t *data,
-                      size_t element_bytes, const void *zero)
+ * first and behind the last. What is left of a row goes with the row before it. */
+static bool fill_runs(const struct halo *h, int64_t row, int64_t end)
 {
-    const int64_t width = image->left + dims->w + image->right;
-    const int64_t element = (int64_t) element_bytes, inside = dims->w * image->pixel * element;
+    const struct pith_image *image = h->image;
+    const int64_t width = image->left + h->dims->w + image->right;
+    const int64_t element = (int64_t) h->element_bytes,
+                  inside = h->dims->w * image->pixel * element;
     const int64_t gap = (image->left + image->right) * image->pixel * element;
     const int64_t lead = (image->top * image->row + image->left * image->pixel) * element;
     const int64_t trail = (image->bottom * image->row + image->right * image->pixel) * element;
+    const int byte = *(const uint8_t *) h->zero;
 
-    if (image->pixel != dims->c || image->row != width * image->pixel || dims->h < 1 ||
-        !one_byte(zero, element_bytes))
+    if (image->pixel != h->dims->c || image->row != width * image->pixel ||
+        !one_byte(h->zero, h->element_bytes))
         return false;
-    for (int64_t n = 0; n < dims->n && lead + trail > 0; n++) {
-        uint8_t *at = data + n * image->picture * element;
+    if (row == 0 && lead > 0)
+        memset(h->data - lead, byte, (size_t) lead);
+    for (int64_t y = gap > 0 ? row : end - 1; y < end; y++) {
+        const int64_t behind = y + 1 < h->dims->h ? gap : trail;
 
-        memset(at - lead, *(const uint8_t *) zero, (size_t) lead);
-        for (int64_t y = 1; gap > 0 && y < dims->h; y++) {
-            memset(at + inside, *(const uint8_t *) zero, (size_t) gap);
-            at += inside + gap;
-        }
-        if (gap == 0)
-            at += (dims->h - 1) * inside;
-        memset(at + inside, *(const uint8_t *) zero, (size_t) trail);
+        if (behind > 0)
+            memset(h->data + y * (inside + gap) + inside, byte, (size_t) behind);
     }
     return true;
+}
+
+static void fill_rows(const struct halo *h, int64_t row, int64_t end)
+{
+    const struct pith_image *image = h->image;
+    const int64_t width = image->left + h->dims->w + image->right;
+    const int64_t first = row == 0 ? -image->top : row,
+                  last = end == h->dims->h ? end + image->bottom : end;
+
+    for (int64_t y = first; y < last; y++) {
+        uint8_t *at =
+            h->data + (y * image->row - image->left * image->pixel) * (int64_t) h->element_bytes;
+
+        if (y < 0 || y >= h->dims->h) {
+            fill_pixels(image, h->dims->c, at, width, h->element_bytes, h->zero);
+            continue;
+        }
+        fill_pixels(image, h->dims->c, at, image->left, h->element_bytes, h->zero);
+        at += (image->left + h->dims->w) * image->pixel * (int64_t) h->element_bytes;
+        fill_pixels(image, h->dims->c, at, image->right, h->element_bytes, h->zero);
+    }
+}
+
+void pith_image_fill_halo_part(const struct pith_image *image, const struct pith_image_dims *dims,
+                               void *data, size_t element_bytes, const void *zero, uint32_t part,
+                               uint32_t count)
+{
+    const int64_t rows = dims->n * dims->h, to = pith_part_begin(rows, part + 1, count);
+
+    for (int64_t at = pith_part_begin(rows, part, count); at < to;) {
+        const int64_t n = at / dims->h, row = at - n * dims->h,
+                      end = dims->h < row + to - at ? dims->h : row + to - at;
+        const struct halo halo = {
+            image, dims, (uint8_t *) data + n * image->picture * (int64_t) element_bytes,
+            element_bytes, zero};
+
+        if (!fill_runs(&halo, row, end))
+            fill_rows(&halo, row, end);
+        at += end - row;
+    }
 }
 
 void pith_image_fill_halo(const struct pith_image *image, const struct pith_image_dims *dims,
                           void *data, size_t element_bytes, const void *zero)
 {
-    const int64_t width = image->left + dims->w + image->right;
-
-    if (fill_runs(image, dims, data, element_bytes, zero))
-        return;
-    for (int64_t n = 0; n < dims->n; n++) {
-        for (int64_t y = -image->top; y < dims->h + image->bottom; y++) {
-            const int64_t start = n * image->picture + y * image->row - image->left * image->pixel;
-            uint8_t *row = (uint8_t *) data + start * (int64_t) element_bytes;
-
-            if (y < 0 || y >= dims->h) {
-                fill_pixels(image, dims->c, row, width, element_bytes, zero);
-                continue;
-            }
-            fill_pixels(image, dims->c, row, image->left, element_bytes, zero);
-            row += (image->left + dims->w) * image->pixel * (int64_t) element_bytes;
-            fill_pixels(image, dims->c, row, image->right, element_bytes, zero);
-        }
-    }
+    pith_image_fill_halo_part(image, dims, data, element_bytes, zero, 0, 1);
 }

@@ -140,8 +140,7 @@ static void image_conv_part(struct pith_step *step, uint32_t part, uint32_t coun
     else
         plain_rows(step, conv, pith_part_begin(rows, part, count),
                    pith_part_begin(rows, part + 1, count));
-    if (part == 0)
-        pith_image_zero_halo(step, 0);
+    pith_image_zero_halo_part(step, 0, part, count);
 }
 
 static int image_conv_run(struct pith_step *step, struct pith_error *err)

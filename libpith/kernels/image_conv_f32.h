@@ -112,6 +112,7 @@ struct image_conv {
      * row, which is cut every `cols`. */
     int64_t pictures, rows, cols, fold, rest, last_cols;
     int64_t x_row, y_row, added_row;
+    bool cut_by_blocks; /* parts are blocks, not rows: weights are what takes long to read */
     int64_t rows_a_turn; /* that all blocks do before the next rows: it stays in the cache */
     struct image_winograd winograd;
 };
@@ -124,7 +125,7 @@ int pith_image_best_vectors(const struct image_form *form, int64_t cols, int64_t
 /* `cols` pixels from where t is, by the fewest tiles of at most `most`; tile: by pixels - 1. Moves t. */
 void pith_image_run_tiles(image_tile_run *const *tile, int64_t most, struct image_tile *t,
                           int64_t cols);
-/* Part `part` of `parts` of all rows. */
+/* Part `part` of `parts`, of all rows or of all blocks. */
 void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, uint32_t part,
                           uint32_t parts);
 

@@ -14,6 +14,7 @@
 #define NARROW_WEIGHTS (8 * 1024) /* fewer are not worth keeping narrow */
 #define NARROW_PIXELS                                                                              \
     24 /* of a picture: fewer take hardly longer than making floats of the weights does */
+#define CACHED_WEIGHTS 131072 /* half a second-level cache */
 #define NEAR_FLOATS                                                                                \
     (12 * 1024) /* 48 KiB, of which a block of channels reads a part: rows that all blocks of a \
                    depthwise convolution walk before the next ones */
@@ -311,6 +312,21 @@ static int pack_winograd(struct pith_step *step, struct image_conv *conv)
     return conv->weights ? pith_image_winograd_pack(step, conv) : -ENOMEM;
 }
 
+/* Where threads that each read all weights would wait for them. */
+static bool reads_weights_most(const struct pith_step *step, const struct image_conv *conv)
+{
+    const int64_t weights = pith_shape_elements(&step->input[1].shape);
+
+    return !is_depthwise(conv) && weights > CACHED_WEIGHTS &&
+           weights > 4 * pith_shape_elements(&step->input[0].shape) && conv->block_count > 1;
+}
+
+/* Of what parts are made. */
+static int64_t count_units(const struct image_conv *conv)
+{
+    return conv->cut_by_blocks ? conv->block_count : conv->pictures * conv->rows;
+}
+
 static int pack_direct(struct pith_step *step, struct image_conv *conv)
 {
     int rc;
@@ -319,9 +335,10 @@ static int pack_direct(struct pith_step *step, struct image_conv *conv)
     plan_rows(step, conv);
     rc = is_depthwise(conv) ? plan_depthwise(step, conv) : plan_dense(step, conv);
     conv->rows_a_turn = count_rows_a_turn(conv, pith_shape_elements(&step->input[1].shape));
-    step->parts = pith_parts_of(conv->pictures * conv->rows);
+    conv->cut_by_blocks = reads_weights_most(step, conv);
+    step->parts = pith_parts_of(count_units(conv));
     if (conv->narrow) {
-        step->parts = pith_parts_with_scratch(step, conv->pictures * conv->rows, IMAGE_NARROW_PARTS);
+        step->parts = pith_parts_with_scratch(step, count_units(conv), IMAGE_NARROW_PARTS);
         step->scratch_bytes = (size_t) (step->parts * conv->narrow->floats) * sizeof(float);
     }
     return rc;
@@ -397,7 +414,11 @@ static void run_block(const struct pith_step *step, const struct image_conv *con
 void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, uint32_t part,
                           uint32_t parts)
 {
-    const int64_t to = pith_part_begin(conv->pictures * conv->rows, part + 1, parts);
+    const int64_t units = count_units(conv), begin = pith_part_begin(units, part, parts),
+                  end_unit = pith_part_begin(units, part + 1, parts);
+    const int64_t first = conv->cut_by_blocks ? begin : 0,
+                  blocks = conv->cut_by_blocks ? end_unit : conv->block_count;
+    const int64_t to = conv->cut_by_blocks ? conv->pictures * conv->rows : end_unit;
     float *floats =
         conv->narrow ? (float *) step->scratch + part * conv->narrow->floats : NULL;
     struct image_tile t = {.x_step = conv->x_step,
@@ -415,11 +436,10 @@ void pith_image_conv_fast(const struct pith_step *step, const struct image_conv 
                            .activation = step->activation,
                            .after = step->residual.after};
 
-    for (int64_t row = pith_part_begin(conv->pictures * conv->rows, part, parts); row < to;
-         row += conv->rows_a_turn) {
+    for (int64_t row = conv->cut_by_blocks ? 0 : begin; row < to; row += conv->rows_a_turn) {
         const int64_t end = to - row < conv->rows_a_turn ? to : row + conv->rows_a_turn;
 
-        for (int64_t i = 0; i < conv->block_count; i++) {
+        for (int64_t i = first; i < blocks; i++) {
             const struct image_block *b = &conv->block[i];
 
             t.w = b->w;

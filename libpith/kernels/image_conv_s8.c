@@ -400,9 +400,8 @@ static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
         span.channel = pith_part_begin(step->parts, part, count) * PITH_CONV_S8_CUT;
         span.channel_end = end < conv->y.c ? end : conv->y.c;
     }
-    if (part == 0)
-        pith_image_fill_halo(&conv->out, &conv->y, data.y, conv->to.real ? sizeof zero : 1,
-                             conv->to.real ? (const void *) &zero : &conv->out_zero);
+    pith_image_fill_halo_part(&conv->out, &conv->y, data.y, conv->to.real ? sizeof zero : 1,
+                              conv->to.real ? (const void *) &zero : &conv->out_zero, part, count);
     if (span.row >= span.row_end || span.channel >= span.channel_end)
         return;
     conv->form(conv, &data, &span);

@@ -180,13 +180,19 @@ int64_t pith_dims_product(const struct pith_shape *shape, uint32_t from, uint32_
     return product;
 }
 
-void pith_image_zero_halo(const struct pith_step *step, size_t output)
+void pith_image_zero_halo_part(const struct pith_step *step, size_t output, uint32_t part,
+                               uint32_t count)
 {
     const struct pith_image_dims dims = pith_image_dims(&step->output[output].shape);
     const float zero = 0.0F;
 
-    pith_image_fill_halo(&step->output_image[output], &dims, step->output[output].data, sizeof zero,
-                         &zero);
+    pith_image_fill_halo_part(&step->output_image[output], &dims, step->output[output].data,
+                              sizeof zero, &zero, part, count);
+}
+
+void pith_image_zero_halo(const struct pith_step *step, size_t output)
+{
+    pith_image_zero_halo_part(step, output, 0, 1);
 }
 
 int pith_step_fail(const struct pith_step *step, struct pith_error *err, int code,

@@ -226,8 +226,9 @@ static inline uint32_t pith_parts_with_scratch(const struct pith_step *step, int
     return parts < limit ? parts : limit;
 }
 
-/* Fills the halo of channels-last float output `output` with zeros. */
+/* Fills the halo of channels-last float output `output` with zeros; or part `part` of `count` of it. */
 void pith_image_zero_halo(const struct pith_step *step, size_t output);
+void pith_image_zero_halo_part(const struct pith_step *step, size_t output, uint32_t part, uint32_t count);
 
 /* ---- for whoever makes steps ---- */
 /* Calls the kernel's prepare. On failure the step holds nothing. */
