@@ -25,7 +25,8 @@ struct pith_technique_ops {
     /* What these options need, as bits of pith_needs; what is fed back to the user when it is missing. */
     uint32_t (*needs)(const struct pith_option_value *options);
     /* graph: validated, shapes inferred. *out: a new graph, validated; its inputs and outputs as before.
-     * report: may be NULL; else receives one JSON object as text, freed by the host with free(): what was done, by layer. */
+     * report: may be NULL; else receives one JSON object as text, freed by the host with free(): what was done, by layer,
+     * and in "note" a sentence on why nothing was, where that is so. */
     int (*apply)(const struct pith_technique_job *job, const struct pith_graph *graph, struct pith_graph **out,
                  char **report_json, struct pith_error *err);
 };

@@ -466,6 +466,8 @@ static void quantize_stores_weights_that_are_moved_first(void **unused)
     finish(graph, y);
     assert_ok(apply_to(graph, "{\"activations\": \"float32\"}", true, &applied), &err);
     assert_int_equal(json_integer_value(json_object_get(applied.report, "far_weights")), 2);
+    assert_string_equal(json_string_value(json_object_get(applied.report, "variant_name")), "int8");
+    assert_string_equal(json_string_value(json_object_get(applied.report, "form")), "weights-int8");
     uint32_t stored = pith_node_input(applied.graph, find_node(applied.graph, "join"), 0);
 
     assert_int_equal(pith_value_constant(applied.graph, stored)->dtype, PITH_INT8);

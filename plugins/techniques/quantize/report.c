@@ -119,6 +119,8 @@ static const char *form_name(const struct plan *plan)
             others += coarsest != FORM_FLOAT;
             coarsest = form;
         }
+    if (coarsest == FORM_FLOAT && plan->far_count > 0)
+        coarsest = FORM_W8;
     if (others == 0)
         return form_names[coarsest];
     if (others == 1 && coarsest == FORM_W8A8 && plan_count(plan, FORM_W8) > 0)
@@ -134,7 +136,7 @@ static const char *variant_name(const struct plan *plan)
         [FORM_W8A16] = "int8",      [FORM_W4] = "int4",           [FORM_W8] = "int8",
         [FORM_FLOAT16] = "float16", [FORM_BFLOAT16] = "bfloat16", [FORM_FLOAT] = "float32",
     };
-    const char *name = names[FORM_FLOAT];
+    const char *name = names[plan->far_count > 0 ? FORM_W8 : FORM_FLOAT]; /* far weights are int8 */
 
     for (int form = 0; form < FORM_FLOAT; form++) {
         if (plan_count(plan, (enum form) form) == 0)
