@@ -8,7 +8,8 @@
  * (the default): every Conv without groups, Gemm and MatMul. Zeros go by magnitude: what is least
  * of a layer. PITH_PLUGIN_PATH must lead to the engine. One thread: pin it. A figure is the lowest
  * tenth of many short rounds; `layers` is the sum over the layers that were changed, from times of
- * steps. */
+ * steps. Where ONNX Runtime is at hand (PITH_ONNXRUNTIME), it runs the int8 model as it is, in the
+ * same turns, and the last column is each variant's time as a ratio to it. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -138,6 +139,8 @@ static const struct {
                 {"int8, float", REAL_EIGHT_BITS},
                 {"int4, float", REAL_FOUR_BITS}};
 #define VARIANTS (sizeof variants / sizeof *variants)
+#define PEER       VARIANTS /* behind them: ONNX Runtime, with the model as it is */
+#define CONTENDERS (VARIANTS + 1)
 
 static int change_weights(const struct layer_weights *l, enum change change)
 {
@@ -297,14 +300,14 @@ static int make_variant(const struct pith_graph *graph, enum change change, bool
 /* ---- running ---- */
 
 struct contender {
+    const struct pith_engine_ops *engine;
+    const struct pith_option_value *options;
     struct pith_graph *graph;
     struct pith_session *whole, *steps; /* steps: with a time for each */
     uint64_t weight_bytes, run_ns[ROUNDS], layers_ns[ROUNDS], before_ns;
 };
 
 struct bench {
-    const struct pith_engine_ops *engine;
-    const struct pith_option_value *options;
     struct pith_graph *graph;
     bool pointwise;
     struct pith_tensor inputs[INPUTS_MAX], outputs[INPUTS_MAX];
@@ -315,15 +318,15 @@ struct bench {
 static int compile(const struct bench *b, struct contender *c, struct pith_error *err)
 {
     struct pith_engine_options how = {
-        .size_bytes = sizeof how, .threads = 1, .input_shapes = b->shapes, .options = b->options};
+        .size_bytes = sizeof how, .threads = 1, .input_shapes = b->shapes, .options = c->options};
     struct pith_session_description about;
-    int rc = b->engine->compile(NULL, c->graph, &how, &c->whole, err);
+    int rc = c->engine->compile(NULL, c->graph, &how, &c->whole, err);
 
     how.profile = 1;
     if (rc == 0)
-        rc = b->engine->compile(NULL, c->graph, &how, &c->steps, err);
+        rc = c->engine->compile(NULL, c->graph, &how, &c->steps, err);
     if (rc == 0)
-        rc = b->engine->describe(c->whole, &about);
+        rc = c->engine->describe(c->whole, &about);
     if (rc == 0)
         c->weight_bytes = about.weight_bytes;
     return rc;
@@ -364,14 +367,14 @@ static int make_inputs(struct bench *b, struct pith_error *err)
     return rc;
 }
 
-static int run(struct bench *b, struct pith_session *session, uint64_t times, uint64_t *out_ns,
-               struct pith_error *err)
+static int run(struct bench *b, const struct contender *c, struct pith_session *session,
+               uint64_t times, uint64_t *out_ns, struct pith_error *err)
 {
     const uint64_t start = pith_monotonic_ns();
     int rc = 0;
 
     for (uint64_t i = 0; rc == 0 && i < times; i++)
-        rc = b->engine->run(session, b->inputs, b->input_count, b->outputs, b->output_count, err);
+        rc = c->engine->run(session, b->inputs, b->input_count, b->outputs, b->output_count, err);
     *out_ns = (pith_monotonic_ns() - start) / times;
     return rc;
 }
@@ -396,29 +399,36 @@ static uint64_t layers_ns(const struct bench *b, struct contender *c)
     struct pith_session_description about;
     uint64_t sum = 0;
 
-    if (b->engine->describe(c->steps, &about) < 0)
+    if (c->engine->describe(c->steps, &about) < 0)
         return 0;
     for (size_t i = 0; i < about.step_count; i++)
         sum += is_layer(b, &about.steps[i]) ? about.steps[i].time_ns : 0;
     return sum;
 }
 
+/* What isn't there has no session. */
 static int race(struct bench *b, struct contender *all, double seconds, struct pith_error *err)
 {
-    uint64_t once, times[VARIANTS];
+    uint64_t once, times[CONTENDERS] = {0};
     int rc = 0;
 
-    for (size_t v = 0; rc == 0 && v < VARIANTS; v++) {
-        rc = run(b, all[v].whole, 3, &once, err);
+    for (size_t v = 0; rc == 0 && v < CONTENDERS; v++) {
+        if (!all[v].whole)
+            continue;
+        rc = run(b, &all[v], all[v].whole, 3, &once, err);
         times[v] = (uint64_t) (seconds * 5e8 / ROUNDS / (double) (once + 1)) + 1;
     }
     for (int round = 0; rc == 0 && round < ROUNDS; round++)
-        for (size_t v = 0; rc == 0 && v < VARIANTS; v++) {
-            rc = run(b, all[v].whole, times[v], &all[v].run_ns[round], err);
+        for (size_t v = 0; rc == 0 && v < CONTENDERS; v++) {
+            if (!all[v].whole)
+                continue;
+            rc = run(b, &all[v], all[v].whole, times[v], &all[v].run_ns[round], err);
             if (rc < 0)
                 break;
+            if (v == PEER)
+                continue;
             all[v].before_ns = layers_ns(b, &all[v]);
-            rc = run(b, all[v].steps, times[v], &once, err);
+            rc = run(b, &all[v], all[v].steps, times[v], &once, err);
             all[v].layers_ns[round] = (layers_ns(b, &all[v]) - all[v].before_ns) / times[v];
         }
     return rc;
@@ -426,10 +436,12 @@ static int race(struct bench *b, struct contender *all, double seconds, struct p
 
 static void print(struct contender *all)
 {
+    const double peer_us =
+        all[PEER].whole ? (double) pith_quantile(all[PEER].run_ns, ROUNDS, 0.1) / 1e3 : 0;
     double first_run = 0, first_layers = 0;
 
-    printf("%-20s %12s %10s %7s %10s %7s\n", "weights", "bytes", "run us", "ratio", "layers us",
-           "ratio");
+    printf("%-20s %12s %10s %7s %10s %7s %7s\n", "weights", "bytes", "run us", "ratio", "layers us",
+           "ratio", peer_us > 0 ? "to ORT" : "");
     for (size_t v = 0; v < VARIANTS; v++) {
         const double run_us = (double) pith_quantile(all[v].run_ns, ROUNDS, 0.1) / 1e3,
                      layers_us = (double) pith_quantile(all[v].layers_ns, ROUNDS, 0.1) / 1e3;
@@ -438,19 +450,64 @@ static void print(struct contender *all)
             first_run = run_us; /* what those below it are told against */
             first_layers = layers_us;
         }
-        printf("%-20s %12llu %10.2f %7.2f %10.2f %7.2f\n", variants[v].name,
+        printf("%-20s %12llu %10.2f %7.2f %10.2f %7.2f", variants[v].name,
                (unsigned long long) all[v].weight_bytes, run_us, run_us / first_run, layers_us,
                layers_us / first_layers);
+        if (peer_us > 0)
+            printf(" %7.2f", run_us / peer_us);
+        printf("\n");
     }
+    if (peer_us > 0)
+        printf("%-20s %12s %10.2f\n", "ONNX Runtime, int8", "", peer_us);
+}
+
+/* Gives an engine to contenders `first` to end - 1; its options go with `options`. */
+static int use_engine(const struct pith_plugins *plugins, const char *name,
+                      struct pith_options *options, struct contender *all, size_t first, size_t end,
+                      struct pith_error *err)
+{
+    const struct pith_plugin *plugin = NULL;
+    int rc = pith_plugins_find(plugins, PITH_KIND_ENGINE, name, &plugin, err);
+
+    if (rc == 0)
+        rc = pith_options_from_json(options, plugin->options, NULL, name, err);
+    for (size_t v = first; rc == 0 && v < end; v++) {
+        all[v].engine = plugin->ops;
+        all[v].options = options->values;
+    }
+    return rc;
+}
+
+/* The peer, where it is at hand: else it has no session. */
+static void add_peer(struct bench *b, const struct pith_plugins *plugins,
+                     struct pith_options *options, struct contender *all)
+{
+    struct pith_error err = {0};
+    int rc = use_engine(plugins, "onnxruntime", options, all, PEER, CONTENDERS, &err);
+
+    if (rc == 0)
+        rc = make_variant(b->graph, AS_IT_IS, b->pointwise, &all[PEER].graph, &err);
+    if (rc == 0)
+        rc = compile(b, &all[PEER], &err);
+    if (rc < 0)
+        (void) fprintf(stderr, "without ONNX Runtime: %s\n", pith_error_text(&err));
+}
+
+static void close_contender(struct contender *c)
+{
+    if (c->whole)
+        c->engine->close(c->whole);
+    if (c->steps)
+        c->engine->close(c->steps);
+    pith_graph_free(c->graph);
 }
 
 int main(int argc, char **argv)
 {
-    struct contender all[VARIANTS] = {{0}};
+    struct contender all[CONTENDERS] = {{0}};
     struct bench b = {.pointwise = argc > 3 && strcmp(argv[3], "pointwise") == 0};
-    const struct pith_plugin *plugin = NULL;
     struct pith_plugins *plugins = NULL;
-    struct pith_options options = {0};
+    struct pith_options options = {0}, peer_options = {0};
     struct pith_error err = {0};
     int rc;
 
@@ -460,14 +517,9 @@ int main(int argc, char **argv)
     }
     rc = pith_plugins_open(&plugins, NULL, &err);
     if (rc == 0)
-        rc = pith_plugins_find(plugins, PITH_KIND_ENGINE, "native", &plugin, &err);
+        rc = use_engine(plugins, "native", &options, all, 0, VARIANTS, &err);
     if (rc == 0)
-        rc = pith_options_from_json(&options, plugin->options, NULL, "native", &err);
-    if (rc == 0) {
-        b.engine = plugin->ops;
-        b.options = options.values;
         rc = pith_graph_open(&b.graph, argv[1], MODEL_MAX_BYTES, &err);
-    }
     if (rc == 0)
         rc = make_inputs(&b, &err);
     for (size_t v = 0; rc == 0 && v < VARIANTS; v++) {
@@ -476,22 +528,20 @@ int main(int argc, char **argv)
             rc = compile(&b, &all[v], &err);
     }
     if (rc == 0)
+        add_peer(&b, plugins, &peer_options, all);
+    if (rc == 0)
         rc = race(&b, all, argc > 2 ? atof(argv[2]) : 1.0, &err);
     if (rc == 0)
         print(all);
     else
         (void) fprintf(stderr, "compressed_weights: %s\n", pith_error_text(&err));
-    for (size_t v = 0; v < VARIANTS; v++) {
-        if (b.engine && all[v].whole)
-            b.engine->close(all[v].whole);
-        if (b.engine && all[v].steps)
-            b.engine->close(all[v].steps);
-        pith_graph_free(all[v].graph);
-    }
+    for (size_t v = 0; v < CONTENDERS; v++)
+        close_contender(&all[v]);
     for (size_t i = 0; i < INPUTS_MAX; i++)
         pith_tensor_free(&b.inputs[i]);
     pith_graph_free(b.graph);
     pith_options_done(&options);
+    pith_options_done(&peer_options);
     pith_plugins_free(plugins);
     return rc < 0;
 }
