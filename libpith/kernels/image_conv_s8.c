@@ -11,6 +11,7 @@
 #include "libpith/kernels/image_dense_s8.h"
 #include "libpith/kernels/image_depthwise_s8.h"
 #include "libpith/kernels/image_int4_s8.h"
+#include "libpith/kernels/image_sparse_row_s8.h"
 #include "libpith/kernels/image_sparse_s8.h"
 #include "libpith/kernels/image_two_of_four_s8.h"
 #include "libpith/kernels/image_winograd_s8.h"
@@ -173,6 +174,8 @@ static const struct pith_conv_s8_form forms[] = {
      NULL},
     {"depthwise avx2", PITH_ISA_AVX2, true, &pith_depthwise_s8_avx2, pith_depthwise_s8_pack, NULL},
     {"depthwise sse2", PITH_ISA_SSE2, true, &pith_depthwise_s8_sse2, pith_depthwise_s8_pack, NULL},
+    {"sparse row avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_sparse_row_s8_vnni, pith_sparse_row_s8_pack,
+     pith_sparse_row_s8_pays},
     {"sparse avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_sparse_s8_vnni, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
     {"winograd 4x4 avx512vnni narrow", PITH_ISA_AVX512_VNNI, false, &pith_winograd_s8_large_vnni256, pith_winograd_s8_pack,
@@ -187,6 +190,8 @@ static const struct pith_conv_s8_form forms[] = {
      pith_dense_s8_pack, NULL},
     {"dense avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni, pith_dense_s8_pack,
      NULL},
+    {"sparse row avx512", PITH_ISA_AVX512, false, &pith_sparse_row_s8_avx512, pith_sparse_row_s8_pack,
+     pith_sparse_row_s8_pays},
     {"sparse avx512", PITH_ISA_AVX512, false, &pith_sparse_s8_avx512, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
     {"winograd 4x4 avx512", PITH_ISA_AVX512, false, &pith_winograd_s8_large_avx512, pith_winograd_s8_pack,
@@ -198,6 +203,8 @@ static const struct pith_conv_s8_form forms[] = {
     {"2:4 avx512", PITH_ISA_AVX512, false, &pith_two_of_four_s8_avx512, pith_dense_s8_pack,
      pith_two_of_four_s8_pays},
     {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack, NULL},
+    {"sparse row avx2", PITH_ISA_AVX2, false, &pith_sparse_row_s8_avx2, pith_sparse_row_s8_pack,
+     pith_sparse_row_s8_pays},
     {"sparse avx2", PITH_ISA_AVX2, false, &pith_sparse_s8_avx2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
     {"winograd 4x4 avx2", PITH_ISA_AVX2, false, &pith_winograd_s8_large_avx2, pith_winograd_s8_pack,

@@ -21,21 +21,9 @@ static int64_t count_quads(const struct pith_conv_s8 *conv)
     return (conv->in_channels + 3) / 4;
 }
 
-/* Four weights, or what is left of them and zeros. */
-static uint32_t quad_at(const int8_t *w, int64_t left)
-{
-    uint32_t quad = 0;
-
-    if (left >= 4)
-        memcpy(&quad, w, sizeof quad);
-    else
-        memcpy(&quad, w, (size_t) left);
-    return quad;
-}
-
 /* Every convolution's weights are counted when it is planned, so the usual case is a loop over
  * words. */
-static int64_t count_blocks(const struct pith_conv_s8 *conv)
+int64_t pith_sparse_s8_blocks(const struct pith_conv_s8 *conv)
 {
     const int64_t depth = conv->in_channels, rows = conv->out_channels * count_taps(conv),
                   words = rows * depth / 4;
@@ -47,14 +35,14 @@ static int64_t count_blocks(const struct pith_conv_s8 *conv)
             uint32_t some = 0; /* as wide as what is compared, for vectors */
 
             for (; i < end; i++)
-                some += quad_at(conv->weights + 4 * i, 4) != 0;
+                some += pith_sparse_s8_four(conv->weights + 4 * i, 4) != 0;
             blocks += some;
         }
         return blocks;
     }
     for (int64_t row = 0; row < rows; row++)
         for (int64_t k = 0; k < depth; k += 4)
-            blocks += quad_at(conv->weights + row * depth + k, depth - k) != 0;
+            blocks += pith_sparse_s8_four(conv->weights + row * depth + k, depth - k) != 0;
     return blocks;
 }
 
@@ -112,23 +100,6 @@ static bool fits(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_fo
     return count_taps(conv) == 1 ? choose_width(conv, form) > 0 : choose_line(conv, form, &line);
 }
 
-static void pack_block(const struct pith_sparse_s8 *s, uint32_t quad, int32_t *to)
-{
-    int8_t four[4];
-    int16_t pairs[4];
-
-    memcpy(four, &quad, sizeof four);
-    if (s->form->halves == 1) {
-        memcpy(to, four, sizeof four);
-        return;
-    }
-    pairs[0] = four[0];
-    pairs[1] = four[2];
-    pairs[2] = four[1];
-    pairs[3] = four[3];
-    memcpy(to, pairs, sizeof pairs);
-}
-
 /* The blocks of one tap of an output channel, from number `at` on; returns the number behind them. */
 static uint32_t pack_tap(const struct pith_sparse_s8 *s, const int8_t *w, int64_t tap, uint32_t at,
                          uint16_t *quad, uint32_t *place, int32_t *weights)
@@ -138,7 +109,7 @@ static uint32_t pack_tap(const struct pith_sparse_s8 *s, const int8_t *w, int64_
                           tap % conv->kernel[1] * conv->dilation[1];
 
     for (int64_t k = 0; k < conv->in_channels; k += 4) {
-        const uint32_t four = quad_at(w + k, conv->in_channels - k);
+        const uint32_t four = pith_sparse_s8_four(w + k, conv->in_channels - k);
 
         /* Each is stored, and those of zeros are stored over: a branch would be guessed wrong half of
          * the time. */
@@ -146,7 +117,7 @@ static uint32_t pack_tap(const struct pith_sparse_s8 *s, const int8_t *w, int64_
             quad[at] = (uint16_t) (k / 4);
         else
             place[at] = (uint32_t) (k / 4 * s->form->halves * s->turned + pixel);
-        pack_block(s, four, weights + at * (uint32_t) s->form->halves);
+        pith_sparse_s8_put(s->form->halves, four, weights + at * (uint32_t) s->form->halves);
         at += four != 0;
     }
     return at;
@@ -214,7 +185,7 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
         conv->part_bytes = turned_bytes(conv, form) * line.turned;
         conv->parts = pith_parts_with_scratch(step, conv->y.n * conv->y.h, MOST_PARTS);
     }
-    rc = pack_weights(step, s, count_blocks(conv));
+    rc = pack_weights(step, s, pith_sparse_s8_blocks(conv));
     if (rc < 0)
         return rc;
     conv->packed = s;
@@ -250,7 +221,7 @@ bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *private)
     if (count_taps(conv) > 1) /* dense tiles join taps of few channels */
         taps = ceil((double) (count_taps(conv) * conv->in_channels) / 4) / quads;
     dense = pixels * (ceil(2 * out / lanes) / 2 * taps * quads * product * 1.1 + out * 3.2 / lanes);
-    blocks = (double) count_blocks(conv) / lanes * product;
+    blocks = (double) pith_sparse_s8_blocks(conv) / lanes * product;
     if (count_taps(conv) == 1) {
         sparse = ceil(pixels / lanes) * lanes * (blocks * 1.4 + quads * 8 / lanes + stored);
     } else {

@@ -12,6 +12,8 @@
 #ifndef PITH_KERNELS_IMAGE_SPARSE_S8_H
 #define PITH_KERNELS_IMAGE_SPARSE_S8_H
 
+#include <string.h>
+
 #include "libpith/kernels/image_pixels_s8.h"
 #include "libpith/kernels/image_winograd_s8.h"
 
@@ -70,6 +72,39 @@ struct pith_sparse_s8_form {
 /* One an instruction set. */
 extern const struct pith_sparse_s8_form pith_sparse_s8_vnni, pith_sparse_s8_avx512,
     pith_sparse_s8_avx2, pith_sparse_s8_sse2;
+
+/* Four weights, or what is left of them and zeros. */
+static inline uint32_t pith_sparse_s8_four(const int8_t *w, int64_t left)
+{
+    uint32_t four = 0;
+
+    if (left >= 4)
+        memcpy(&four, w, sizeof four);
+    else
+        memcpy(&four, w, (size_t) left);
+    return four;
+}
+
+/* Such as the instruction wants them: bytes, or in two halves words, those of even and of odd places. */
+static inline void pith_sparse_s8_put(int halves, uint32_t four, int32_t *to)
+{
+    int8_t w[4];
+    int16_t pairs[4];
+
+    memcpy(w, &four, sizeof w);
+    if (halves == 1) {
+        memcpy(to, w, sizeof w);
+        return;
+    }
+    pairs[0] = w[0];
+    pairs[1] = w[2];
+    pairs[2] = w[1];
+    pairs[3] = w[3];
+    memcpy(to, pairs, sizeof pairs);
+}
+
+/* Runs of four input channels of a tap that hold a weight, of one group. */
+int64_t pith_sparse_s8_blocks(const struct pith_conv_s8 *conv);
 
 /* A pith_conv_s8_form's pack and pays; form: a struct pith_sparse_s8_form. */
 int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *form);
