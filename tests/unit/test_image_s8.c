@@ -1,57 +1,8 @@
-/* Channels-last 8-bit kernels: the plain form against exact sums and one rounding, every other form
- * and every cut into parts against the plain one, bit for bit. */
-#include "tests/unit/image_bytes.h"
-
-#include <math.h>
+/* Channels-last 8-bit convolution: the plain form against exact sums and one rounding, every other
+ * form and every cut into parts against the plain one, bit for bit. */
+#include "tests/unit/image_grid.h"
 
 #include "libpith/kernels/image_conv_s8.h"
-
-#define FORM (PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST)
-
-static uint32_t seed = 5;
-
-static int64_t pick(int64_t low, int64_t high)
-{
-    seed = seed * 1664525U + 1013904223U;
-    return low + (int64_t) (seed >> 8) % (high - low + 1);
-}
-
-static int32_t least(void)
-{
-    return pith_image_integer_dtype() == PITH_INT8 ? -128 : 0;
-}
-
-struct grid {
-    struct pith_quantization q;
-    float scale;
-    int32_t zero;
-};
-
-static void grid_init(struct grid *g, float scale, int32_t zero)
-{
-    *g = (struct grid){.scale = scale, .zero = zero};
-    g->q = (struct pith_quantization){.dtype = pith_image_integer_dtype(),
-                                      .count = 1,
-                                      .scale = &g->scale,
-                                      .zero_point = &g->zero};
-}
-
-static int32_t pick_zero(int round)
-{
-    return least() + (int32_t) (round % 3 == 0 ? 0 : round % 3 == 1 ? 128 : pick(0, 255));
-}
-
-/* Random bytes, the halo filled with zero points. */
-static void picture_fill(struct picture *p, int32_t zero)
-{
-    const uint8_t byte = (uint8_t) zero;
-
-    for (size_t i = 0; i < p->bytes; i++)
-        p->block[i] = (uint8_t) pick(0, 255);
-    pith_image_fill_halo(&p->image, &p->dims, p->data, 1, &byte);
-}
-
-/* ---- convolution ---- */
 
 struct geometry {
     uint32_t rank;
@@ -326,12 +277,6 @@ static double exact_value(const struct conv_case *t, int64_t n, int64_t m, int64
     return fmin(fmax(real, (double) step->activation.low), (double) step->activation.high);
 }
 
-/* Whether `steps`, computed in float with a few roundings, may round to `got`. */
-static bool rounds_to(double steps, double got, double slack)
-{
-    return fabs(steps - got) <= 0.5 + slack;
-}
-
 /* Float arithmetic of values below 2^14 steps errs by less than 4 * 2^-24 * 2^14 = 0.004 of a step
  * (only what the limits leave counts: less than 2^9 steps, 1.3e-4); with a residual, rounding onto
  * the grid between may fall the other way, once in a thousand: one step of it. */
@@ -540,192 +485,6 @@ static void convolution_refuses_a_halo_that_is_too_small(void **state)
     conv_case_done(&t);
 }
 
-/* ---- products ---- */
-
-/* What element i of the product is, its sum being exact: so many steps of y, or a real in float32. */
-static double product_of(const struct pith_tensor *a, const struct pith_tensor *b, const struct grid *ag, const struct grid *bg,
-                         int64_t i, int64_t depth, int64_t cols, bool turned, float scale)
-{
-    int64_t sum = 0;
-
-    for (int64_t p = 0; p < depth; p++)
-        sum += (pith_tensor_get_int(a, i / cols * depth + p) - ag->zero) *
-               (pith_tensor_get_int(b, turned ? i % cols * depth + p : p * cols + i % cols) - bg->zero);
-    return (double) ((float) sum * scale);
-}
-
-/* Rows of whatever 8-bit type by a constant matrix, against sums in int64 rounded once; or floats that come of them, to the
- * bit. */
-static void products_round_the_exact_sum_once(void **state)
-{
-    (void) state;
-    for (int round = 0; round < 160; round++) {
-        const int64_t rows = pick(1, 9), depth = pick(1, 90), cols = pick(1, 150);
-        const int32_t a_type = round & 1 ? PITH_INT8 : PITH_UINT8,
-                      y_type = round & 2 ? PITH_INT8 : PITH_UINT8;
-        const bool turned = round % 3 == 0, four_bits = round % 4 == 2, real = round % 5 == 1;
-        const enum pith_isa isa = pith_isa();
-        const int32_t a_least = a_type == PITH_INT8 ? -128 : 0,
-                      y_least = y_type == PITH_INT8 ? -128 : 0;
-        struct pith_shape shapes[2] = {{2, {rows, depth}},
-                                       {2, {turned ? cols : depth, turned ? depth : cols}}};
-        struct grid a, b, y;
-        struct pith_tensor tensors[3] = {{0}};
-        struct byte_step s;
-
-        byte_step_init(&s, turned ? "Gemm" : "MatMul", shapes, 2);
-        if (turned)
-            assert_int_equal(pith_node_set_int(s.graph, s.step.node, "transB", 1), 0);
-        byte_step_infer(&s);
-        grid_init(&a, 0.02F, a_least + (int32_t) pick(0, 255));
-        if (round % 8 >= 6)
-            pith_isa_set(PITH_ISA_PLAIN); /* then words are multiplied */
-        grid_init(&b, 0.01F, round % 5 ? 0 : -1);
-        grid_init(&y, 0.9F, y_least + (int32_t) pick(0, 255));
-        a.q.dtype = a_type;
-        b.q.dtype = four_bits ? PITH_INT4 : PITH_INT8;
-        y.q.dtype = y_type;
-        assert_int_equal(pith_tensor_alloc(&tensors[0], a_type, &shapes[0], NULL), 0);
-        assert_int_equal(pith_tensor_alloc(&tensors[1], b.q.dtype, &shapes[1], NULL), 0);
-        assert_int_equal(
-            pith_tensor_alloc(&tensors[2], real ? PITH_FLOAT32 : y_type, &s.output[0].shape, NULL), 0);
-        for (int64_t i = 0; i < rows * depth; i++)
-            pith_tensor_set(&tensors[0], i, (double) (a_least + pick(0, 255)));
-        for (int64_t i = 0; i < depth * cols; i++) /* less a zero point of -1 some don't fit int8 */
-            pith_tensor_set(
-                &tensors[1], i,
-                (double) (four_bits ? pick(-8, 6) : pick(-128, round % 10 == 5 ? 127 : 126)));
-        for (int64_t p = 0; round % 4 == 1 && p < depth; p++) /* of four of a column two stay */
-            for (int64_t j = 0; j < cols; j++)
-                if ((p + j + p / 4) % 4 > 1)
-                    pith_tensor_set(&tensors[1], turned ? j * depth + p : p * cols + j, b.zero);
-        s.input[0] = tensors[0];
-        s.input[0].data = NULL;
-        s.input[1] = tensors[1];
-        s.output[0].dtype = tensors[2].dtype;
-        s.input_grid[0] = &a.q;
-        s.input_grid[1] = &b.q;
-        s.output_grid[0] = real ? NULL : &y.q;
-        assert_ok(byte_step_prepare(&s, PITH_KERNEL_QUANTIZED), &s.err);
-        s.input[0].data = tensors[0].data;
-        s.output[0].data = tensors[2].data;
-        s.step.scratch = malloc(s.step.scratch_bytes + 1);
-        assert_non_null(s.step.scratch);
-        if (s.step.parts >= 2)
-            for (uint32_t part = 0; part < 2; part++)
-                s.step.kernel->run_part(&s.step, part, 2);
-        else
-            assert_ok(s.step.kernel->run(&s.step, &s.err), &s.err);
-        for (int64_t i = 0; i < rows * cols; i++) {
-            const double steps = (double) a.scale * (double) b.scale / (real ? 1.0 : (double) y.scale);
-            const double got = pith_tensor_get(&tensors[2], i) - (real ? 0 : y.zero);
-            double want = product_of(&tensors[0], &tensors[1], &a, &b, i, depth, cols, turned, (float) steps);
-
-            want = real ? want : fmin(fmax(want, y_least - y.zero), y_least + 255 - y.zero);
-            if (real ? got != want : !rounds_to(want, got, 2e-4))
-                fail_msg("round %d, [%d,%d]: %g, not %.9g", round, (int) (i / cols),
-                         (int) (i % cols), got, want);
-        }
-        pith_isa_set(isa);
-        free(s.step.scratch);
-        for (int i = 0; i < 3; i++)
-            pith_tensor_free(&tensors[i]);
-        byte_step_done(&s);
-    }
-}
-
-/* ---- pools ---- */
-
-static void check_pool(const struct picture *x, const struct picture *y, const struct grid *x_grid,
-                       const struct grid *y_grid, const int64_t *kernel, const int64_t *stride,
-                       const int64_t *pad, bool max, bool include_pad)
-{
-    for (int64_t n = 0; n < y->dims.n; n++)
-        for (int64_t c = 0; c < y->dims.c; c++)
-            for (int64_t h = 0; h < y->dims.h; h++)
-                for (int64_t w = 0; w < y->dims.w; w++) {
-                    int64_t sum = 0, count = 0, greatest = -256;
-                    double want, got;
-
-                    for (int64_t i = 0; i < kernel[0] * kernel[1]; i++) {
-                        const int64_t row = h * stride[0] - pad[0] + i / kernel[1],
-                                      col = w * stride[1] - pad[1] + i % kernel[1];
-
-                        if (row < 0 || row >= x->dims.h || col < 0 || col >= x->dims.w)
-                            continue;
-                        const int32_t v =
-                            stored_value(x_grid->q.dtype, picture_at(x, n, c, row, col)) -
-                            x_grid->zero;
-
-                        greatest = v > greatest ? v : greatest;
-                        sum += v;
-                        count++;
-                    }
-                    count = include_pad ? kernel[0] * kernel[1] : count;
-                    want = max ? (double) greatest
-                               : (double) sum * (double) x_grid->scale / (double) count /
-                                     (double) y_grid->scale;
-                    want = fmin(fmax(want, least() - y_grid->zero), least() + 255 - y_grid->zero);
-                    got = stored_value(y_grid->q.dtype, picture_at(y, n, c, h, w)) - y_grid->zero;
-                    if (!rounds_to(want, got, 1e-4))
-                        fail_msg("[%d,%d,%d,%d] is %g, not %.9g", (int) n, (int) c, (int) h,
-                                 (int) w, got, want);
-                }
-}
-
-static void pools_round_the_exact_mean_once(void **state)
-{
-    (void) state;
-    for (int round = 0; round < 120; round++) {
-        static const char *const ops[] = {"MaxPool", "AveragePool", "GlobalMaxPool",
-                                          "GlobalAveragePool"};
-        const bool global = round % 4 > 1, max = round % 2 == 0, include = round % 8 == 1;
-        int64_t spatial[2] = {pick(4, 12), pick(4, 12)}, kernel[2], stride[2], pads[4];
-        struct pith_shape shape = {4, {1 + round % 3, pick(1, 300), spatial[0], spatial[1]}};
-        const int32_t halo[4] = {round % 2, 0, 1, 2}, out_halo[4] = {1, round % 2, 0, 1};
-        struct grid x_grid, y_grid;
-        struct picture x, y;
-        struct byte_step s;
-
-        for (int d = 0; d < 2; d++) {
-            kernel[d] = global ? spatial[d] : pick(1, 3);
-            stride[d] = global ? 1 : pick(1, 3);
-            pads[d] = global ? 0 : pick(0, kernel[d] - 1);
-            pads[d + 2] = global ? 0 : pick(0, kernel[d] - 1);
-        }
-        byte_step_init(&s, ops[round % 4], &shape, 1);
-        if (!global) {
-            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "kernel_shape", kernel, 2),
-                             0);
-            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "strides", stride, 2), 0);
-            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "pads", pads, 4), 0);
-            if (!max)
-                assert_int_equal(
-                    pith_node_set_int(s.graph, s.step.node, "count_include_pad", include), 0);
-        }
-        byte_step_infer(&s);
-        grid_init(&x_grid, 0.1F, pick_zero(round));
-        y_grid = x_grid;
-        grid_init(&y_grid, max ? 0.1F : 0.08F, max ? x_grid.zero : pick_zero(round + 1));
-        picture_init(&x, &shape, halo, round % 5, 1);
-        picture_fill(&x, x_grid.zero);
-        picture_init(&y, &s.output[0].shape, out_halo, round % 2, 1);
-        s.input[0].dtype = s.output[0].dtype = pith_image_integer_dtype();
-        s.input_grid[0] = &x_grid.q;
-        s.output_grid[0] = &y_grid.q;
-        s.input_image[0] = x.image;
-        s.output_image[0] = y.image;
-        assert_ok(byte_step_prepare(&s, FORM), &s.err);
-        s.input[0].data = x.data;
-        s.output[0].data = y.data;
-        assert_ok(s.step.kernel->run(&s.step, &s.err), &s.err);
-        check_pool(&x, &y, &x_grid, &y_grid, kernel, stride, pads, max, include);
-        picture_check_around(&y, &y_grid.zero);
-        byte_step_done(&s);
-        free(x.block), free(y.block);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -733,8 +492,6 @@ int main(void)
         cmocka_unit_test(every_form_of_convolution_is_the_plain_one),
         cmocka_unit_test(winograd_sums_reach_their_limit),
         cmocka_unit_test(convolution_refuses_a_halo_that_is_too_small),
-        cmocka_unit_test(products_round_the_exact_sum_once),
-        cmocka_unit_test(pools_round_the_exact_mean_once),
     };
 
     return cmocka_run_group_tests_name("image_s8", tests, NULL, NULL);
