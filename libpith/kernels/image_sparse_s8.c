@@ -117,7 +117,7 @@ static uint32_t pack_tap(const struct pith_sparse_s8 *s, const int8_t *w, int64_
             quad[at] = (uint16_t) (k / 4);
         else
             place[at] = (uint32_t) (k / 4 * s->form->halves * s->turned + pixel);
-        pith_sparse_s8_put(s->form->halves, four, weights + at * (uint32_t) s->form->halves);
+        memcpy(&weights[at], &four, sizeof four);
         at += four != 0;
     }
     return at;
@@ -145,7 +145,10 @@ static int pack_weights(struct pith_step *step, struct pith_sparse_s8 *s, int64_
                           place, weights);
     }
     first[conv->out_channels] = at;
-    memset(weights + at * (uint32_t) s->form->halves, 0, (size_t) s->form->halves * sizeof *weights);
+    weights[at] = 0;
+    for (uint32_t i = s->form->halves > 1 ? at : 0; i-- > 0;) /* where they lie, the last one first */
+        pith_sparse_s8_put(s->form->halves, (uint32_t) weights[i],
+                           weights + (int64_t) i * s->form->halves);
     if (quad)
         quad[at] = 0;
     if (place)
