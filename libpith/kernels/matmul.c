@@ -95,7 +95,7 @@ static int plan_narrow(struct pith_step *step, struct matmul *m)
     return rc;
 }
 
-/* Packs B where it is known, and asks for scratch where not. */
+/* Packs alpha * B where it is known, and asks for scratch where not. */
 static int plan_packing(struct pith_step *step, struct matmul *m)
 {
     const int64_t matrices = m->b_batched || m->batches == 0 ? m->batches : 1;
@@ -124,6 +124,8 @@ static int plan_packing(struct pith_step *step, struct matmul *m)
                                (const float *) step->input[1].data + b, m->b_depth, m->b_col,
                                m->depth, m->cols);
         }
+        for (int64_t i = 0; m->alpha != 1.0F && i < matrices * m->packed; i++)
+            packed[i] *= m->alpha;
         m->b = pith_step_share(step, packed);
         step->taken_in = UINT32_C(1) << 1;
         step->scratch_bytes = 0;
@@ -243,12 +245,6 @@ static int gemm_prepare(struct pith_step *step, struct pith_error *err)
     m->b_col = trans_b ? m->depth : 1;
     m->batches = 1;
     rc = plan_packing(step, m);
-    if (rc == 0 && m->b && m->alpha != 1.0F) {
-        float *packed = (float *) m->b; /* ours, as yet unused */
-
-        for (int64_t i = 0; i < m->packed; i++)
-            packed[i] *= m->alpha;
-    }
     if (rc == 0)
         rc = plan_c(step, m, err);
     step->params = m;

@@ -3,6 +3,7 @@
 #include "libpith/kernels/blocks.h"
 #include "tests/unit/native_engine.h"
 
+#include <math.h>
 #include <pthread.h>
 
 #define THREADS 6
@@ -243,6 +244,43 @@ static void plans_for_other_shapes_share_what_is_packed_alike(void **state)
     assert_int_equal(pith_blocks_shared().count, 0);
 }
 
+/* A product with a factor packs other bytes than one without: neither writes to the other's. */
+static void a_factor_goes_into_a_block_of_its_own(void **state)
+{
+    const struct pith_shape shape = {2, {3, 16}};
+    struct pith_graph *graph;
+    struct pith_session *session;
+    struct pith_tensor x, y = {0};
+    struct pith_error err = {0};
+    uint32_t in, w, node, product, half, sum;
+
+    (void) state;
+    assert_int_equal(pith_graph_new(&graph, "net", NULL), 0);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, in), 0);
+    w = add_constant(graph, PITH_FLOAT32, 2, (const int64_t[]){16, 20});
+    product = add_node(graph, "MatMul", (uint32_t[]){in, w}, 2, NULL);
+    half = add_node(graph, "Gemm", (uint32_t[]){in, w}, 2, &node);
+    assert_int_equal(pith_node_set_float(graph, node, "alpha", 0.5F), 0);
+    sum = add_node(graph, "Add", (uint32_t[]){half, half}, 2, NULL);
+    assert_int_equal(
+        pith_graph_add_output(graph, add_node(graph, "Sub", (uint32_t[]){product, sum}, 2, NULL)),
+        0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+        ((float *) x.data)[i] = random_float();
+    session = compile(graph, CHANNELS_LAST);
+    assert_ok(engine->run(session, &x, 1, &y, 1, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&y.shape); i++)
+        assert_true(fabsf(((const float *) y.data)[i]) < 1e-5F);
+    engine->close(session);
+    pith_tensor_free(&x);
+    pith_graph_free(graph);
+}
+
 struct opener {
     const struct pith_graph *graph;
     const struct pith_tensor *x;
@@ -304,6 +342,7 @@ int main(void)
         cmocka_unit_test(threads_share_too),
         cmocka_unit_test(sessions_of_a_graph_have_one_copy_of_its_weights),
         cmocka_unit_test(plans_for_other_shapes_share_what_is_packed_alike),
+        cmocka_unit_test(a_factor_goes_into_a_block_of_its_own),
         cmocka_unit_test(threads_open_and_close_sessions_of_a_graph),
     };
 
