@@ -192,10 +192,11 @@ static float exponentials_plain(float *x, int64_t count, float scale, const floa
     return sum;
 }
 
-/* Rows of y are divided when they are summed: they are shorter than rows of scores, mostly. */
+/* Rows of y are divided when they are summed: they are shorter than rows of scores, mostly. Without
+ * keys they stay 0, as a product over none is. */
 static void finish_rows(const struct attention *a, float *y, int64_t rows, const float *sum)
 {
-    for (int64_t i = 0; i < rows; i++, y += a->y.step[2]) {
+    for (int64_t i = 0; i < rows && a->keys > 0; i++, y += a->y.step[2]) {
         const float by = 1.0F / sum[i];
 
         if (a->rows)

@@ -288,6 +288,17 @@ static void what_only_looks_like_attention_stays(void **state)
     check(two("MatMul", softmax(y, -1), x), "attention_f32", 0, 1e-4);
 }
 
+/* A product with no columns, and one over none: sums of nothing are 0. */
+static void attention_to_no_keys_gives_zeros(void **state)
+{
+    const uint32_t x = begin(13, 3, (const int64_t[]){1, 4, 6});
+    const uint32_t keys = add_constant(graph, PITH_FLOAT32, 3, (const int64_t[]){1, 6, 0}),
+                   values = add_constant(graph, PITH_FLOAT32, 3, (const int64_t[]){1, 0, 5});
+
+    (void) state;
+    check(two("MatMul", softmax(two("MatMul", x, keys), -1), values), "attention_f32", 1, 0);
+}
+
 /* Those of three matrices whose number is below `most`, which only a run tells. */
 static uint32_t some_of(uint32_t x, float most)
 {
@@ -672,6 +683,7 @@ int main(void)
         cmocka_unit_test(a_mask_that_makes_scores_larger_is_left_alone),
         cmocka_unit_test(heads_beside_each_other_become_one_step),
         cmocka_unit_test(what_only_looks_like_attention_stays),
+        cmocka_unit_test(attention_to_no_keys_gives_zeros),
         cmocka_unit_test(a_mask_of_unknown_size_may_be_larger_than_the_scores),
         cmocka_unit_test(layer_normalization_becomes_one_step),
         cmocka_unit_test(what_only_looks_like_layer_normalization_stays),
