@@ -216,6 +216,37 @@ static void quantize_keeps_weights_float_that_halves_cannot_hold(void **unused)
     }
 }
 
+/* Weights of halves that are turned stay halves, as the layer's type is. */
+static void quantize_leaves_layers_of_halves_alone(void **unused)
+{
+    const struct pith_shape shape = {2, {8, 4}};
+    uint32_t x, node, w;
+    struct pith_graph *graph = begin((int64_t[]){1, 4}, 2, &x);
+    struct pith_tensor halves;
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(pith_tensor_alloc(&halves, PITH_FLOAT16, &shape, &err), &err);
+    assert_ok(pith_graph_add_constant(graph, NULL, &halves, &w, &err), &err);
+    pith_tensor_free(&halves);
+    uint32_t narrow = NODE(graph, "Cast", "narrow", &node, x);
+
+    assert_ok(pith_node_set_int(graph, node, "to", PITH_FLOAT16), &err);
+    uint32_t turned = NODE(graph, "Transpose", "turned", NULL, w),
+             y = NODE(graph, "MatMul", "dense", NULL, narrow, turned);
+
+    assert_ok(pith_value_set_type(graph, narrow, PITH_FLOAT16, NULL), &err);
+    assert_ok(pith_value_set_type(graph, turned, PITH_FLOAT16, NULL), &err);
+    assert_ok(pith_value_set_type(graph, y, PITH_FLOAT16, NULL), &err);
+    y = NODE(graph, "Cast", "wide", &node, y);
+    assert_ok(pith_node_set_int(graph, node, "to", PITH_FLOAT32), &err);
+    finish(graph, y);
+    assert_ok(apply_to(graph, "{\"activations\": \"float32\"}", false, &applied), &err);
+    (void) find_node(applied.graph, "turned");
+    done(&applied);
+    pith_graph_free(graph);
+}
+
 /* conv, Add, Relu, transposed conv in two groups, Add; what is added fits channels, or doesn't. */
 static struct pith_graph *added_net(bool fits)
 {
@@ -349,6 +380,7 @@ int main(void)
         cmocka_unit_test(quantize_stores_tied_weights_once),
         cmocka_unit_test(quantize_stores_shared_halves_once),
         cmocka_unit_test(quantize_keeps_weights_float_that_halves_cannot_hold),
+        cmocka_unit_test(quantize_leaves_layers_of_halves_alone),
         cmocka_unit_test(quantize_rounds_what_branches_give),
         cmocka_unit_test(quantize_makes_biases_of_what_is_added_to_channels),
         cmocka_unit_test(quantize_leaves_room_for_biases_of_tiny_weights),

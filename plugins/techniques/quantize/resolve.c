@@ -37,7 +37,8 @@ static bool is_link(const struct pith_graph *graph, uint32_t node)
 static bool find_chain(const struct pith_graph *graph, uint32_t value, struct chain *out)
 {
     *out = (struct chain){.count = 0};
-    if (value == PITH_NO_VALUE || pith_value_is_output(graph, value))
+    if (value == PITH_NO_VALUE || pith_value_is_output(graph, value) ||
+        pith_value_dtype(graph, value) != PITH_FLOAT32)
         return false;
     while (!pith_value_constant(graph, value)) {
         uint32_t node = pith_value_producer(graph, value);
