@@ -212,7 +212,7 @@ static void round_biases(float *bias, int64_t count)
     if (!(most > FLT_MIN) || most > FLT_MAX)
         return;
     for (int64_t i = 0; i < count; i++) {
-        if (fabsf(bias[i]) < FLT_MIN)
+        if (!(fabsf(bias[i]) >= FLT_MIN)) /* NaN too */
             continue;
         int of_greatest = ilogbf(most) - BIAS_BITS, own = ilogbf(bias[i]) - BIAS_OWN_BITS;
         int step = own < of_greatest ? own : of_greatest;
