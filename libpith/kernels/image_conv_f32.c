@@ -9,7 +9,6 @@
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/image_narrow_f32.h"
 
-/* Whether there is a bias: input 2 may also be what is added behind a convolution that has none. */
 static int check_shapes(struct pith_step *step, struct pith_error *err)
 {
     const struct pith_shape *w = &step->input[1].shape, *y = &step->output[0].shape;
