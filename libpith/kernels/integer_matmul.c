@@ -237,7 +237,8 @@ static void widen_rows(const struct pith_step *step, const struct integer_matmul
         int16_t *to = rows + i * m->even;
         const uint8_t *from = a + i * m->depth;
 
-        to[m->even - 1] = 0; /* overwritten where depth is even */
+        if (m->even > 0)
+            to[m->even - 1] = 0; /* overwritten where depth is even */
         if (m->a_signed)
             for (int64_t p = 0; p < m->depth; p++)
                 to[p] = (int16_t) ((int8_t) from[p] - m->a_zero);
@@ -272,8 +273,6 @@ static int integer_run(struct pith_step *step, struct pith_error *err)
         pith_gemm_s8_part(m->bytes, step, 0, 1);
         return 0;
     }
-    if (m->rows == 0 || m->depth == 0 || m->cols == 0)
-        return 0;
     widen_rows(step, m, rows);
     if (!m->b)
         pith_gemm_pack_s16(m->form, b, step->input[1].data, m->b_signed, m->b_depth, m->b_col,

@@ -522,6 +522,23 @@ static void products_of_bytes_give_floats(void **state)
     }
 }
 
+/* A sum of nothing is 0, to which the bias is added. */
+static void products_of_bytes_over_nothing_are_their_bias(void **state)
+{
+    (void) state;
+    for (int gemm = 0; gemm < 2; gemm++) {
+        const uint32_t x = begin(13, 2, (const int64_t[]){3, 0});
+        uint32_t in[3], y;
+
+        set_grid(graph, x, PITH_UINT8, 0.015F, 127, 0, 0);
+        in[0] = x;
+        in[1] = byte_matrix(0, 5, false);
+        in[2] = row(5);
+        y = add_node(graph, gemm ? "Gemm" : "MatMul", in, gemm ? 3 : 2, NULL);
+        check(y, gemm ? "gemm_s8" : "matmul_s8", 1, 1e-4); /* a step of the sums, at most */
+    }
+}
+
 /* Each step of these sums is so small that the bias takes more of them than int32 holds. */
 static void a_bias_far_past_the_sums_is_added_to_floats(void **state)
 {
@@ -693,6 +710,7 @@ int main(void)
         cmocka_unit_test(gelu_may_end_on_a_grid),
         cmocka_unit_test(what_only_looks_like_gelu_stays),
         cmocka_unit_test(products_of_bytes_give_floats),
+        cmocka_unit_test(products_of_bytes_over_nothing_are_their_bias),
         cmocka_unit_test(a_bias_far_past_the_sums_is_added_to_floats),
         cmocka_unit_test(products_of_rows_quantized_in_the_run_are_one_step),
         cmocka_unit_test(products_with_narrow_weights_add_their_bias),
