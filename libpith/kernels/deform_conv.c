@@ -56,7 +56,6 @@ static int deform_conv_prepare(struct pith_step *step, struct pith_error *err)
 {
     const struct pith_shape *x = &step->input[0].shape, *w = &step->input[1].shape;
     struct deform_conv *d = pith_step_alloc(step, sizeof *d);
-    int64_t units;
     int rc;
 
     if (!d)
@@ -83,8 +82,7 @@ static int deform_conv_prepare(struct pith_step *step, struct pith_error *err)
         d->columns_floats > PITH_STEP_MAX_BYTES / 4 / MOST_PARTS)
         return pith_step_fail(step, err, -ENOTSUP, "the kernel is too large");
     d->columns_floats = (d->columns_floats + 15) / 16 * 16;
-    units = d->batch * d->panels;
-    step->parts = pith_parts_of(units < MOST_PARTS ? units : MOST_PARTS);
+    step->parts = pith_parts_with_scratch(step, d->batch * d->panels, MOST_PARTS);
     step->scratch_bytes =
         (size_t) (d->columns_floats * (step->parts ? step->parts : 1)) * sizeof(float);
     step->macs = (uint64_t) (d->batch * d->groups * d->out_channels * d->window.out_plane *

@@ -7,6 +7,8 @@
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/image_conv_s8.h"
 
+#define MOST_PARTS 16 /* where each wants scratch of its own */
+
 struct phase {
     struct pith_conv_s8 conv;
     int64_t at; /* of its first pixel in the output, in elements */
@@ -143,9 +145,8 @@ static int plan_phases(struct pith_step *step, const struct conv_transpose *t, s
             phase->conv.part_bytes > p->part_bytes ? phase->conv.part_bytes : p->part_bytes;
         p->count++;
     }
-    step->parts = pith_parts_of(p->rows);
-    if (p->part_bytes && step->parts > PITH_MOST_PHASES)
-        step->parts = PITH_MOST_PHASES;
+    step->parts = p->part_bytes ? pith_parts_with_scratch(step, p->rows, MOST_PARTS)
+                                : pith_parts_of(p->rows);
     step->scratch_bytes = (size_t) (p->part_bytes * (step->parts ? step->parts : 1));
     return rc;
 }
