@@ -1,6 +1,7 @@
 /* Dense channels-last integer convolution, blocked: packing, and the walk over pixels and channels.
  * See image_dense_s8.h. */
 #include "libpith/kernels/image_dense_s8.h"
+#include "libpith/kernels/image_pixels_s8.h"
 #include "libpith/kernels/image_two_of_four_s8.h"
 
 #include <errno.h>
@@ -15,16 +16,10 @@
 
 /* ---- packing ---- */
 
-static bool is_run_by_row(const struct pith_conv_s8 *conv)
-{
-    return conv->kernel[1] == 1 ||
-           (conv->dilation[1] == 1 && conv->groups == 1 && conv->in.pixel == conv->in_channels);
-}
-
 static int plan_runs(struct pith_step *step, struct pith_dense_s8 *d)
 {
     const struct pith_conv_s8 *conv = d->conv;
-    const bool by_row = is_run_by_row(conv) && (!pith_is_two_of_four(d->form) ||
+    const bool by_row = pith_segments_by_row(conv) && (!pith_is_two_of_four(d->form) ||
                                                 conv->in_channels % 4 == 0); /* fours of a tap */
     const int64_t across = by_row ? 1 : conv->kernel[1];
 
