@@ -23,10 +23,12 @@ static void set_grid(struct pith_graph *graph, uint32_t value, int32_t dtype, fl
     assert_int_equal(pith_value_set_quantization(graph, value, &q), 0);
 }
 
-/* (out, in, 1, 1) for convolutions, else (out, in). sparse: of runs of four inputs one in five
- * holds weights. */
+/* Which weights are 0: none; four in five runs of four inputs; two in each run. */
+enum zeros { NO_ZEROS, MOST_RUNS, TWO_OF_FOUR };
+
+/* (out, in, 1, 1) for convolutions, else (out, in). */
 static uint32_t add_weights(struct pith_graph *graph, int32_t dtype, int64_t out, int64_t in,
-                            bool conv, bool sparse)
+                            bool conv, enum zeros zeros)
 {
     const struct pith_shape shape = {conv ? 4 : 2, {out, in, conv, conv}};
     const int64_t most = dtype == PITH_INT4 ? 7 : 127;
@@ -35,11 +37,15 @@ static uint32_t add_weights(struct pith_graph *graph, int32_t dtype, int64_t out
 
     assert_ok(pith_tensor_alloc(&w, dtype, &shape, &err), &err);
     for (int64_t i = 0; i < out * in; i += 4) {
-        const bool holds = !sparse || pick(0, 4) == 0;
+        const bool holds = zeros != MOST_RUNS || pick(0, 4) == 0;
 
         for (int64_t k = i; k < i + 4 && k < out * in; k++)
             pith_tensor_set(&w, k, holds ? (double) pick(-most, most) : 0.0);
     }
+    for (int64_t o = 0; zeros == TWO_OF_FOUR && o < out; o++)
+        for (int64_t k = 0; k < in; k++)
+            if ((o + k + k / 4 * (o % 3)) % 4 > 1)
+                pith_tensor_set(&w, o * in + k, 0.0);
     assert_ok(pith_graph_add_value(graph, NULL, PITH_FLOAT32, &shape, &value, &err), &err);
     set_grid(graph, value, dtype, dtype == PITH_INT4 ? 0.0811F : 0.00507F, 0);
     assert_ok(pith_value_set_constant(graph, value, &w), &err);
@@ -64,7 +70,7 @@ static uint32_t add_gridded(struct pith_graph *graph, const char *op, const uint
 struct net {
     int64_t in, middle, out, size;
     int32_t dtype; /* of the last product's weights */
-    bool sparse;   /* the convolutions' */
+    enum zeros convs, product; /* of their weights */
 };
 
 /* Two convolutions of single pixels with a residual, their mean, and a product. Outputs: the sum,
@@ -81,10 +87,10 @@ static struct pith_graph *build(const struct net *net)
     assert_int_equal(pith_graph_add_input(graph, x), 0);
     set_grid(graph, x, PITH_UINT8, 0.0107F, 128);
     in[0] = x;
-    in[1] = add_weights(graph, PITH_INT8, net->middle, net->in, true, net->sparse);
+    in[1] = add_weights(graph, PITH_INT8, net->middle, net->in, true, net->convs);
     first = add_gridded(graph, "Conv", in, 2, 0.0213F, 120);
     in[0] = first;
-    in[1] = add_weights(graph, PITH_INT8, net->middle, net->middle, true, net->sparse);
+    in[1] = add_weights(graph, PITH_INT8, net->middle, net->middle, true, net->convs);
     in[0] = add_gridded(graph, "Conv", in, 2, 0.0317F, 131);
     in[1] = first;
     sum = add_gridded(graph, "Add", in, 2, 0.0431F, 127);
@@ -92,7 +98,7 @@ static struct pith_graph *build(const struct net *net)
     in[0] = sum;
     in[0] = add_gridded(graph, "GlobalAveragePool", in, 1, 0.0229F, 128);
     in[0] = add_gridded(graph, "Flatten", in, 1, 0.0229F, 128);
-    in[1] = add_weights(graph, net->dtype, net->out, net->middle, false, false);
+    in[1] = add_weights(graph, net->dtype, net->out, net->middle, false, net->product);
     assert_int_equal(pith_graph_add_output(graph, add_gridded(graph, "Gemm", in, 2, 0.0203F, 125)), 0);
     assert_ok(pith_graph_validate(graph, &err), &err);
     assert_ok(pith_graph_infer(graph, NULL, &err), &err);
@@ -163,45 +169,65 @@ static struct pith_tensor random_input(const struct net *net)
 
 /* The same bits from the best form, from every lower instruction set and from plain C; and what
  * executing Q and DQ gives, but for single steps. */
-static void zeros_change_no_bit(void **state)
+static void check_zeros(const struct net *net, const char *kernel)
 {
     const enum pith_isa best = pith_isa();
+    struct pith_graph *graph = build(net);
+    struct pith_session *fast = compile(graph, false), *literal = compile(graph, true);
+    struct pith_tensor x = random_input(net), got[2], want[2];
+
+    assert_ok(engine->run(fast, &x, 1, got, 2, &err), &err);
+    assert_ok(engine->run(literal, &x, 1, want, 2, &err), &err);
+    check_close(&got[0], &want[0], 0.0431);
+    check_close(&got[1], &want[1], 0.0203);
+    assert_true(!kernel || has_step(fast, kernel));
+    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
+        struct pith_session *other;
+
+        if (!pith_isa_runs(isa))
+            continue;
+        pith_isa_set(isa);
+        other = compile(graph, false);
+        assert_ok(engine->run(other, &x, 1, want, 2, &err), &err);
+        assert_memory_equal(got[0].data, want[0].data, want[0].bytes);
+        assert_memory_equal(got[1].data, want[1].data, want[1].bytes);
+        engine->close(other);
+    }
+    pith_isa_set(best);
+    engine->close(fast);
+    engine->close(literal);
+    pith_graph_free(graph);
+    pith_tensor_free(&x);
+}
+
+static void zeros_change_no_bit(void **state)
+{
+    const bool wide = pith_isa_includes(pith_isa(), PITH_ISA_AVX2);
 
     (void) state;
     for (int round = 0; round < 12; round++) {
-        const struct net net = {96 + pick(0, 90), 80 + pick(0, 90), 1 + pick(0, 70),
-                                7 + pick(0, 9),   PITH_INT8,        true};
-        struct pith_graph *graph = build(&net);
-        struct pith_session *fast = compile(graph, false), *literal = compile(graph, true);
-        struct pith_tensor x = random_input(&net), got[2], want[2];
+        struct net net = {96 + pick(0, 90), 80 + pick(0, 90), 1 + pick(0, 70), 7 + pick(0, 9),
+                          PITH_INT8,        MOST_RUNS,        NO_ZEROS};
 
-        assert_ok(engine->run(fast, &x, 1, got, 2, &err), &err);
-        assert_ok(engine->run(literal, &x, 1, want, 2, &err), &err);
-        check_close(&got[0], &want[0], 0.0431);
-        check_close(&got[1], &want[1], 0.0203);
-        assert_true(!has_forms() || has_step(fast, "image_conv_s8 sparse"));
-        for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-            struct pith_session *other;
-
-            if (!pith_isa_runs(isa))
-                continue;
-            pith_isa_set(isa);
-            other = compile(graph, false);
-            assert_ok(engine->run(other, &x, 1, want, 2, &err), &err);
-            assert_memory_equal(got[0].data, want[0].data, want[0].bytes);
-            engine->close(other);
-        }
-        pith_isa_set(best);
-        engine->close(fast);
-        engine->close(literal);
-        pith_graph_free(graph);
-        pith_tensor_free(&x);
+        check_zeros(&net, has_forms() ? "image_conv_s8 sparse" : NULL);
+        net.convs = net.product = TWO_OF_FOUR;
+        check_zeros(&net, wide ? "image_conv_s8 2:4" : NULL);
     }
+}
+
+/* A product of one row, of which vectors of outputs have about as many blocks. */
+static void zeros_of_rows_change_no_bit(void **state)
+{
+    const struct net net = {8, 640, 131, 2, PITH_INT8, NO_ZEROS, MOST_RUNS};
+    const bool wide = pith_isa_includes(pith_isa(), PITH_ISA_AVX2);
+
+    (void) state;
+    check_zeros(&net, wide ? "gemm_s8 sparse row" : NULL);
 }
 
 static void four_bits_stay_four_bits(void **state)
 {
-    const struct net net = {8, 128, 256, 5, PITH_INT4, false};
+    const struct net net = {8, 128, 256, 5, PITH_INT4, NO_ZEROS, NO_ZEROS};
     struct net wide = net;
     struct pith_graph *graph = build(&net), *eight;
     struct pith_session *fast = compile(graph, false), *literal = compile(graph, true), *other;
@@ -230,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zeros_change_no_bit),
+        cmocka_unit_test(zeros_of_rows_change_no_bit),
         cmocka_unit_test(four_bits_stay_four_bits),
     };
 
