@@ -15,6 +15,8 @@
     1.2e11 /* multiplications of all cut graphs together, while samples are enough                 \
             */
 
+#define WORK_AGAIN 2e10 /* the same in each trial of a search */
+
 struct target { /* one layer's output */
     size_t layer;
     uint32_t value;
@@ -74,6 +76,12 @@ static int see(void *user, size_t index, uint64_t sample, const struct pith_tens
     return 0;
 }
 
+static bool is_target(const struct plan *plan, const struct layer *layer, struct bias_home *out_home)
+{
+    return form_is_integer(layer->form) && layer_bias_home(plan->graph, layer, out_home) &&
+           out_home->channels > 0;
+}
+
 static int add_target(struct correction *correction, size_t index)
 {
     const struct pith_graph *graph = correction->plan->graph;
@@ -82,8 +90,7 @@ static int add_target(struct correction *correction, size_t index)
 
     free(layer->bias_shift);
     layer->bias_shift = NULL;
-    if (!form_is_integer(layer->form) || !layer_bias_home(graph, layer, &home) ||
-        home.channels == 0)
+    if (!is_target(correction->plan, layer, &home))
         return 0;
     struct target *target = &correction->targets[correction->count];
 
@@ -97,8 +104,7 @@ static int add_target(struct correction *correction, size_t index)
     layer->bias_shift = calloc(home.channels, sizeof *layer->bias_shift);
     if (!target->real || !target->sum || !layer->bias_shift)
         return -ENOMEM;
-    if (!layer->levels) /* with levels they have the same bits */
-        layer->repaired_bits = form_weight_bits(layer->form);
+    layer->shift_bits = form_weight_bits(layer->form);
     return 0;
 }
 
@@ -138,14 +144,19 @@ static int cut(const struct pith_graph *graph, uint32_t value, struct pith_graph
     return 0;
 }
 
-/* Multiplications of the graph cut at each target, summed up. */
-static int count_work(const struct correction *correction, double *out, struct pith_error *err)
+/* Multiplications of the graph cut at each layer, summed up. */
+static int count_work(const struct plan *plan, double *out, struct pith_error *err)
 {
+    struct bias_home home;
+
     *out = 0;
-    for (size_t i = 0; i < correction->count; i++) {
+    for (size_t i = 0; i < plan->layer_count; i++) {
         struct pith_graph *graph;
         struct pith_graph_size size;
-        int rc = cut(correction->plan->graph, correction->targets[i].value, &graph, err);
+
+        if (!is_target(plan, &plan->layers[i], &home))
+            continue;
+        int rc = cut(plan->graph, pith_node_output(plan->graph, plan->layers[i].node, 0), &graph, err);
 
         if (rc < 0)
             return rc;
@@ -208,28 +219,30 @@ static int correct_all(struct correction *correction, uint64_t samples, struct p
     return rc;
 }
 
-int correct_biases(struct plan *plan, const struct pith_host *host, uint64_t count,
-                   struct pith_error *err)
+int correct_biases(struct plan *plan, const struct pith_host *host, uint64_t count, bool again,
+                   bool *out_done, struct pith_error *err)
 {
-    struct correction correction = {.plan = plan,
-                                    .host = host,
-                                    .targets =
-                                        calloc(plan->layer_count + 1, sizeof(struct target))};
+    struct correction correction = {.plan = plan, .host = host};
     uint64_t samples = count < SAMPLES_MOST ? count : SAMPLES_MOST;
     double work;
-    int rc = correction.targets ? 0 : -ENOMEM;
+    int rc = count_work(plan, &work, err);
 
+    if (rc < 0)
+        return rc;
+    double fit = work > 0 ? fmax(WORK_MACS / work, SAMPLES_LEAST) : SAMPLES_MOST;
+
+    samples = (double) samples > fit ? (uint64_t) fit : samples;
+    if (out_done)
+        *out_done = !again || work * (double) samples <= WORK_AGAIN;
+    if (again && work * (double) samples > WORK_AGAIN)
+        return 0;
+    correction.targets = calloc(plan->layer_count + 1, sizeof *correction.targets);
+    if (!correction.targets)
+        return -ENOMEM;
     for (size_t i = 0; rc == 0 && i < plan->layer_count; i++)
         rc = add_target(&correction, i);
-    if (rc == 0)
-        rc = count_work(&correction, &work, err);
-    if (rc == 0 && correction.count > 0) {
-        double fit = work > 0 ? WORK_MACS / work : SAMPLES_MOST;
-
-        fit = fit < SAMPLES_LEAST ? SAMPLES_LEAST : fit;
-        samples = (double) samples > fit ? (uint64_t) fit : samples;
+    if (rc == 0 && correction.count > 0)
         rc = correct_all(&correction, samples, err);
-    }
     for (size_t i = 0; i < correction.count; i++) {
         free(correction.targets[i].real);
         free(correction.targets[i].sum);

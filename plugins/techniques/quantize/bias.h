@@ -11,8 +11,9 @@
  * quantized graph so far is brought to that of the float graph. Each layer is seen through the
  * graph cut at it; of the samples [0, count) as many are used as a bounded number of
  * multiplications allows. Layers that have no place for a bias, or of whose outputs the channel is
- * unknown, stay as they are. */
-int correct_biases(struct plan *plan, const struct pith_host *host, uint64_t count,
-                   struct pith_error *err) PITH_CHECKED;
+ * unknown, stay as they are. again: for one trial of many; with more than a small part of those
+ * multiplications to do, nothing is done. *out_done: whether anything was; NULL is fine. */
+int correct_biases(struct plan *plan, const struct pith_host *host, uint64_t count, bool again,
+                   bool *out_done, struct pith_error *err) PITH_CHECKED;
 
 #endif

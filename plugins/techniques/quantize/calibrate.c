@@ -74,6 +74,21 @@ int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t c
 
 /* ---- how far outputs are from the float graph's ---- */
 
+/* Scores less their mean over the classes, which Softmax doesn't see. */
+static void centre(float *scores, const struct reference_output *output)
+{
+    if (output->classes == 0 || output->elements % output->classes != 0)
+        return;
+    for (size_t at = 0; at < output->elements; at += output->classes) {
+        double sum = 0;
+
+        for (size_t i = at; i < at + output->classes; i++)
+            sum += (double) scores[i];
+        for (size_t i = at; i < at + output->classes; i++)
+            scores[i] -= (float) (sum / (double) output->classes);
+    }
+}
+
 static int keep_output(void *user, size_t index, uint64_t sample, const struct pith_tensor *tensor)
 {
     struct reference *reference = user;
@@ -98,17 +113,39 @@ static int keep_output(void *user, size_t index, uint64_t sample, const struct p
         return 0; /* a shape that varies from sample to sample is not compared */
     memcpy(output->data + (sample - reference->first) * output->elements, tensor->data,
            output->elements * sizeof(float));
+    centre(output->data + (sample - reference->first) * output->elements, output);
     output->filled++;
     return 0;
+}
+
+/* What Softmax makes an output of; its last axis in *out_classes. PITH_NO_VALUE where the output is something else. */
+static uint32_t scores_behind(const struct pith_graph *graph, uint32_t output, int64_t *out_classes)
+{
+    static const char *const ops[] = {"Softmax", "LogSoftmax", NULL};
+    uint32_t node = pith_value_producer(graph, output);
+    const struct pith_shape *shape = pith_value_shape(graph, output);
+
+    if (node == PITH_NO_NODE || !node_is_one_of(graph, node, ops) || shape->rank < 1)
+        return PITH_NO_VALUE;
+    int64_t last = (int64_t) shape->rank - 1, axis = pith_node_int(graph, node, "axis", -1);
+
+    *out_classes = shape->dim[last];
+    return (axis < 0 ? axis + last + 1 : axis) == last && *out_classes > 1
+               ? pith_node_input(graph, node, 0)
+               : PITH_NO_VALUE;
 }
 
 static uint32_t *output_values(const struct pith_graph *graph)
 {
     size_t count = pith_graph_output_count(graph);
     uint32_t *values = calloc(count + 1, sizeof *values);
+    int64_t classes;
 
-    for (size_t i = 0; values && i < count; i++)
-        values[i] = pith_graph_output(graph, i);
+    for (size_t i = 0; values && i < count; i++) {
+        uint32_t output = pith_graph_output(graph, i), scores = scores_behind(graph, output, &classes);
+
+        values[i] = scores == PITH_NO_VALUE ? output : scores;
+    }
     return values;
 }
 
@@ -122,6 +159,12 @@ int reference_make(struct reference *out, const struct pith_graph *graph,
     *out = (struct reference){
         .first = first, .count = count, .output_count = pith_graph_output_count(graph)};
     out->outputs = calloc(out->output_count + 1, sizeof *out->outputs);
+    for (size_t i = 0; i < out->output_count && out->outputs; i++) {
+        int64_t classes = 0;
+
+        if (scores_behind(graph, pith_graph_output(graph, i), &classes) != PITH_NO_VALUE)
+            out->outputs[i].classes = (size_t) classes;
+    }
     if (values && out->outputs)
         rc = host->observe(host->context, graph, first, count, values, out->output_count,
                            keep_output, out, err);
@@ -147,6 +190,27 @@ struct comparison {
     double *squares; /* of the differences, an output */
 };
 
+/* Where scores go through Softmax, what is added to all of a sample's makes no difference. */
+static double squared_difference(const float *is, const float *was, const struct reference_output *output)
+{
+    size_t classes = output->classes > 0 && output->elements % output->classes == 0 ? output->classes : 0;
+    double all = 0;
+
+    for (size_t at = 0; at < output->elements; at += classes > 0 ? classes : output->elements) {
+        size_t end = classes > 0 ? at + classes : output->elements;
+        double sum = 0, squares = 0;
+
+        for (size_t i = at; i < end; i++) {
+            double difference = (double) is[i] - (double) was[i];
+
+            sum += difference;
+            squares += difference * difference;
+        }
+        all += squares - (classes > 0 ? sum * sum / (double) classes : 0);
+    }
+    return fmax(all, 0);
+}
+
 static int compare_output(void *user, size_t index, uint64_t sample,
                           const struct pith_tensor *tensor)
 {
@@ -159,13 +223,7 @@ static int compare_output(void *user, size_t index, uint64_t sample,
         pith_shape_elements(&tensor->shape) != (int64_t) output->elements)
         return -EINVAL;
     const float *was = output->data + (sample - comparison->reference->first) * output->elements;
-    const float *is = tensor->data;
-
-    for (size_t i = 0; i < output->elements; i++) {
-        double difference = (double) is[i] - (double) was[i];
-
-        comparison->squares[index] += difference * difference;
-    }
+    comparison->squares[index] += squared_difference(tensor->data, was, output);
     return 0;
 }
 

@@ -25,6 +25,7 @@ struct reference { /* outputs of the float graph on some samples, as few as fit 
         float *data; /* count times `elements`, sample after sample */
         size_t elements;
         size_t filled;
+        size_t classes; /* of the Softmax that follows, whose input is compared; 0: none does */
         bool real; /* float32: the others are not compared */
     } * outputs;
 };

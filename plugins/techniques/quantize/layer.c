@@ -120,6 +120,7 @@ static int add_layer(const struct pith_graph *graph, uint32_t node, size_t slot,
         .weight_input = slot,
         .channel_axis = channel,
         .sum_axis = sum,
+        .sum_length = w->shape.dim[sum],
         .can_be_static = runs_static(graph, node, slot),
         .output_error_ratio = -1,
     };
@@ -154,7 +155,7 @@ void layer_forget_repairs(struct layer *layer)
     free(layer->bias_shift);
     layer->levels = NULL;
     layer->scale = layer->bias_shift = NULL;
-    layer->repaired_bits = 0;
+    layer->repaired_bits = layer->shift_bits = 0;
     layer->rounding_gain = 0;
 }
 
@@ -215,7 +216,8 @@ struct weight_grid layer_grid(const struct layer *layer, const struct layer_opti
                                .limit = bits == 4 ? 7 : options->weight_limit,
                                .axis = options->per_channel ? layer->channel_axis : -1};
 
-    if (bits == 4 && options->block_size > 0) {
+    /* Where the axis is shorter, as in convolutions by groups, blocks would be single weights with a scale each. */
+    if (bits == 4 && options->block_size > 0 && layer->sum_length >= options->block_size) {
         grid.axis = layer->sum_axis;
         grid.block_size = options->block_size;
     }

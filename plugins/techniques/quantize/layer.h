@@ -13,6 +13,7 @@ struct layer { /* one constant of weights of one node */
     size_t weight_input;  /* slot of node */
     int32_t channel_axis; /* of the output channel in the weight */
     int32_t sum_axis;     /* of what is summed over; blocks lie along it */
+    int64_t sum_length;   /* weights along it */
     bool can_be_static;   /* Conv, ConvTranspose, Gemm, MatMul with the weight at slot 1 */
     enum form form;
     const char *why;       /* why it is finer than asked for; NULL where it is as asked */
@@ -20,8 +21,9 @@ struct layer { /* one constant of weights of one node */
     double weight_sqnr_db; /* filled when written */
     double
         output_error_ratio; /* of the graph with only this layer static; negative: not measured */
-    /* What repairs found; each counts only while the weights have `repaired_bits`. */
-    unsigned repaired_bits; /* 0: none */
+    /* What repairs found; each counts only while the weights have as many bits as then. */
+    unsigned repaired_bits; /* of the levels; 0: none */
+    unsigned shift_bits;    /* of the weights that bias_shift goes with */
     int8_t *levels;         /* own: chosen integers, one a weight; NULL: the nearest */
     float *scale;           /* own: their scales */
     float *bias_shift;      /* own: added to the bias, one a channel; NULL: none */
@@ -32,7 +34,7 @@ struct layer { /* one constant of weights of one node */
 struct layer_options {
     struct rules rules;
     bool per_channel;
-    int64_t block_size;   /* of 4-bit weights; 0: a scale a channel */
+    int64_t block_size;   /* of 4-bit weights, where a sum is as long; 0: a scale a channel */
     int32_t weight_limit; /* greatest integer of int8 weights: 127, or less */
 };
 

@@ -23,10 +23,6 @@
 #define CHECK_SAMPLES 32 /* that the ranges have not seen, of those that came */
 #define CHECK_SHARE   4  /* one in so many */
 
-#define INT4_ERROR_RATIO                                                                           \
-    0.15 /* unless told: who asks for 4 bits doesn't expect the outputs of 8                       \
-          */
-
 static const char *const weight_choices[] = {"int8", "int4", "float16", "bfloat16", NULL};
 enum { WEIGHTS_INT8, WEIGHTS_INT4, WEIGHTS_FLOAT16, WEIGHTS_BFLOAT16 };
 static const char *const activation_choices[] = {"int8", "uint8", "int16", "float32", NULL};
@@ -89,7 +85,7 @@ static const struct pith_option options[] = {
          .maximum = 65536,
          .otherwise = "0",
          .help = "int4 weights have a scale for each block of so many inputs instead of one a "
-                 "channel; 0: a channel. 32 suits large products"},
+                 "channel, where a layer has as many; 0: a channel. 32 suits large products"},
     [OPTION_ACTIVATIONS] =
         {.name = "activations",
          .type = PITH_OPTION_CHOICE,
@@ -194,9 +190,8 @@ static const struct pith_option options[] = {
          .minimum = 0,
          .maximum = 1e9,
          .otherwise = "0.1",
-         .help = "greatest root mean square error of the graph's outputs, relative to their "
-                 "deviation; layers that push it higher are kept finer. Left out with int4 "
-                 "weights: 0.15. 0: no check"},
+         .help = "greatest root mean square error of the graph's outputs (before Softmax), relative "
+                 "to their deviation; layers that push it higher are kept finer. 0: no check"},
     [OPTION_MAX_CHECKS] = {.name = "max_checks",
                            .type = PITH_OPTION_INT,
                            .minimum = 4,
@@ -335,14 +330,6 @@ static int want_samples(struct run *run, struct pith_error *err)
     return 0;
 }
 
-static double error_limit(const struct pith_option_value *values)
-{
-    const struct pith_option_value *limit = &values[OPTION_MAX_ERROR_RATIO];
-
-    return limit->given || form_weight_bits(asked_form(values)) != 4 ? limit->number
-                                                                     : INT4_ERROR_RATIO;
-}
-
 static int32_t weight_limit(const struct pith_option_value *values)
 {
     int64_t bits = values[OPTION_WEIGHT_BITS].integer;
@@ -405,6 +392,8 @@ static int settle(struct run *run, struct pith_graph **out, struct pith_error *e
         .reference = &run->reference,
         .max_error_ratio = run->report.max_error_ratio,
         .passes_left = (unsigned) run->values[OPTION_MAX_CHECKS].integer,
+        .corrects_biases = run->repairs.record[REPAIR_BIAS].kept,
+        .samples = run->report.samples,
     };
     struct pith_graph *graph = NULL;
     int rc;
@@ -516,7 +505,7 @@ static int quantize_apply(const struct pith_technique_job *job, const struct pit
         .ranges = {.method = (enum range_method) values[OPTION_RANGES].integer,
                    .percentile = values[OPTION_PERCENTILE].number,
                    .headroom = values[OPTION_HEADROOM].integer},
-        .max_error_ratio = error_limit(values),
+        .max_error_ratio = values[OPTION_MAX_ERROR_RATIO].number,
         .error_ratio = -1,
     };
     rc = run_through(&run, &made, err);

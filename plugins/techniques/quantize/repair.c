@@ -172,7 +172,7 @@ static int apply(struct repairs *repairs, enum repair repair, struct plan *plan,
 {
     if (repair == REPAIR_ROUNDING)
         return round_layers(plan, repairs->host, repairs->samples, repairs->rounding, err);
-    return correct_biases(plan, repairs->host, repairs->samples, err);
+    return correct_biases(plan, repairs->host, repairs->samples, false, NULL, err);
 }
 
 static void drop(enum repair repair, struct plan *plan)

@@ -74,16 +74,17 @@ static void add_repairs(const struct layer *layer, json_t *facts)
 {
     double sum = 0;
 
-    if (layer->repaired_bits != form_weight_bits(layer->form))
-        return;
-    if (layer->levels)
+    unsigned bits = form_weight_bits(layer->form);
+
+    if (layer->levels && layer->repaired_bits == bits)
         (void) json_object_set_new(facts, "rounding_gain_db",
                                    rounded(10 * log10(fmax(layer->rounding_gain, 1e-20))));
-    for (size_t c = 0; c < layer->channels && layer->bias_shift; c++)
+    if (!layer->bias_shift || layer->shift_bits != bits)
+        return;
+    for (size_t c = 0; c < layer->channels; c++)
         sum += (double) layer->bias_shift[c] * (double) layer->bias_shift[c];
-    if (layer->bias_shift)
-        (void) json_object_set_new(facts, "bias_shift_rms",
-                                   rounded(sqrt(sum / (double) layer->channels)));
+    (void) json_object_set_new(facts, "bias_shift_rms",
+                               rounded(sqrt(sum / (double) layer->channels)));
 }
 
 static json_t *layer_facts(const struct report *report, const struct layer *layer)

@@ -2,20 +2,22 @@
  * the whole graph, and an answer in any case. */
 #include "plugins/techniques/quantize/sensitivity.h"
 
+#include "plugins/techniques/quantize/bias.h"
 #include "plugins/techniques/quantize/write.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
-/* At most so many layers are measured alone, on few samples; the rest are ranked by their estimate. */
+/* At most so many layers are measured alone, on so few samples, or on more where layers are few; the rest are ranked by
+ * their estimate. */
 #define RANKED_LAYERS   128
 #define RANKING_SAMPLES 8
 
 struct ranked {
     size_t layer;
     double cost; /* the outputs' error with only this layer so, or an estimate that is comparable
-                    between layers; by weight where the next form is larger */
+                    between layers; its square by weight where the next form is larger */
 };
 
 static int dearest_first(const void *a, const void *b)
@@ -86,7 +88,7 @@ static double estimate(const struct plan *plan, const struct layer *layer)
 
 /* The error with only this layer as it is and all others float. */
 static int measure_alone(struct sensitivity *sensitivity, struct plan *plan, size_t index,
-                         double *out, struct pith_error *err)
+                         uint64_t samples, double *out, struct pith_error *err)
 {
     struct plan alone = *plan; /* shares everything but the layers' forms */
     struct pith_graph *graph = NULL;
@@ -98,11 +100,12 @@ static int measure_alone(struct sensitivity *sensitivity, struct plan *plan, siz
         rc = -ENOMEM;
     for (size_t i = 0; rc == 0 && i < plan->layer_count; i++) {
         alone.layers[i] = plan->layers[i];
+        alone.layers[i].bias_shift = NULL; /* it makes up for layers before it, which are float here */
         if (i != index)
             alone.layers[i].form = FORM_FLOAT;
     }
     if (rc == 0)
-        rc = attempt(sensitivity, &alone, RANKING_SAMPLES, &graph, out, err);
+        rc = attempt(sensitivity, &alone, samples, &graph, out, err);
     pith_graph_free(graph);
     free(alone.layers);
     free(alone.bits);
@@ -117,7 +120,7 @@ static int64_t weight_count(const struct plan *plan, const struct layer *layer)
 }
 
 /* Layers that move from one form to another, those first whose move promises most: where it makes weights larger, by byte,
- * so that a budget of accuracy is kept in few bytes. */
+ * so that a budget of accuracy is kept in few bytes. Layers err independently, so that it is squares that add up. */
 static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum form from,
                        enum form to, struct ranked **out, size_t *out_count,
                        struct pith_error *err)
@@ -136,7 +139,8 @@ static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
     if (!sensitivity->reference->outputs)
         measured = 0;
     for (size_t i = 0; rc == 0 && i < measured; i++) {
-        rc = measure_alone(sensitivity, plan, ranked[i].layer, &ranked[i].cost, err);
+        rc = measure_alone(sensitivity, plan, ranked[i].layer,
+                           RANKED_LAYERS * RANKING_SAMPLES / measured, &ranked[i].cost, err);
         plan->layers[ranked[i].layer].output_error_ratio = ranked[i].cost;
     }
     if (rc < 0) {
@@ -144,7 +148,8 @@ static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
         return rc;
     }
     for (size_t i = 0; form_weight_bits(to) > form_weight_bits(from) && i < count; i++)
-        ranked[i].cost /= (double) weight_count(plan, &plan->layers[ranked[i].layer]);
+        ranked[i].cost *=
+            ranked[i].cost / (double) weight_count(plan, &plan->layers[ranked[i].layer]);
     if (count > 0) {
         qsort(ranked, measured, sizeof *ranked, dearest_first);
         qsort(ranked + measured, count - measured, sizeof *ranked, dearest_first);
@@ -183,11 +188,17 @@ static int try_moved(struct sensitivity *sensitivity, struct search *search, siz
 {
     struct pith_graph *graph = NULL;
     double limit = sensitivity->max_error_ratio;
+    bool done = true;
     int rc;
 
     move_first(search->plan, search->ranked, search->count, moved, search->from, search->to,
                search->why);
-    rc = attempt(sensitivity, search->plan, UINT64_MAX, &graph, out_error, err);
+    rc = sensitivity->corrects_biases
+             ? correct_biases(search->plan, sensitivity->host, sensitivity->samples, true, &done, err)
+             : 0;
+    sensitivity->biases_are_old |= !done;
+    if (rc == 0)
+        rc = attempt(sensitivity, search->plan, UINT64_MAX, &graph, out_error, err);
     if (rc < 0)
         return rc;
     /* Above the limit the finer of two that err alike, as the next rung goes on from it. */
@@ -299,6 +310,27 @@ static int try_far_floats(struct sensitivity *sensitivity, struct plan *plan,
     return 0;
 }
 
+/* Once for all that moved, where it was too dear in each trial. */
+static int correct_once(struct sensitivity *sensitivity, struct plan *plan, struct pith_graph **graph,
+                        struct pith_error *err)
+{
+    struct pith_graph *tried = NULL;
+    double error = HUGE_VAL;
+    int rc = correct_biases(plan, sensitivity->host, sensitivity->samples, false, NULL, err);
+
+    if (rc == 0)
+        rc = attempt(sensitivity, plan, UINT64_MAX, &tried, &error, err);
+    if (rc == 0 && error <= sensitivity->error_ratio) {
+        struct pith_graph *was = *graph;
+
+        *graph = tried;
+        tried = was;
+        sensitivity->error_ratio = error;
+    }
+    pith_graph_free(tried);
+    return rc;
+}
+
 int sensitivity_settle(struct sensitivity *sensitivity, struct plan *plan, struct pith_graph **out,
                        struct pith_error *err)
 {
@@ -312,6 +344,8 @@ int sensitivity_settle(struct sensitivity *sensitivity, struct plan *plan, struc
         if (sensitivity->error_ratio > sensitivity->max_error_ratio)
             rc = move_layers(sensitivity, plan, rungs[i].from, rungs[i].to, rungs[i].why, &graph,
                              err);
+    if (rc == 0 && sensitivity->biases_are_old)
+        rc = correct_once(sensitivity, plan, &graph, err);
     if (rc < 0) {
         pith_graph_free(graph);
         return rc;

@@ -9,6 +9,10 @@ struct sensitivity {
     const struct reference *reference;
     double max_error_ratio; /* that the graph's outputs may have */
     unsigned passes_left;   /* runs over the check samples that may still be made */
+    /* Whether biases are corrected: then anew once layers have moved, as each makes up for those before it. */
+    bool corrects_biases;
+    uint64_t samples; /* [0, samples) to correct them by */
+    bool biases_are_old;    /* they were too dear to correct in each trial */
     double error_ratio;     /* out: of the last graph that was kept */
     /* While a budget of accuracy is searched for. */
     bool by_accuracy;
