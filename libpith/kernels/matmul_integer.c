@@ -133,7 +133,10 @@ static int plan_shape(struct pith_step *step, struct product *m, struct pith_err
     m->depth = a.dim[a.rank - 1];
     m->cols = b.dim[b.rank - 1];
     m->even = (m->depth + 1) / 2 * 2;
-    if (b.dim[b.rank - 2] != m->depth || m->depth > DEPTH_LIMIT)
+    if (m->depth > DEPTH_LIMIT)
+        return pith_step_fail(step, err, -ENOTSUP, "sums of %lld products may pass int32",
+                              (long long) m->depth);
+    if (b.dim[b.rank - 2] != m->depth)
         return pith_step_fail(step, err, -EINVAL, "%lld columns against %lld rows",
                               (long long) m->depth, (long long) b.dim[b.rank - 2]);
     if (!fits(step, m->a_zero, m->rows) || !fits(step, m->a_scale, m->rows) ||

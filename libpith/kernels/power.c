@@ -127,9 +127,9 @@ static void run_constant(const struct power *p, const float *x, float *out)
     else if (p->exponent == 3)
         for (int64_t i = 0; i < p->count; i++)
             out[i] = x[i] * x[i] * x[i];
-    else
+    else /* 0.5: what pow gives for -0 and -inf, too, is +0 and inf */
         for (int64_t i = 0; i < p->count; i++)
-            out[i] = sqrtf(x[i]);
+            out[i] = x[i] == -INFINITY ? INFINITY : sqrtf(x[i]) + 0.0F;
 }
 
 static int power_run(struct pith_step *step, struct pith_error *err)

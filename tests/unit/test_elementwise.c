@@ -301,13 +301,13 @@ static void powers_by_shortcut_are_those_by_the_long_way(void **state)
 
     (void) state;
     for (size_t i = 0; i < 3; i++) {
-        float got[2][5];
+        float got[2][7];
 
         for (int dynamic = 0; dynamic < 2; dynamic++) {
             struct one_step s;
 
             one_step_init(&s, 13);
-            one_step_input(&s, PITH_FLOAT32, DIMS(5), NUMBERS(0, 0.3, 1, 7.7, 1e6));
+            one_step_input(&s, PITH_FLOAT32, DIMS(7), NUMBERS(0, 0.3, 1, 7.7, 1e6, -0.0, -INFINITY));
             one_step_input(&s, PITH_FLOAT32, SCALAR, &exponents[i]);
             one_step_node(&s, "Pow", 1);
             s.dynamic = dynamic;
@@ -315,9 +315,11 @@ static void powers_by_shortcut_are_those_by_the_long_way(void **state)
             memcpy(got[dynamic], s.output[0].data, sizeof got[dynamic]);
             one_step_done(&s);
         }
-        for (int k = 0; k < 5;
-             k++) /* each multiplication rounds once: two of them are at most 2 ulp */
+        for (int k = 0; k < 6; k++) { /* each multiplication rounds once: two are at most 2 ulp */
             assert_true(fabsf(got[0][k] - got[1][k]) <= 2 * 1.2e-7F * fabsf(got[1][k]));
+            assert_int_equal(signbit(got[0][k]) != 0, signbit(got[1][k]) != 0);
+        }
+        assert_true(isinf(got[0][6]) && got[0][6] == got[1][6]);
     }
 }
 

@@ -24,8 +24,11 @@ static void count_layer(const struct pith_graph *graph, uint32_t node, struct ot
     if (node_is_one_of(graph, node, integer_ops)) {
         out->integers++;
     } else if (node_is_one_of(graph, node, ops) && is_constant(graph, w)) {
+        const int32_t dtype = pith_value_dtype(graph, w);
+
         out->integers += pith_value_quantization(graph, w) != NULL;
-        out->other_floats += pith_value_dtype(graph, w) != PITH_FLOAT32;
+        out->other_floats +=
+            dtype == PITH_FLOAT16 || dtype == PITH_BFLOAT16 || dtype == PITH_FLOAT64;
     }
 }
 
