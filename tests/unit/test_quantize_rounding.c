@@ -175,6 +175,49 @@ static void learned_levels_err_less_than_the_nearest(void **unused)
     assert_true(learned <= gptq_sum);
 }
 
+static void the_learning_gradient_is_that_of_finite_differences(void **unused)
+{
+    static const float betas[] = {0, 2, 3, 20};
+    enum { WIDTH = 9 };
+    const float step = 1e-2F;
+
+    (void) unused;
+    net_seed = 11;
+    for (int only_second = 0; only_second < 2; only_second++) /* which is a hundredth of the first */
+        for (size_t k = 0; k < sizeof betas / sizeof *betas; k++) {
+            float gram[WIDTH * WIDTH], part[WIDTH], v[WIDTH], scratch[2 * WIDTH], gradient[WIDTH],
+                other[WIDTH], differences[WIDTH], greatest = 0;
+
+            draw_gram(gram, WIDTH, 3 * WIDTH);
+            for (size_t i = 0; i < WIDTH; i++) {
+                for (size_t j = 0; j < WIDTH; j++)
+                    gram[i * WIDTH + j] = only_second ? 0 : gram[i < j ? i * WIDTH + j : j * WIDTH + i];
+                part[i] = 0.5F * net_uniform() + 0.5F;
+                v[i] = 2 * net_uniform();
+            }
+            v[WIDTH - 1] = 6; /* h is held at 1 there */
+            (void) adaround_objective(gram, WIDTH, part, v, betas[k], scratch, gradient);
+            for (size_t i = 0; i < WIDTH; i++) {
+                const float at = v[i];
+
+                v[i] = at + step;
+                double above = adaround_objective(gram, WIDTH, part, v, betas[k], scratch, other);
+                v[i] = at - step;
+                double below = adaround_objective(gram, WIDTH, part, v, betas[k], scratch, other);
+
+                v[i] = at;
+                differences[i] = (float) ((above - below) / (2 * (double) step));
+                greatest = fmaxf(greatest, fabsf(differences[i]));
+            }
+            assert_true(only_second && betas[k] == 0 ? greatest == 0 : greatest > 0);
+            assert_true(gradient[WIDTH - 1] == 0);
+            for (size_t i = 0; i < WIDTH; i++)
+                if (!(fabsf(gradient[i] - differences[i]) <= 3e-3F * greatest))
+                    fail_msg("beta %g, entry %zu: %g by the formula, %g by differences", (double) betas[k],
+                             i, (double) gradient[i], (double) differences[i]);
+        }
+}
+
 /* ---- the layer's inputs ---- */
 
 struct conv {
@@ -372,6 +415,7 @@ int main(void)
         cmocka_unit_test(gptq_lets_one_weight_make_up_for_another),
         cmocka_unit_test(descent_errs_less_than_gptq_and_fits_its_scale),
         cmocka_unit_test(learned_levels_err_less_than_the_nearest),
+        cmocka_unit_test(the_learning_gradient_is_that_of_finite_differences),
         cmocka_unit_test(columns_times_weights_are_the_convolution),
         cmocka_unit_test(gram_is_the_sum_of_outer_products),
         cmocka_unit_test(int4_lies_as_onnx_says),

@@ -17,37 +17,60 @@
 #define ADAM_SQUARE 0.999f
 #define ADAM_LEAST  1e-8f
 
-struct row { /* of one block; all arrays have `width` entries */
+struct row { /* of one block; arrays have `width` entries, scratch twice as many */
     size_t width;
     float *low;  /* floor(w / s) */
     float *part; /* w / s - low: 0..1, or beyond where the scale cuts the weight off */
     float *v;    /* what is learned */
-    float *h, *error, *gradient, *mean, *square;
+    float *gradient, *mean, *square, *scratch;
     float *gram; /* width x width, whole and divided by its mean diagonal; shared by the rows */
 };
 
-/* Gradient of e' g e / 2, and e' g e itself. */
-static double multiply(const struct row *row)
+/* gradient = gram e; returns e' gram e. */
+static double multiply(const float *gram, size_t width, const float *e, float *restrict gradient)
 {
     double sum = 0;
 
-    memset(row->gradient, 0, row->width * sizeof *row->gradient);
-    for (size_t i = 0; i < row->width; i++) {
-        const float *restrict line = row->gram + i * row->width;
-        float *restrict gradient = row->gradient;
-        float e = row->error[i];
+    memset(gradient, 0, width * sizeof *gradient);
+    for (size_t i = 0; i < width; i++) {
+        const float *restrict line = gram + i * width;
 
-        for (size_t j = 0; j < row->width; j++)
-            gradient[j] += e * line[j];
+        for (size_t j = 0; j < width; j++)
+            gradient[j] += e[i] * line[j];
     }
-    for (size_t i = 0; i < row->width; i++)
-        sum += (double) row->error[i] * (double) row->gradient[i];
+    for (size_t i = 0; i < width; i++)
+        sum += (double) e[i] * (double) gradient[i];
     return sum;
 }
 
 static float sigmoid(float x)
 {
     return 1 / (1 + expf(-x));
+}
+
+double adaround_objective(const float *gram, size_t width, const float *part, const float *v,
+                          float beta, float *scratch, float *gradient)
+{
+    float *h = scratch, *error = scratch + width;
+    double sum;
+
+    for (size_t i = 0; i < width; i++) {
+        h[i] = fminf(fmaxf(sigmoid(v[i]) * (ZETA - GAMMA) + GAMMA, 0), 1);
+        error[i] = h[i] - part[i];
+    }
+    sum = multiply(gram, width, error, gradient);
+    for (size_t i = 0; i < width; i++) {
+        float s = sigmoid(v[i]), by_h = 2 * gradient[i], far = 2 * h[i] - 1;
+
+        if (beta > 0) {
+            float steep = powf(fabsf(far), beta - 1);
+
+            sum += ADAROUND_LAMBDA * (1 - (double) (steep * fabsf(far)));
+            by_h -= (float) ADAROUND_LAMBDA * 2 * beta * copysignf(steep, far);
+        }
+        gradient[i] = h[i] > 0 && h[i] < 1 ? by_h * s * (1 - s) * (ZETA - GAMMA) : 0;
+    }
+    return sum;
 }
 
 static void begin(struct row *row, const float *w, const float *scale, int32_t limit)
@@ -68,6 +91,7 @@ static void begin(struct row *row, const float *w, const float *scale, int32_t l
     memset(row->square, 0, row->width * sizeof *row->square);
 }
 
+/* Adam, Kingma and Ba 2015, arXiv:1412.6980. */
 static void step_once(struct row *row, unsigned step, unsigned steps)
 {
     double done = ((double) step / steps - WARM_SHARE) / (1 - WARM_SHARE);
@@ -75,20 +99,11 @@ static void step_once(struct row *row, unsigned step, unsigned steps)
     float first = 1 - powf(ADAM_MEAN, (float) step + 1);
     float second = 1 - powf(ADAM_SQUARE, (float) step + 1);
 
+    (void) adaround_objective(row->gram, row->width, row->part, row->v, done > 0 ? beta : 0,
+                              row->scratch, row->gradient);
     for (size_t i = 0; i < row->width; i++) {
-        float h = sigmoid(row->v[i]) * (ZETA - GAMMA) + GAMMA;
+        float gradient = row->gradient[i];
 
-        row->h[i] = fminf(fmaxf(h, 0), 1);
-        row->error[i] = row->h[i] - row->part[i];
-    }
-    (void) multiply(row);
-    for (size_t i = 0; i < row->width; i++) {
-        float s = sigmoid(row->v[i]), gradient = 2 * row->gradient[i], far = 2 * row->h[i] - 1;
-
-        if (done > 0 && far != 0)
-            gradient -= (float) ADAROUND_LAMBDA * 2 * beta * powf(fabsf(far), beta - 1) *
-                        (far > 0 ? 1.0f : -1.0f);
-        gradient *= row->h[i] > 0 && row->h[i] < 1 ? s * (1 - s) * (ZETA - GAMMA) : 0;
         row->mean[i] = ADAM_MEAN * row->mean[i] + (1 - ADAM_MEAN) * gradient;
         row->square[i] = ADAM_SQUARE * row->square[i] + (1 - ADAM_SQUARE) * gradient * gradient;
         row->v[i] -= (float) ADAROUND_RATE * (row->mean[i] / first) /
@@ -99,13 +114,15 @@ static void step_once(struct row *row, unsigned step, unsigned steps)
 /* The learned levels where they err less than those that came. */
 static void take_better(struct row *row, int8_t *levels)
 {
-    for (size_t i = 0; i < row->width; i++)
-        row->error[i] = (float) levels[i] - row->low[i] - row->part[i];
-    double came = multiply(row);
+    float *error = row->scratch;
+    double came;
 
     for (size_t i = 0; i < row->width; i++)
-        row->error[i] = (row->v[i] >= 0 ? 1.0f : 0.0f) - row->part[i];
-    if (multiply(row) < came)
+        error[i] = (float) levels[i] - row->low[i] - row->part[i];
+    came = multiply(row->gram, row->width, error, row->gradient);
+    for (size_t i = 0; i < row->width; i++)
+        error[i] = (row->v[i] >= 0 ? 1.0f : 0.0f) - row->part[i];
+    if (multiply(row->gram, row->width, error, row->gradient) < came)
         for (size_t i = 0; i < row->width; i++)
             levels[i] = (int8_t) (row->low[i] + (row->v[i] >= 0 ? 1.0f : 0.0f));
 }
@@ -133,11 +150,12 @@ int adaround(const float *gram, size_t leading, size_t width, const float *w, co
 
     if (!memory)
         return -ENOMEM;
-    float **const parts[] = {&row.low,      &row.part, &row.v,      &row.h,   &row.error,
-                             &row.gradient, &row.mean, &row.square, &row.gram};
+    float **const parts[] = {&row.low,  &row.part,   &row.v,      &row.gradient,
+                             &row.mean, &row.square, &row.scratch};
 
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         *parts[i] = memory + i * width;
+    row.gram = memory + 8 * width;
     for (size_t r = 0; r < rows; r++) {
         /* Scales differ from row to row, within a row only with blocks: the matrix is in levels. */
         if (r == 0 || memcmp(scale + r * width, scale + (r - 1) * width, width * sizeof *scale))

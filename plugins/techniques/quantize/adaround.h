@@ -22,4 +22,10 @@
 int adaround(const float *gram, size_t leading, size_t width, const float *w, const float *scale,
              size_t rows, int32_t limit, unsigned steps, int8_t *levels) PITH_CHECKED;
 
+/* What a row learns by: e' gram e + lambda * sum of 1 - |2 h - 1|^beta, where e = h(v) - part, and its gradient by v. gram:
+ * width x width, whole. part: what the weight lies above the level below it, in levels. beta 0: without the second term.
+ * scratch: 2 * width entries. */
+double adaround_objective(const float *gram, size_t width, const float *part, const float *v, float beta, float *scratch,
+                          float *gradient);
+
 #endif
