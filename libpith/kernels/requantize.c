@@ -5,6 +5,8 @@
 #include <errno.h>
 
 #define BIAS_LIMIT  1073741824.0 /* 2^30 */
+#define FAR_STEPS   65536.0      /* of an 8-bit output: a bias that is cut off there lies past its limits all the same */
+#define DEAD_STEPS  1048576.0    /* what a bias is in sums of a channel that has no weights */
 #define LONG_LIMIT  1125899906842624.0 /* 2^50: doubles hold sums with it exactly */
 #define VALUE_LIMIT 1073741824.0 /* of every float that is rounded: half of what int32 holds */
 
@@ -218,6 +220,13 @@ static double greatest_sum(const struct pith_step *step, double bias,
     return most < BIAS_LIMIT ? most : 2.0 * BIAS_LIMIT;
 }
 
+/* What one of a channel's sums stands for. Where no weight is there but 0, it is the bias alone, and any scale will do in which
+ * that is not cut off: quantizers give such channels the least scale that they know. */
+static double scale_of_sums(double scale, double bias, const struct pith_weight_sums *weights)
+{
+    return weights->magnitude == 0 && fabs(bias) > BIAS_LIMIT * scale ? fabs(bias) / DEAD_STEPS : scale;
+}
+
 int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, int64_t channels,
                          const double *sum_scale, const double *bias,
                          const struct pith_weight_sums *weights, int32_t x_zero,
@@ -234,18 +243,20 @@ int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, in
     r.product_scale = product_scale;
     rc = alloc_channels(step, &r, channels);
     for (int64_t c = 0; rc == 0 && c < channels; c++) {
-        const double real = bias ? bias[c] : 0.0;
+        const double real = bias ? bias[c] : 0.0,
+                     one = scale_of_sums(sum_scale[c], real, &weights[c]);
 
-        r.scale[c] = (float) (sum_scale[c] / (double) product_scale);
+        r.scale[c] = (float) (one / (double) product_scale);
         if (r.long_bias)
-            set_long_bias(&r, c, fold_long_bias(real, sum_scale[c], &weights[c], x_zero),
+            set_long_bias(&r, c, fold_long_bias(real, one, &weights[c], x_zero),
                           weights[c].magnitude);
         else
-            r.bias[c] = fold_bias(real, sum_scale[c], &weights[c], x_zero);
-        if (r.real && !r.long_bias && !(fabs(real / sum_scale[c]) <= BIAS_LIMIT))
+            r.bias[c] = fold_bias(real, one, &weights[c], x_zero);
+        if (!r.long_bias && !(fabs(real / one) <= BIAS_LIMIT) &&
+            (r.real || BIAS_LIMIT * (double) r.scale[c] < FAR_STEPS))
             return pith_step_fail(step, err, -ENOTSUP, "this bias passes what int32 sums hold");
         if (!r.real && !stays_in_range(&r,
-                                       greatest_sum(step, fabs(real / sum_scale[c]), &weights[c]) *
+                                       greatest_sum(step, fabs(real / one), &weights[c]) *
                                            (double) r.scale[c],
                                        span_of(step)))
             return pith_step_fail(step, err, -ENOTSUP,
