@@ -102,6 +102,28 @@ static void quantize_goes_on_where_some_layers_are_integers(void **unused)
     pith_graph_free(graph);
 }
 
+/* What a layer gives goes into a node whose first output is left out, and what that gives into a layer. */
+static void quantize_passes_nodes_that_leave_their_first_output_out(void **unused)
+{
+    uint32_t x, node;
+    struct pith_graph *graph = begin((int64_t[]){4, 3, 8}, 3, &x);
+    uint32_t in[3] = {NODE(graph, "Conv", "conv", NULL, x, CONSTANT(graph, 0.5f, 6, 3, 1)),
+                      CONSTANT(graph, 0.5f, 1, 20, 8), CONSTANT(graph, 0.5f, 1, 20, 5)},
+             out[2] = {PITH_NO_VALUE};
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(pith_graph_add_value(graph, "state", PITH_FLOAT32, NULL, &out[1], &err), &err);
+    assert_ok(pith_graph_add_node(graph, "", "LSTM", "lstm", in, 3, out, 2, &node, &err), &err);
+    assert_int_equal(pith_node_set_int(graph, node, "hidden_size", 5), 0);
+    finish(graph, NODE(graph, "MatMul", "dense", NULL, out[1], CONSTANT(graph, 0.5f, 5, 16)));
+    assert_ok(apply_to(graph, "{\"equalize\": \"on\"}", true, &applied), &err);
+    assert_string_equal(form_of(applied.report, "conv"), "int8");
+    assert_true(error_of(&applied) < 0.1);
+    done(&applied);
+    pith_graph_free(graph);
+}
+
 /* Weights of [32,48] behind nodes that fold to them. */
 static void quantize_takes_weights_through_nodes_that_turn_them(void **unused)
 {
@@ -376,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantize_says_why_nothing_was_quantized),
         cmocka_unit_test(quantize_goes_on_where_some_layers_are_integers),
+        cmocka_unit_test(quantize_passes_nodes_that_leave_their_first_output_out),
         cmocka_unit_test(quantize_takes_weights_through_nodes_that_turn_them),
         cmocka_unit_test(quantize_stores_tied_weights_once),
         cmocka_unit_test(quantize_stores_shared_halves_once),

@@ -27,11 +27,14 @@ static bool is_clip(const struct pith_graph *graph, uint32_t node)
 /* [n, c, ...] to [n, c * ...], so that a channel's values stay side by side. */
 static bool flattens(const struct pith_graph *graph, uint32_t node)
 {
-    const struct pith_shape *x = pith_value_shape(graph, pith_node_input(graph, node, 0));
-    const struct pith_shape *y = pith_value_shape(graph, pith_node_output(graph, node, 0));
+    const struct pith_shape *x, *y;
     int64_t inner = 1;
 
-    if (!node_is_one_of(graph, node, flattening_ops) || !x || !y || x->rank < 2 || y->rank != 2 ||
+    if (!node_is_one_of(graph, node, flattening_ops)) /* others may leave output 0 out */
+        return false;
+    x = pith_value_shape(graph, pith_node_input(graph, node, 0));
+    y = pith_value_shape(graph, pith_node_output(graph, node, 0));
+    if (!x || !y || x->rank < 2 || y->rank != 2 ||
         x->dim[0] != y->dim[0])
         return false;
     for (uint32_t i = 1; i < x->rank; i++) {

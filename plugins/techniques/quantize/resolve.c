@@ -25,13 +25,14 @@ static bool is_float(int32_t dtype)
 /* Whether the node's result follows from input 0 and what is known. */
 static bool is_link(const struct pith_graph *graph, uint32_t node)
 {
-    const struct pith_shape *shape = pith_value_shape(graph, pith_node_output(graph, node, 0));
+    const struct pith_shape *shape;
 
-    if (!shape || !pith_shape_known(shape))
-        return false;
-    if (node_is(graph, node, "Cast"))
-        return pith_node_int(graph, node, "to", 0) == PITH_FLOAT32;
-    return node_is(graph, node, "Transpose") || node_is_one_of(graph, node, shaping_ops);
+    if (node_is(graph, node, "Cast") ? pith_node_int(graph, node, "to", 0) != PITH_FLOAT32
+                                     : !node_is(graph, node, "Transpose") &&
+                                           !node_is_one_of(graph, node, shaping_ops))
+        return false; /* others may leave output 0 out */
+    shape = pith_value_shape(graph, pith_node_output(graph, node, 0));
+    return shape && pith_shape_known(shape);
 }
 
 static bool find_chain(const struct pith_graph *graph, uint32_t value, struct chain *out)
