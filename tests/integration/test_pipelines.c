@@ -450,6 +450,7 @@ static void telemetry_has_it_all_after_the_end(void **state)
     pipelines_close(w.daemon.pipelines, closed, NULL);
     wait_closed(1);
     telemetry_close(w.daemon.telemetry, closed, NULL);
+    w.daemon.telemetry = NULL; /* as daemon.c does: writes end after it */
     wait_closed(2);
     while (!w.saw_telemetry) /* the last minute's summary is published on the way out */
         turn();
