@@ -430,6 +430,8 @@ static void winograd_sums_reach_their_limit(void **state)
                                    .pad_end = {1, 1}};
         struct conv_case t;
 
+        if (9 * channels > PITH_SUM_DEPTH_LIMIT)
+            continue; /* no form takes so many: with stored int8, that is below the small patches' limit */
         conv_case_of(&t, g, 5); /* real outputs: sums themselves, to 24 bits */
         for (int64_t i = 0; i < pith_shape_elements(&t.w.shape); i++)
             pith_tensor_set(&t.w, i, i / (9 * channels) % 2 ? 127 : -127);
