@@ -1,5 +1,6 @@
 /* MatMul (NumPy's: batches broadcast, a rank of 1 stands for a row or a column) and Gemm, in
  * float32. A constant B is packed once, in prepare; another one is packed in each run. */
+#include "libpith/kernels/batches.h"
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/gemm.h"
 #include "libpith/kernels/narrow.h"
@@ -11,13 +12,9 @@ struct matmul {
     const struct pith_gemm_form *form;
     int64_t rows, cols, depth;
     int64_t a_row, a_depth, b_depth, b_col; /* strides */
-    int64_t batches;
-    struct pith_shape batch; /* of the output */
-    int64_t a_step[PITH_MAX_RANK],
-        b_step[PITH_MAX_RANK];  /* elements to move on along each batch dimension; 0: broadcast */
+    struct pith_batches batch;
     int64_t packed;             /* elements of one packed matrix */
-    const float *b;             /* packed; NULL: in each run, into scratch */
-    bool b_batched;             /* b has a matrix for each batch, all packed */
+    const float *b;             /* all that there are, packed; NULL: in each run, into scratch */
     struct pith_narrow *narrow; /* b, where it is kept narrower; NULL: it is not */
     /* Gemm */
     float alpha, beta;
@@ -26,59 +23,25 @@ struct matmul {
     bool add_c;            /* C is added after the product */
 };
 
-static int64_t dim_or_one(const struct pith_shape *shape, uint32_t rank, uint32_t i)
-{
-    return i + shape->rank < rank ? 1 : shape->dim[i + shape->rank - rank];
-}
-
-/* Strides over the batch dimensions, which are what lies left of the last two. */
 static int plan_batches(struct pith_step *step, struct matmul *m, const struct pith_shape *a,
                         const struct pith_shape *b, struct pith_error *err)
 {
-    const uint32_t rank = a->rank > b->rank ? a->rank : b->rank;
-    int64_t a_next = m->rows * m->depth, b_next = m->depth * m->cols;
+    int rc = pith_batches_plan(step, a, m->rows * m->depth, b, m->depth * m->cols, &m->batch, err);
 
-    m->batch.rank = rank - 2;
-    m->batches = 1;
-    for (uint32_t i = rank - 2; i-- > 0;) {
-        const int64_t da = dim_or_one(a, rank, i), db = dim_or_one(b, rank, i);
-
-        if (da != db && da != 1 && db != 1)
-            return pith_step_fail(step, err, -EINVAL, "batches of %lld and %lld don't broadcast",
-                                  (long long) da, (long long) db);
-        m->batch.dim[i] = da == 1 ? db : da;
-        m->a_step[i] = da == 1 ? 0 : a_next;
-        m->b_step[i] = db == 1 ? 0 : b_next;
-        m->b_batched = m->b_batched || m->b_step[i] != 0;
-        a_next *= da;
-        b_next *= db;
-        m->batches *= m->batch.dim[i];
-    }
-    if (!m->b_batched) { /* one B for all: the batches of A are more rows, if they lie one behind
+    if (rc < 0)
+        return rc;
+    if (!m->batch.b_batched) { /* one B for all: the batches of A are more rows, if they lie one behind
                             the other */
         bool dense = true;
 
-        for (uint32_t i = 0; i < m->batch.rank; i++)
-            dense = dense && (m->a_step[i] != 0 || m->batch.dim[i] == 1);
+        for (uint32_t i = 0; i < m->batch.shape.rank; i++)
+            dense = dense && (m->batch.a_step[i] != 0 || m->batch.shape.dim[i] == 1);
         if (dense && m->a_depth == 1) {
-            m->rows *= m->batches;
-            m->batches = 1;
-            m->batch.rank = 0;
+            m->rows *= m->batch.count;
+            pith_batches_join(&m->batch);
         }
     }
     return 0;
-}
-
-static void batch_offsets(const struct matmul *m, int64_t batch, int64_t *out_a, int64_t *out_b)
-{
-    *out_a = *out_b = 0;
-    for (uint32_t i = m->batch.rank; i-- > 0;) {
-        const int64_t at = batch % m->batch.dim[i];
-
-        *out_a += at * m->a_step[i];
-        *out_b += at * m->b_step[i];
-        batch /= m->batch.dim[i];
-    }
 }
 
 /* A constant B whose elements fit 16 bits is kept so, where few rows read it. 1: it is not. */
@@ -86,8 +49,8 @@ static int plan_narrow(struct pith_step *step, struct matmul *m)
 {
     int rc;
 
-    if (m->rows > PITH_NARROW_ROWS || m->a_depth != 1 || m->a_row != m->depth || m->batches != 1 ||
-        m->b_batched || m->alpha != 1.0F)
+    if (m->rows > PITH_NARROW_ROWS || m->a_depth != 1 || m->a_row != m->depth || m->batch.count != 1 ||
+        m->batch.b_batched || m->alpha != 1.0F)
         return 1;
     rc = pith_narrow_plan(step, m->depth, m->cols, m->b_depth, m->b_col, -1, &m->narrow);
     if (rc == 0)
@@ -98,11 +61,11 @@ static int plan_narrow(struct pith_step *step, struct matmul *m)
 /* Packs alpha * B where it is known, and asks for scratch where not. */
 static int plan_packing(struct pith_step *step, struct matmul *m)
 {
-    const int64_t matrices = m->b_batched || m->batches == 0 ? m->batches : 1;
+    const int64_t matrices = m->batch.b_batched || m->batch.count == 0 ? m->batch.count : 1;
     int64_t bytes;
     int rc = plan_narrow(step, m);
 
-    step->macs = (uint64_t) (m->batches * m->rows * m->cols * m->depth);
+    step->macs = (uint64_t) (m->batch.count * m->rows * m->cols * m->depth);
     if (rc <= 0)
         return rc;
 
@@ -119,7 +82,7 @@ static int plan_packing(struct pith_step *step, struct matmul *m)
         for (int64_t i = 0; i < matrices; i++) {
             int64_t a, b;
 
-            batch_offsets(m, i, &a, &b);
+            pith_batches_at(&m->batch, i, &a, &b);
             pith_gemm_pack_f32(m->form, packed + i * m->packed,
                                (const float *) step->input[1].data + b, m->b_depth, m->b_col,
                                m->depth, m->cols);
@@ -192,8 +155,8 @@ static int plan_c(struct pith_step *step, struct matmul *m, struct pith_error *e
 
     if (!pith_step_has(step, 2) || m->beta == 0.0F)
         return 0;
-    rows = dim_or_one(c, 2, 0);
-    cols = dim_or_one(c, 2, 1);
+    rows = pith_dim_or_one(c, 2, 0);
+    cols = pith_dim_or_one(c, 2, 1);
     if (c->rank > 2 || (rows != 1 && rows != m->rows) || (cols != 1 && cols != m->cols))
         return pith_step_fail(step, err, -EINVAL, "C doesn't broadcast to %lld x %lld",
                               (long long) m->rows, (long long) m->cols);
@@ -243,7 +206,7 @@ static int gemm_prepare(struct pith_step *step, struct pith_error *err)
     m->a_depth = trans_a ? m->rows : 1;
     m->b_depth = trans_b ? 1 : m->cols;
     m->b_col = trans_b ? m->depth : 1;
-    m->batches = 1;
+    m->batch.count = 1;
     rc = plan_packing(step, m);
     if (rc == 0)
         rc = plan_c(step, m, err);
@@ -297,13 +260,13 @@ static int matmul_run(struct pith_step *step, struct pith_error *err)
         run_narrow(step, m);
         return 0;
     }
-    for (int64_t batch = 0; batch < m->batches; batch++) {
-        const float *packed = m->b ? m->b + (m->b_batched ? batch * m->packed : 0) : step->scratch;
+    for (int64_t batch = 0; batch < m->batch.count; batch++) {
+        const float *packed = m->b ? m->b + (m->batch.b_batched ? batch * m->packed : 0) : step->scratch;
         struct pith_gemm_f32 g = {.rows = m->rows, .cols = m->cols, .depth = m->depth};
         int64_t a, b;
 
-        batch_offsets(m, batch, &a, &b);
-        if (!m->b && (batch == 0 || m->b_batched)) {
+        pith_batches_at(&m->batch, batch, &a, &b);
+        if (!m->b && (batch == 0 || m->batch.b_batched)) {
             pith_gemm_pack_f32(m->form, step->scratch, (const float *) step->input[1].data + b,
                                m->b_depth, m->b_col, m->depth, m->cols);
             for (int64_t i = 0; alpha_late && i < m->depth * ((m->cols + m->form->panel - 1) /

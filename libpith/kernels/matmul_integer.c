@@ -2,6 +2,7 @@
  * engine's MatMulInteger that scales its sums to floats, as graphs do whose activations are
  * quantized while they run. Sums are exact int32, of words; where a constant matrix meets rows with
  * one zero point and floats come out, of bytes, on the tiles of gemm_s8.h. */
+#include "libpith/kernels/batches.h"
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/gemm.h"
 #include "libpith/kernels/gemm_s8.h"
@@ -17,20 +18,13 @@ enum store { STORE_SUMS, STORE_GRID, STORE_FLOATS };
 struct product {
     enum store store;
     const struct pith_gemm_form *form;
-    int64_t rows, cols, depth, even, batches;
-    struct pith_shape batch;
-    int64_t a_step[PITH_MAX_RANK], b_step[PITH_MAX_RANK];
-    bool b_batched; /* b has a matrix for each batch */
+    int64_t rows, cols, depth, even;
+    struct pith_batches batch;
     size_t a_zero, b_zero, a_scale, b_scale, y_scale, y_zero, b, bias; /* which inputs; 0: none */
     const int16_t *packed;      /* b, less its zero points; NULL: in each run, into scratch */
     struct pith_gemm_s8 *bytes; /* where bytes are multiplied as they are; else NULL */
     int64_t packed_bytes, rows_bytes, zeros_bytes; /* of scratch, in this order, then a batch's sums */
 };
-
-static int64_t dim_or_one(const struct pith_shape *shape, uint32_t rank, uint32_t i)
-{
-    return i + shape->rank < rank ? 1 : shape->dim[i + shape->rank - rank];
-}
 
 static int64_t entries(const struct pith_step *step, size_t input)
 {
@@ -90,31 +84,15 @@ static void name_inputs(const struct pith_step *step, struct product *m)
 static int plan_batches(struct pith_step *step, struct product *m, const struct pith_shape *a,
                         const struct pith_shape *b, struct pith_error *err)
 {
-    const uint32_t rank = a->rank > b->rank ? a->rank : b->rank;
-    int64_t a_next = m->rows * m->depth, b_next = m->depth * m->cols;
+    int rc = pith_batches_plan(step, a, m->rows * m->depth, b, m->depth * m->cols, &m->batch, err);
 
-    m->batches = 1;
-    m->batch.rank = rank - 2;
-    for (uint32_t i = rank - 2; i-- > 0;) {
-        const int64_t da = dim_or_one(a, rank, i), db = dim_or_one(b, rank, i);
-
-        if (da != db && da != 1 && db != 1)
-            return pith_step_fail(step, err, -EINVAL, "batches of %lld and %lld don't broadcast",
-                                  (long long) da, (long long) db);
-        m->batch.dim[i] = da == 1 ? db : da;
-        m->a_step[i] = da == 1 ? 0 : a_next;
-        m->b_step[i] = db == 1 ? 0 : b_next;
-        m->b_batched = m->b_batched || m->b_step[i] != 0;
-        a_next *= da;
-        b_next *= db;
-        m->batches *= m->batch.dim[i];
-    }
+    if (rc < 0)
+        return rc;
     /* one b for all: the batches of a are more rows */
-    if (!m->b_batched && a->rank == rank && entries(step, m->a_zero) <= 1 &&
+    if (!m->batch.b_batched && a->rank >= b->rank && entries(step, m->a_zero) <= 1 &&
         entries(step, m->a_scale) <= 1) {
-        m->rows *= m->batches;
-        m->batches = 1;
-        m->batch.rank = 0;
+        m->rows *= m->batch.count;
+        pith_batches_join(&m->batch);
     }
     return 0;
 }
@@ -185,7 +163,7 @@ static void pack(const struct pith_step *step, const struct product *m, int64_t 
 /* Tiles of bytes, where they fit; else 1. */
 static int plan_bytes(struct pith_step *step, struct product *m, const int32_t *zeros)
 {
-    if (m->store != STORE_FLOATS || m->batches != 1 || entries(step, m->a_zero) > 1)
+    if (m->store != STORE_FLOATS || m->batch.count != 1 || entries(step, m->a_zero) > 1)
         return 1;
     return pith_gemm_s8_plan_late(step, m->rows, m->cols, m->depth, zeros, &m->bytes);
 }
@@ -197,7 +175,7 @@ static int plan_constant(struct pith_step *step, struct product *m)
     int16_t *packed;
     int rc;
 
-    if (!step->input[m->b].data || m->b_batched ||
+    if (!step->input[m->b].data || m->batch.b_batched ||
         (pith_step_has(step, m->b_zero) && !step->input[m->b_zero].data))
         return 0;
     zeros = pith_step_alloc(step, m->zeros_bytes);
@@ -240,7 +218,7 @@ static int product_prepare(struct pith_step *step, struct pith_error *err)
     sums = m->store == STORE_GRID ? m->rows * m->cols * 4 : 0;
     if (m->packed_bytes + m->rows_bytes + m->zeros_bytes + sums > PITH_STEP_MAX_BYTES)
         return pith_step_fail(step, err, -EINVAL, "the product is too large");
-    step->macs = (uint64_t) (m->batches * m->rows * m->cols * m->depth);
+    step->macs = (uint64_t) (m->batch.count * m->rows * m->cols * m->depth);
     rc = plan_constant(step, m);
     if (rc < 0 || m->bytes)
         return rc;
@@ -312,7 +290,7 @@ static void add_bias(const struct pith_step *step, const struct product *m, int6
     const float *bias = pith_step_has(step, m->bias) ? step->input[m->bias].data : NULL;
     float *y = step->output[0].data;
 
-    for (int64_t i = 0; bias && i < m->rows * m->batches; i++, y += m->cols)
+    for (int64_t i = 0; bias && i < m->rows * m->batch.count; i++, y += m->cols)
         for (int64_t j = from; j < to; j++)
             y[j] += bias[j];
 }
@@ -324,13 +302,9 @@ static void run_batch(struct pith_step *step, const struct product *m, int64_t b
     int32_t *zeros = (int32_t *) ((uint8_t *) rows + m->rows_bytes),
             *sums = (int32_t *) ((uint8_t *) zeros + m->zeros_bytes);
     const int64_t at = batch * m->rows * m->cols;
-    int64_t a = 0, b = 0, left = batch;
+    int64_t a, b;
 
-    for (uint32_t i = m->batch.rank; i-- > 0;) {
-        a += left % m->batch.dim[i] * m->a_step[i];
-        b += left % m->batch.dim[i] * m->b_step[i];
-        left /= m->batch.dim[i];
-    }
+    pith_batches_at(&m->batch, batch, &a, &b);
     widen_rows(step, m, a, rows);
     if (!m->packed && again) {
         read_zeros(step, m, zeros);
@@ -375,8 +349,8 @@ static int product_run(struct pith_step *step, struct pith_error *err)
         product_part(step, 0, 1);
         return 0;
     }
-    for (int64_t batch = 0; batch < m->batches; batch++)
-        run_batch(step, m, batch, batch == 0 || m->b_batched);
+    for (int64_t batch = 0; batch < m->batch.count; batch++)
+        run_batch(step, m, batch, batch == 0 || m->batch.b_batched);
     if (m->store == STORE_FLOATS)
         add_bias(step, m, 0, m->cols);
     return 0;
