@@ -139,6 +139,26 @@ static bool read_heads(const struct dissolving *d, int64_t width, struct heads *
     return true;
 }
 
+/* With its columns of the bias that is input `bias`, where there is one. */
+static uint32_t with_bias(struct dissolving *d, uint32_t part, size_t bias, int64_t from, int64_t width)
+{
+    if (dissolve_in(d, bias) == PITH_NO_VALUE)
+        return part;
+    return dissolve_two(d, "Add", part, columns(d, dissolve_constant(d, bias), from, width));
+}
+
+/* part: q, k and v. mask: the input that says which keys there are; what is added to scores is input 5. */
+static void give_parts(struct dissolving *d, struct heads *h, const uint32_t part[3], size_t mask)
+{
+    h->q = part[0];
+    h->k = part[1];
+    h->v = part[2];
+    if (dissolve_in(d, mask) != PITH_NO_VALUE)
+        h->mask = key_mask(d, dissolve_in(d, mask));
+    h->mask = both_masks(d, h->mask, dissolve_in(d, 5));
+    give_attention(d, h);
+}
+
 /* x, weights and bias of q, k and v side by side, mask, past, attention bias, length of the past */
 static bool attention(struct dissolving *d)
 {
@@ -156,17 +176,9 @@ static bool attention(struct dissolving *d)
     for (int i = 0; i < 3; i++) {
         /* constants may move as others are added */
         part[i] = dissolve_two(d, "MatMul", x, columns(d, dissolve_constant(d, 1), i * h.width, h.width));
-        if (dissolve_in(d, 2) != PITH_NO_VALUE)
-            part[i] = dissolve_two(d, "Add", part[i],
-                                   columns(d, dissolve_constant(d, 2), i * h.width, h.width));
+        part[i] = with_bias(d, part[i], 2, i * h.width, h.width);
     }
-    h.q = part[0];
-    h.k = part[1];
-    h.v = part[2];
-    if (dissolve_in(d, 3) != PITH_NO_VALUE)
-        h.mask = key_mask(d, dissolve_in(d, 3));
-    h.mask = both_masks(d, h.mask, dissolve_in(d, 5));
-    give_attention(d, &h);
+    give_parts(d, &h, part, 3);
     return true;
 }
 
@@ -185,19 +197,9 @@ static bool multi_head_attention(struct dissolving *d)
         (dissolve_in(d, 3) != PITH_NO_VALUE && !is_row(bias, 2 * h.width + v->dim[2])))
         return false;
     h.value_width = v->dim[2];
-    for (int i = 0; i < 3; i++) {
-        part[i] = dissolve_in(d, (size_t) i);
-        if (dissolve_in(d, 3) != PITH_NO_VALUE)
-            part[i] = dissolve_two(d, "Add", part[i],
-                                   columns(d, dissolve_constant(d, 3), i * h.width, i == 2 ? h.value_width : h.width));
-    }
-    h.q = part[0];
-    h.k = part[1];
-    h.v = part[2];
-    if (dissolve_in(d, 4) != PITH_NO_VALUE)
-        h.mask = key_mask(d, dissolve_in(d, 4));
-    h.mask = both_masks(d, h.mask, dissolve_in(d, 5));
-    give_attention(d, &h);
+    for (int i = 0; i < 3; i++)
+        part[i] = with_bias(d, dissolve_in(d, (size_t) i), 3, i * h.width, i == 2 ? h.value_width : h.width);
+    give_parts(d, &h, part, 4);
     return true;
 }
 
