@@ -74,6 +74,41 @@ INLINE void FORM(add_group)(FORM(vector) (*sum)[4], const float *const *a, const
     }
 }
 
+INLINE FORM(vector) FORM(select)(FORM(words) mask, FORM(vector) yes, FORM(vector) no)
+{
+    return (FORM(vector)) ((mask & (FORM(words)) yes) | (~mask & (FORM(words)) no));
+}
+
+/* pith_activate of sums and what is added to their columns. */
+INLINE void FORM(put)(const struct pith_narrow_call *call, FORM(vector) x, float *c, int64_t col)
+{
+    const struct pith_activation *act = &call->activation;
+    const FORM(vector) zero = {0}, low = zero + act->low, high = zero + act->high;
+
+    if (call->col_bias)
+        x += *(const FORM(loose) *) (call->col_bias + col);
+    if (act->set) {
+        x = FORM(select)(x < zero, x * act->slope, x);
+        x = FORM(select)(x < low, low, x);
+        x = FORM(select)(x > high, high, x);
+    }
+    *(FORM(loose) *) c = x;
+}
+
+/* The first `count`, less than a vector's lanes. */
+INLINE void FORM(put_some)(const struct pith_narrow_call *call, FORM(vector) x, float *c,
+                           int64_t col, int count)
+{
+    float one[LANES];
+
+    memcpy(one, &x, sizeof one);
+    for (int j = 0; j < count; j++) {
+        const float y = one[j] + (call->col_bias ? call->col_bias[col + j] : 0.0F);
+
+        c[j] = call->activation.set ? pith_activate(&call->activation, y) : y;
+    }
+}
+
 /* R rows by N vectors of columns, of which the last has `last`. Blocks along the depth that share a
  * scale are summed apart; for one row, so is every other group, since a chain of additions alone is
  * as long as each of them takes. */
@@ -128,14 +163,11 @@ INLINE void FORM(tile)(const struct pith_narrow *s, const struct pith_narrow_cal
         const int count = n == N - 1 ? last : LANES;
         const int64_t at = col + n * LANES;
         float *c = call->c + (row + r) * s->cols + at;
-        float one[LANES];
 
-        memcpy(one, &total[r][n], sizeof one);
-        for (int j = 0; j < count; j++) {
-            const float x = one[j] + (call->col_bias ? call->col_bias[at + j] : 0.0F);
-
-            c[j] = call->activation.set ? pith_activate(&call->activation, x) : x;
-        }
+        if (count == LANES)
+            FORM(put)(call, total[r][n], c, at);
+        else
+            FORM(put_some)(call, total[r][n], c, at, count);
     }
 }
 
