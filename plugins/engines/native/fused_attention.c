@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "libpith/kernels/kernel.h"
+#include "plugins/engines/native/plan.h"
 
 #define MOST_RANK 4
 
@@ -248,11 +249,26 @@ static bool find_sides(const struct pith_graph *graph, uint32_t first, uint32_t 
     return true;
 }
 
+/* The node that alone uses the value, where that lies on no grid, or on that of what the node gives. */
+static uint32_t only_user_on_grid(const struct pith_graph *graph, uint32_t value)
+{
+    size_t count = 0;
+    const uint32_t *users = pith_value_users(graph, value, &count);
+    const struct pith_quantization *grid = pith_value_quantization(graph, value);
+
+    if (count != 1 || pith_value_use_count(graph, value) != 1 ||
+        pith_value_is_captured(graph, value) || pith_node_output(graph, users[0], 0) == PITH_NO_VALUE ||
+        (grid &&
+         !form_same_grid(grid, pith_value_quantization(graph, pith_node_output(graph, users[0], 0)))))
+        return PITH_NO_NODE;
+    return users[0];
+}
+
 /* The transpose behind it, where it leaves values of a head together; *last: what gives the result.
  */
 static void find_result(const struct pith_graph *graph, uint32_t *last, struct pattern *p)
 {
-    const uint32_t user = fused_only_user(graph, pith_node_output(graph, *last, 0));
+    const uint32_t user = only_user_on_grid(graph, pith_node_output(graph, *last, 0));
     int64_t perm[MOST_RANK];
 
     take_as_is(&p->y, PITH_NO_VALUE, p->rank);

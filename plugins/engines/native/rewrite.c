@@ -1,4 +1,5 @@
-/* What is rewritten in the plan's own graph before anything is built. A Pad with zeros that feeds
+/* What is rewritten in the plan's own graph before anything is built. Weights that are stored as halves become floats, which
+ * kernels keep as narrow as they were. A Pad with zeros that feeds
  * convolutions alone becomes their own padding: exporters write it for strided convolutions, whose
  * padding is not the same on both sides. A Transpose that undoes another one goes. What fused.h names
  * becomes one node. */
@@ -6,13 +7,6 @@
 
 #include <errno.h>
 #include <string.h>
-
-/* ---- padding ---- */
-
-struct padding {
-    uint32_t rank;
-    int64_t begin[PITH_MAX_RANK], end[PITH_MAX_RANK]; /* an axis */
-};
 
 static bool is_op(const struct pith_graph *graph, uint32_t node, const char *op)
 {
@@ -28,6 +22,56 @@ static const struct pith_tensor *constant_input(const struct pith_graph *graph, 
                ? NULL
                : pith_value_constant(graph, value);
 }
+
+/* ---- halves ---- */
+
+static void floats_of_halves(const struct pith_tensor *halves, float *out)
+{
+    const uint8_t *at = halves->data; /* may lie unaligned in a file */
+
+    for (size_t i = 0; i < halves->bytes / 2; i++) {
+        uint16_t half;
+
+        memcpy(&half, at + 2 * i, sizeof half);
+        out[i] = halves->dtype == PITH_FLOAT16 ? pith_float16_to_float(half) : pith_bfloat16_to_float(half);
+    }
+}
+
+/* A Cast of constant halves to floats is a constant: whatever is looked for below sees weights as if they had been stored
+ * so, however large they are. Products and convolutions see from their values that halves hold them. */
+static int fold_halves(struct pith_graph *graph, uint32_t node)
+{
+    const uint32_t x = pith_node_input(graph, node, 0), y = pith_node_output(graph, node, 0);
+    const struct pith_tensor *halves = constant_input(graph, node, 0);
+    struct pith_tensor floats = {0};
+    uint32_t made;
+    int rc;
+
+    if (!halves || x == PITH_NO_VALUE || y == PITH_NO_VALUE || pith_value_is_output(graph, y) ||
+        pith_value_quantization(graph, y) || pith_node_int(graph, node, "to", 0) != PITH_FLOAT32 ||
+        (halves->dtype != PITH_FLOAT16 && halves->dtype != PITH_BFLOAT16))
+        return 0;
+    rc = pith_tensor_alloc(&floats, PITH_FLOAT32, &halves->shape, NULL);
+    if (rc == 0) {
+        floats_of_halves(halves, floats.data);
+        rc = pith_graph_add_value(graph, NULL, PITH_FLOAT32, &halves->shape, &made, NULL);
+    }
+    if (rc == 0)
+        rc = pith_value_take_constant(graph, made, &floats);
+    if (rc == 0)
+        rc = pith_graph_replace_value(graph, y, made);
+    if (rc == 0)
+        pith_graph_remove_node(graph, node);
+    pith_tensor_free(&floats);
+    return rc;
+}
+
+/* ---- padding ---- */
+
+struct padding {
+    uint32_t rank;
+    int64_t begin[PITH_MAX_RANK], end[PITH_MAX_RANK]; /* an axis */
+};
 
 static bool pads_zeros(const struct pith_graph *graph, uint32_t node)
 {
@@ -258,6 +302,9 @@ int rewrite_graph(struct pith_graph *graph)
 {
     int rc = 0;
 
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph) && rc == 0; node++)
+        if (pith_node_exists(graph, node) && is_op(graph, node, "Cast"))
+            rc = fold_halves(graph, node);
     for (uint32_t node = 0; node < pith_graph_node_limit(graph) && rc == 0; node++)
         if (pith_node_exists(graph, node) && is_op(graph, node, "Pad") &&
             pith_node_output_count(graph, node) == 1)
