@@ -27,13 +27,13 @@ static bool is_depthwise(const struct image_conv *conv)
 /* ---- the walk ---- */
 
 /* One window element a pixel, and no gaps between rows of anything: all pixels of a picture are one
- * row. */
+ * row. Not depthwise: those forms have no last row that is shorter. */
 static bool merges(const struct pith_step *step, const struct image_conv *conv)
 {
     const struct pith_sliding *w = &conv->window;
 
-    return w->taps == 1 && w->stride[1] == 1 && w->stride[2] == 1 && w->pad[1] == 0 &&
-           w->pad[2] == 0 && w->in[1] == w->out[1] && w->in[2] == w->out[2] &&
+    return !is_depthwise(conv) && w->taps == 1 && w->stride[1] == 1 && w->stride[2] == 1 &&
+           w->pad[1] == 0 && w->pad[2] == 0 && w->in[1] == w->out[1] && w->in[2] == w->out[2] &&
            conv->in.row == w->in[2] * conv->in.pixel &&
            conv->out.row == w->out[2] * conv->out.pixel &&
            (!step->residual.set || conv->added.row == w->out[2] * conv->added.pixel);

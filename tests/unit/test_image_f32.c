@@ -216,6 +216,37 @@ static void convolution_is_the_plain_sum(void **state)
     pith_isa_set(best);
 }
 
+/* Depthwise over single pixels with nothing between rows: what is dense is one row of a whole
+ * picture then. */
+static void depthwise_of_single_pixels_stays_in_its_picture(void **state)
+{
+    const enum pith_isa best = pith_isa();
+
+    (void) state;
+    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
+        if (!pith_isa_runs((enum pith_isa) isa))
+            continue;
+        pith_isa_set((enum pith_isa) isa);
+        for (int round = 0; round < 40; round++) {
+            struct geometry g = {.rank = 4 - round % 2,
+                                 .batch = 1 + round % 3,
+                                 .groups = pick(2, 40),
+                                 .in_channels = 1,
+                                 .out_channels = 1,
+                                 .in = {round % 2 ? 1 : pick(1, 13), pick(1, 13)},
+                                 .kernel = {1, 1},
+                                 .stride = {1, 1},
+                                 .dilation = {1, 1}};
+
+            finish_geometry(&g);
+            run_conv(&g,
+                     (struct image_step_options){.tight_rows = true, .parts = (uint32_t) round % 4},
+                     round % 5 == 1, 1.0);
+        }
+    }
+    pith_isa_set(best);
+}
+
 /* The transforms multiply by up to 8 and 5 in each direction, and add up to six terms: their
  * roundings and cancellations come to well below 64 times those of direct sums. */
 static void winograd_is_near_the_plain_sum(void **state)
@@ -515,6 +546,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_is_the_plain_sum),
+        cmocka_unit_test(depthwise_of_single_pixels_stays_in_its_picture),
         cmocka_unit_test(winograd_is_near_the_plain_sum),
         cmocka_unit_test(convolution_refuses_a_halo_that_is_too_small),
         cmocka_unit_test(pools_are_as_planar_ones),
