@@ -299,6 +299,9 @@ static int softmax_13(struct pith_graph *graph, uint32_t node, struct pith_error
         return refuse(graph, node, "its axis lies outside of its input", err);
     for (uint32_t i = (uint32_t) axis + 1; i < shape->rank; i++)
         alone = alone && shape->dim[i] == 1;
+    for (uint32_t i = 0; i < shape->rank;
+         i++) /* of nothing: and Reshape would take a 0 for a copy */
+        alone = alone || shape->dim[i] == 0;
     if (axis < shape->rank && alone)
         return pith_node_set_int(graph, node, "axis", axis);
     return flatten_around(graph, node, axis);

@@ -399,6 +399,37 @@ static void bfloat16_raises_the_opset(void **state)
 
 #define LONG_NAME "a/name/that/is/longer/than/any/that/others/should/be/made/of"
 
+/* Before opset 13 Softmax is one over a matrix, so it is written between two reshapes; to those a 0 means
+ * another thing. */
+static void softmax_over_nothing_is_written(void **state)
+{
+    const struct pith_shape shape = {3, {2, 3, 0}};
+    const float scale = 1.0F / 256.0F;
+    const int32_t zero = 0;
+    const struct pith_quantization grid = {PITH_UINT8, 0, 0, 1, &scale, &zero};
+    struct pith_buffer out = {0};
+    struct pith_graph *graph, *back;
+    struct pith_error err = {0};
+    uint32_t x, y, node;
+
+    (void) state;
+    assert_ok(pith_graph_new(&graph, "empty", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 11), 0);
+    assert_ok(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, &err), &err);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    assert_int_equal(pith_value_set_quantization(graph, x, &grid), 0);
+    assert_ok(pith_graph_add_value(graph, "y", PITH_FLOAT32, &shape, &y, &err), &err);
+    assert_ok(pith_graph_add_node(graph, "", "Softmax", "s", &x, 1, &y, 1, &node, &err), &err);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_onnx_write(graph, &out, &err), &err);
+    back = read_file(&out);
+    assert_true(pith_graph_opset(back, "") >= 13);
+    pith_graph_free(back);
+    pith_graph_free(graph);
+    pith_buffer_done(&out);
+}
+
 static void put_long_name(struct pith_buffer *out)
 {
     put_node(out, "Relu", "relu", "x", LONG_NAME);
@@ -503,6 +534,7 @@ int main(void)
         cmocka_unit_test(a_scale_that_is_none_stays_in_its_nodes),
         cmocka_unit_test(quantization_raises_the_opset_as_far_as_needed),
         cmocka_unit_test(bfloat16_raises_the_opset),
+        cmocka_unit_test(softmax_over_nothing_is_written),
         cmocka_unit_test(long_names_are_written_once),
         cmocka_unit_test(zero_points_of_zero_are_left_out_beside_four_bits),
         cmocka_unit_test(a_value_that_is_both_ends_cannot_be_rounded),
