@@ -46,11 +46,19 @@ int64_t pith_sparse_s8_blocks(const struct pith_conv_s8 *conv)
     return blocks;
 }
 
-/* The most vectors of pixels whose turned input fits; 0 where not even one does. */
+/* What a tap takes where it is turned, in quads. */
+static int64_t tap_quads(const struct pith_conv_s8 *conv)
+{
+    return (count_quads(conv) + 3) / 4 * 4;
+}
+
+/* The most vectors of pixels whose turned input fits, all taps of it; 0 where not even one does. */
 static int choose_width(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_form *form)
 {
-    const int64_t quads = (count_quads(conv) + 3) / 4 * 4,
-                  most = PITH_SPARSE_S8_BYTES / (quads * form->lanes * 4 * form->halves);
+    const int64_t vector = (int64_t) form->lanes * 4 * form->halves, bytes = tap_quads(conv) * vector,
+                  most = count_taps(conv) > PITH_SPARSE_S8_BYTES / bytes
+                             ? 0
+                             : PITH_SPARSE_S8_BYTES / (bytes * count_taps(conv));
 
     return most < 4 ? (int) most : 4;
 }
@@ -58,7 +66,7 @@ static int choose_width(const struct pith_conv_s8 *conv, const struct pith_spars
 /* Bytes that one pixel of a turned line takes. */
 static int64_t turned_bytes(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_form *form)
 {
-    return (count_quads(conv) + 3) / 4 * 4 * form->halves * 4;
+    return tap_quads(conv) * form->halves * 4;
 }
 
 /* What a line is: pixels from one row to the next, output pixels, input pixels (a multiple of 4). */
@@ -77,7 +85,7 @@ static bool choose_line(const struct pith_conv_s8 *conv, const struct pith_spars
     const int64_t bytes = turned_bytes(conv, form), most = 4 * form->lanes;
     int64_t reach, whole;
 
-    if (conv->stride[0] != 1 || conv->stride[1] != 1 || conv->in.row % conv->in.pixel != 0 ||
+    if (count_taps(conv) == 1 || conv->stride[0] != 1 || conv->stride[1] != 1 || conv->in.row % conv->in.pixel != 0 ||
         conv->in.row / conv->in.pixel >= INT32_MAX)
         return false;
     line->row = conv->in.row / conv->in.pixel;
@@ -95,9 +103,11 @@ static bool fits(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_fo
 {
     struct line line;
 
-    if (conv->groups != 1 || conv->to.real)
+    if (conv->groups != 1 || conv->to.real ||
+        (!choose_line(conv, form, &line) && choose_width(conv, form) < 1))
         return false;
-    return count_taps(conv) == 1 ? choose_width(conv, form) > 0 : choose_line(conv, form, &line);
+    return !form->symmetric || !memchr(conv->weights, -128 & 0xFF,
+                                       (size_t) (conv->y.c * count_taps(conv) * conv->in_channels));
 }
 
 /* The blocks of one tap of an output channel, from number `at` on; returns the number behind them. */
@@ -114,7 +124,7 @@ static uint32_t pack_tap(const struct pith_sparse_s8 *s, const int8_t *w, int64_
         /* Each is stored, and those of zeros are stored over: a branch would be guessed wrong half of
          * the time. */
         if (quad)
-            quad[at] = (uint16_t) (k / 4);
+            quad[at] = (uint16_t) (tap * s->tap_quads + k / 4);
         else
             place[at] = (uint32_t) (k / 4 * s->form->halves * s->turned + pixel);
         memcpy(&weights[at], &four, sizeof four);
@@ -162,11 +172,28 @@ static int pack_weights(struct pith_step *step, struct pith_sparse_s8 *s, int64_
     return 0;
 }
 
+static int plan_taps(struct pith_step *step, struct pith_sparse_s8 *s)
+{
+    const struct pith_conv_s8 *conv = s->conv;
+    int64_t *at = pith_step_alloc(step, count_taps(conv) * (int64_t) sizeof *at);
+
+    if (!at)
+        return -ENOMEM;
+    for (int64_t tap = 0; tap < count_taps(conv); tap++)
+        at[tap] = tap / conv->kernel[1] * conv->dilation[0] * conv->in.row +
+                  tap % conv->kernel[1] * conv->dilation[1] * conv->in.pixel;
+    s->taps = count_taps(conv);
+    s->tap_at = at;
+    s->width = choose_width(conv, s->form);
+    return 0;
+}
+
 int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_sparse_s8_form *form = private;
     struct pith_sparse_s8 *s;
-    int rc;
+    struct line line;
+    int rc = 0;
 
     if (!fits(conv, form))
         return 1;
@@ -176,19 +203,18 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
     s->conv = conv;
     s->form = form;
     s->quads = count_quads(conv);
-    if (count_taps(conv) == 1) {
-        s->width = choose_width(conv, form);
-    } else {
-        struct line line;
-
-        (void) choose_line(conv, form, &line);
+    s->tap_quads = tap_quads(conv);
+    if (choose_line(conv, form, &line)) {
         s->row = line.row;
         s->line = line.count;
         s->turned = line.turned;
         conv->part_bytes = turned_bytes(conv, form) * line.turned;
         conv->parts = pith_parts_with_scratch(step, conv->y.n * conv->y.h, MOST_PARTS);
+    } else {
+        rc = plan_taps(step, s);
     }
-    rc = pack_weights(step, s, pith_sparse_s8_blocks(conv));
+    if (rc == 0)
+        rc = pack_weights(step, s, pith_sparse_s8_blocks(conv));
     if (rc < 0)
         return rc;
     conv->packed = s;
@@ -200,22 +226,30 @@ int pith_sparse_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const
 
 static bool is_winograds(const struct pith_conv_s8 *conv)
 {
-    return conv->kernel[0] == 3 && conv->kernel[1] == 3 && conv->dilation[0] == 1 &&
+    return conv->kernel[0] == 3 && conv->kernel[1] == 3 && conv->stride[0] == 1 &&
+           conv->stride[1] == 1 && conv->dilation[0] == 1 &&
            conv->dilation[1] == 1;
+}
+
+/* Quads are turned by fours; what is left is turned one by one, which costs as much as twelve. */
+static double turned_quads(const struct pith_conv_s8 *conv)
+{
+    const int64_t quads = count_quads(conv), whole = quads / 4 * 4;
+
+    return (double) (whole + (quads > whole ? 12 : 0));
 }
 
 /* In instructions that multiply; the factors fit what layers of MobileNetV2 took with VNNI
  * (bench/compressed_weights). A block is one load more than a product; what is stored costs more
  * than in dense tiles, as bytes are turned back, 16 channels at a time; and so does a pixel's
- * input. Dense tiles come in vectors of half the width too. Where a product takes two instructions
- * and as many additions, that part of both weighs four times as much. */
+ * input. Dense tiles come in vectors of half the width too. */
 bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_sparse_s8_form *form = private;
     const double lanes = form->lanes, out = (double) conv->out_channels,
                  pixels = (double) (conv->y.n * conv->y.h * conv->y.w),
-                 quads = (double) count_quads(conv), product = form->halves == 1 ? 1 : 4,
-                 stored = ceil(out / 16) * 16 * 8 / lanes;
+                 quads = (double) count_quads(conv), turned = turned_quads(conv),
+                 stored = ceil(out / 16) * 16 * form->stored / lanes;
     double taps = 1, dense, sparse, blocks;
     struct line line;
 
@@ -223,16 +257,16 @@ bool pith_sparse_s8_pays(const struct pith_conv_s8 *conv, const void *private)
         return false;
     if (count_taps(conv) > 1) /* dense tiles join taps of few channels */
         taps = ceil((double) (count_taps(conv) * conv->in_channels) / 4) / quads;
-    dense = pixels * (ceil(2 * out / lanes) / 2 * taps * quads * product * 1.1 + out * 3.2 / lanes);
-    blocks = (double) pith_sparse_s8_blocks(conv) / lanes * product;
-    if (count_taps(conv) == 1) {
-        sparse = ceil(pixels / lanes) * lanes * (blocks * 1.4 + quads * 8 / lanes + stored);
+    dense = pixels * (ceil(2 * out / lanes) / 2 * taps * quads * form->dense + out * 3.2 / lanes);
+    blocks = (double) pith_sparse_s8_blocks(conv) / lanes;
+    if (form->rival && is_winograds(conv) && pith_winograd_s8_pays(conv, form->rival))
+        dense *= form->rival_share;
+    if (!choose_line(conv, form, &line)) {
+        sparse = ceil(pixels / lanes) * lanes *
+                 (blocks * form->block + (double) count_taps(conv) * turned * 8 / lanes + stored);
     } else {
-        (void) choose_line(conv, form, &line);
-        if (is_winograds(conv) && pith_winograd_s8_pays(conv, form->rival))
-            dense *= form->rival_share;
         sparse = (double) conv->y.n * ceil((double) output_line(conv, line.row) / lanes) * lanes *
-                 (blocks * form->line_block + quads * 8 / lanes * (double) line.turned / (double) line.count +
+                 (blocks * form->line_block + turned * 8 / lanes * (double) line.turned / (double) line.count +
                   stored);
     }
     return sparse < dense;

@@ -18,7 +18,7 @@
 #include "libpith/kernels/image_winograd_s8.h"
 
 #define PITH_SPARSE_S8_BYTES                                                                       \
-    32768 /* of turned input, on the stack: what a first-level cache holds */
+    65536 /* of turned input, on the stack: which a first-level cache holds half of */
 
 struct pith_sparse_s8_form;
 
@@ -26,11 +26,13 @@ struct pith_sparse_s8 {
     const struct pith_conv_s8 *conv;
     const struct pith_sparse_s8_form *form;
     int64_t quads;          /* runs of four input channels, the last filled up with weights of 0 */
+    int64_t taps, tap_quads; /* that are turned one behind the other, and what one takes, in quads */
+    const int64_t *tap_at;  /* of each, from the first one */
     int width;              /* the most vectors of pixels that are done together: 1 to 4 */
-    int64_t line, turned;   /* more taps than one: output pixels of a line, and input pixels; else 0 */
+    int64_t line, turned;   /* lines: output pixels of one, and input pixels; else 0 */
     int64_t row;            /* input pixels from one row to the next */
     const uint32_t *first;  /* of each output channel, and one past the last: its first block */
-    const uint16_t *quad;   /* of each block: which input channels it meets; NULL for lines */
+    const uint16_t *quad;   /* of each block: which quad of all taps it meets; NULL for lines */
     const uint32_t *at;     /* lines: of each block, where its input lies, in fours of bytes */
     const int32_t *weights; /* [block][form->halves]: as the instruction wants them */
     };
@@ -62,16 +64,19 @@ struct pith_sparse_s8_form {
     pith_sparse_s8_chunk *chunk[4]; /* by vectors of pixels less one */
     pith_sparse_s8_turn *turn;
     pith_sparse_s8_line *part[4]; /* the same, of a line: `turned` is its first pixel's */
-    /* What an estimate weighs: a block in a line, in products; and Winograd's form, which is taken where this one is not, with
-     * what share of the time of dense tiles it takes. As bench/kernels_s8 shows, with weights 1x4. */
-    double line_block;
+    /* What an estimate weighs, in instructions: four products of a vector in dense tiles; a block of it with one tap, and in a
+     * line; what becomes of a vector's sums; and Winograd's form (or NULL), which is taken where this one is not, with what share of the time of dense tiles it
+     * takes. x86-64: as bench/kernels_s8 shows, with weights 1x4. aarch64: as counted in the object file (README.md). */
+    double dense, block, line_block, stored;
     const struct pith_winograd_s8_form *rival;
     double rival_share;
+    bool symmetric; /* only for weights without -128 */
 };
 
 /* One an instruction set. */
 extern const struct pith_sparse_s8_form pith_sparse_s8_vnni, pith_sparse_s8_avx512,
-    pith_sparse_s8_avx2, pith_sparse_s8_sse2;
+    pith_sparse_s8_avx2, pith_sparse_s8_sse2, pith_sparse_s8_i8mm, pith_sparse_s8_dotprod, pith_sparse_s8_neon,
+    pith_sparse_s8_neon_wide;
 
 /* Four weights, or what is left of them and zeros. */
 static inline uint32_t pith_sparse_s8_four(const int8_t *w, int64_t left)

@@ -3,7 +3,9 @@
  *
  * Who includes it defines FORM(name), the name with the form's ending; TARGET, the function
  * attribute; LANES, the int32 lanes of a vector, which are pixels; HALVES, the steps that four
- * products take: 1, or 2 with words; DOT(sum, x, w), a sum and what a step adds; NEAREST(f), floats
+ * products take: 1, or 2 with words; DOT(sum, x, w), a sum and what a step adds, or, with HALVES 1,
+ * ADD_TWO(sum, other, x, w, y, u, two), which adds what words x and, where `two`, y give with weights w and u
+ * to two sums that JOIN(sum, other) makes one of; NEAREST(f), floats
  * to int32, half to even; WIDEN(p), LANES bytes at p as int32; PACK(to, q, r), four vectors of
  * int32 as bytes, with the zero point added and limited. For all sets: types sixteen (bytes) and
  * four_words, and LOW8, HIGH8, LOW32, HIGH32, which interleave the halves of two of them. */
@@ -82,18 +84,22 @@ INLINE void FORM(turn_four)(int64_t quads, const uint8_t *const *from, int8_t *c
     }
 }
 
-/* to: [quad][V][HALVES][pixel] of four channels each. */
+/* to: [tap][quad][V][HALVES][pixel] of four channels each. */
 INLINE void FORM(turn_input)(const struct pith_sparse_s8 *s, const uint8_t *x,
                              const struct pith_sparse_s8_pixels *at, int8_t *to, const int V)
 {
-    for (int p = 0; p < V * LANES; p += 4) {
-        const uint8_t *from[4] = {x + at->place.x[p], x + at->place.x[p + 1],
-                                  x + at->place.x[p + 2], x + at->place.x[p + 3]};
+    const int64_t quad_bytes = (int64_t) V * HALVES * LANES * 4;
 
-        FORM(turn_four)
-        (s->quads, from, to + (p / LANES * HALVES * LANES + p % LANES) * 4,
-         (int64_t) V * HALVES * LANES * 4, LANES * 4);
-    }
+    for (int64_t tap = 0; tap < s->taps; tap++, to += s->tap_quads * quad_bytes)
+        for (int p = 0; p < V * LANES; p += 4) {
+            const uint8_t *first = x + s->tap_at[tap],
+                          *from[4] = {first + at->place.x[p], first + at->place.x[p + 1],
+                                      first + at->place.x[p + 2], first + at->place.x[p + 3]};
+
+            FORM(turn_four)
+            (s->quads, from, to + (p / LANES * HALVES * LANES + p % LANES) * 4, quad_bytes,
+             LANES * 4);
+        }
 }
 
 /* to: [quad][HALVES][pixel] of four channels each. */
@@ -111,51 +117,75 @@ TARGET static void FORM(turn)(const struct pith_sparse_s8 *s, const uint8_t *x,
     }
 }
 
-/* What block i adds to the sums. x: of a line, of its pixel that is the first lane's. */
+/* Where the input that block i meets lies. x: of a line, of its pixel that is the first lane's. */
+INLINE const int8_t *FORM(input_of)(const struct pith_sparse_s8 *s, uint32_t i, const int8_t *x,
+                                    const int V, const bool line)
+{
+    return x + 4 * (line ? (size_t) s->at[i] : (size_t) s->quad[i] * (size_t) (V * HALVES * LANES));
+}
+
+INLINE FORM(words) FORM(words_at)(const int8_t *from, const bool line)
+{
+    return line ? (FORM(words)) * (const FORM(loose_words) *) from : *(const FORM(words) *) from;
+}
+
+#ifndef ADD_TWO
+/* What block i adds to the sums. */
 INLINE void FORM(add_block)(const struct pith_sparse_s8 *s, uint32_t i, const int8_t *x,
                             FORM(words) * sum, const int V, const bool line)
 {
     const int64_t half = line ? s->turned : LANES, vector = line ? LANES : HALVES * LANES;
-    const int8_t *a =
-        x + 4 * (line ? (size_t) s->at[i] : (size_t) s->quad[i] * (size_t) (V * HALVES * LANES));
+    const int8_t *a = FORM(input_of)(s, i, x, V, line);
 
     UNROLL for (int h = 0; h < HALVES; h++)
     {
         const FORM(words) w = (FORM(words)){0} + s->weights[i * HALVES + h];
 
-        UNROLL for (int v = 0; v < V; v++)
-        {
-            const int8_t *from = a + 4 * (h * half + v * vector);
-
-            sum[v] = DOT(sum[v],
-                         line ? (FORM(words)) * (const FORM(loose_words) *) from
-                              : *(const FORM(words) *) from,
-                         w);
-        }
+        UNROLL for (int v = 0; v < V; v++) sum[v] =
+            DOT(sum[v], FORM(words_at)(a + 4 * (h * half + v * vector), line), w);
     }
 }
 
-/* The sums of one output channel. Two chains a vector: one alone is as long as the instruction
- * takes. */
+/* What blocks i and, where there are two, i + 1 add. Two chains a vector: one alone is as long as the
+ * instruction takes. */
+INLINE void FORM(add_blocks)(const struct pith_sparse_s8 *s, uint32_t i, const int8_t *x,
+                             FORM(words) * sum, FORM(words) * other, const int V, const bool line,
+                             const bool two)
+{
+    FORM(add_block)(s, i, x, sum, V, line);
+    if (two)
+        FORM(add_block)(s, i + 1, x, other, V, line);
+}
+
+#define JOIN(sum, other) ((sum) + (other))
+#else
+INLINE void FORM(add_blocks)(const struct pith_sparse_s8 *s, uint32_t i, const int8_t *x,
+                             FORM(words) * sum, FORM(words) * other, const int V, const bool line,
+                             const bool two)
+{
+    const int8_t *a = FORM(input_of)(s, i, x, V, line), *b = two ? FORM(input_of)(s, i + 1, x, V, line) : a;
+    const FORM(words) w = (FORM(words)){0} + s->weights[i], u = (FORM(words)){0} + s->weights[two ? i + 1 : i];
+
+    UNROLL for (int v = 0; v < V; v++) ADD_TWO(&sum[v], &other[v], FORM(words_at)(a + 4 * v * LANES, line), w,
+                                              FORM(words_at)(b + 4 * v * LANES, line), u, two);
+}
+#endif
+
+/* The sums of one output channel. */
 INLINE void FORM(sum)(const struct pith_sparse_s8 *s, int64_t channel, const int8_t *x,
                       FORM(words) * sum, const int V, const bool line)
 {
+    const FORM(words) bias = (FORM(words)){0} + s->conv->to.bias[channel];
     const uint32_t end = s->first[channel + 1];
     FORM(words) other[4];
     uint32_t i = s->first[channel];
 
-    UNROLL for (int v = 0; v < V; v++)
-    {
-        sum[v] = (FORM(words)){0} + s->conv->to.bias[channel];
-        other[v] = (FORM(words)){0};
-    }
-    for (; i + 1 < end; i += 2) {
-        FORM(add_block)(s, i, x, sum, V, line);
-        FORM(add_block)(s, i + 1, x, other, V, line);
-    }
+    UNROLL for (int v = 0; v < V; v++) sum[v] = other[v] = (FORM(words)){0};
+    for (; i + 1 < end; i += 2)
+        FORM(add_blocks)(s, i, x, sum, other, V, line, true);
     if (i < end)
-        FORM(add_block)(s, i, x, sum, V, line);
-    UNROLL for (int v = 0; v < V; v++) sum[v] += other[v];
+        FORM(add_blocks)(s, i, x, sum, other, V, line, false);
+    UNROLL for (int v = 0; v < V; v++) sum[v] = JOIN(sum[v], other[v]) + bias;
 }
 
 /* What is stored of a channel's pixels, but for zero point and limits. added: their residuals, or
@@ -278,3 +308,4 @@ CHUNK_OF(4)
 #undef UNROLL
 #undef INLINE
 #undef CHUNK_OF
+#undef JOIN

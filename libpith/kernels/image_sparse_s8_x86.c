@@ -79,17 +79,17 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
 const struct pith_sparse_s8_form pith_sparse_s8_vnni = {
     16, 1, {chunk_1_vnni, chunk_2_vnni, chunk_3_vnni, chunk_4_vnni},
     turn_vnni, {part_1_vnni, part_2_vnni, part_3_vnni, part_4_vnni},
-    2.5, &pith_winograd_s8_large_vnni, 0.68};
+    1.1, 1.4, 2.5, 8, &pith_winograd_s8_large_vnni, 0.68, false};
 const struct pith_sparse_s8_form pith_sparse_s8_avx512 = {
     16, 2, {chunk_1_avx512, chunk_2_avx512, chunk_3_avx512, chunk_4_avx512},
     turn_avx512, {part_1_avx512, part_2_avx512, part_3_avx512, part_4_avx512},
-    2, &pith_winograd_s8_large_avx512, 0.37};
+    4.4, 5.6, 8, 8, &pith_winograd_s8_large_avx512, 0.37, false};
 const struct pith_sparse_s8_form pith_sparse_s8_avx2 = {
     8, 2, {chunk_1_avx2, chunk_2_avx2, chunk_3_avx2, chunk_4_avx2},
     turn_avx2, {part_1_avx2, part_2_avx2, part_3_avx2, part_4_avx2},
-    2, &pith_winograd_s8_large_avx2, 0.35};
+    4.4, 5.6, 8, 8, &pith_winograd_s8_large_avx2, 0.35, false};
 const struct pith_sparse_s8_form pith_sparse_s8_sse2 = {
     4, 2, {chunk_1_sse2, chunk_2_sse2, chunk_3_sse2, chunk_4_sse2},
     turn_sse2, {part_1_sse2, part_2_sse2, part_3_sse2, part_4_sse2},
-    2, &pith_winograd_s8_large_sse2, 0.4};
+    4.4, 5.6, 8, 8, &pith_winograd_s8_large_sse2, 0.4, false};
 #endif
