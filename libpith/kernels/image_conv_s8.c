@@ -230,12 +230,17 @@ static const struct pith_conv_s8_form forms[] = {
     {"depthwise neon", PITH_ISA_NEON, true, &pith_depthwise_s8_neon, pith_depthwise_s8_pack, NULL},
     {"depthwise neon wide", PITH_ISA_NEON, true, &pith_depthwise_s8_neon_wide, pith_depthwise_s8_pack, NULL},
 #if PITH_ARM_DOTS
+    {"sparse i8mm", PITH_ISA_NEON_I8MM, false, &pith_sparse_s8_i8mm, pith_sparse_s8_pack, pith_sparse_s8_pays},
     {"dense i8mm", PITH_ISA_NEON_I8MM, false, &pith_dense_s8_i8mm, pith_dense_s8_pack, NULL},
+    {"sparse dotprod", PITH_ISA_NEON_DOTPROD, false, &pith_sparse_s8_dotprod, pith_sparse_s8_pack, pith_sparse_s8_pays},
     {"dense dotprod", PITH_ISA_NEON_DOTPROD, false, &pith_dense_s8_dotprod, pith_dense_s8_pack, NULL},
 #endif
+    {"sparse neon", PITH_ISA_NEON, false, &pith_sparse_s8_neon, pith_sparse_s8_pack, pith_sparse_s8_pays},
+    {"sparse neon wide", PITH_ISA_NEON, false, &pith_sparse_s8_neon_wide, pith_sparse_s8_pack, pith_sparse_s8_pays},
     {"winograd 4x4 neon", PITH_ISA_NEON, false, &pith_winograd_s8_large_neon, pith_winograd_s8_pack,
      pith_winograd_s8_pays},
     {"winograd neon", PITH_ISA_NEON, false, &pith_winograd_s8_neon, pith_winograd_s8_pack, pith_winograd_s8_pays},
+    {"2:4 neon", PITH_ISA_NEON, false, &pith_two_of_four_s8_neon, pith_dense_s8_pack, pith_two_of_four_s8_pays},
     {"dense neon", PITH_ISA_NEON, false, &pith_dense_s8_neon, pith_dense_s8_pack, NULL},
     {"dense neon wide", PITH_ISA_NEON, false, &pith_dense_s8_neon_wide, pith_dense_s8_pack, NULL},
 #endif

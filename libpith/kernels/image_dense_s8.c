@@ -39,6 +39,7 @@ static int64_t step_bytes(const struct pith_dense_s8_form *form)
 {
     switch (form->order) {
     case PITH_DENSE_TWO_OF_FOUR:
+    case PITH_DENSE_TWO_OF_FOUR_PAIRS:
         return 16;
     case PITH_DENSE_TWO_OF_FOUR_WORDS:
         return 8;
@@ -94,6 +95,7 @@ static inline void put_weights(const struct pith_dense_s8_form *form, int64_t ea
         memcpy(to + (lanes + lane) * 2, w + 2, 2);
         break;
     case PITH_DENSE_TWO_OF_FOUR:
+    case PITH_DENSE_TWO_OF_FOUR_PAIRS:
     case PITH_DENSE_TWO_OF_FOUR_WORDS: /* pith_two_of_four_put's */
         break;
     }

@@ -57,13 +57,15 @@ struct pith_dense_s8_tile {
  * of even and of odd places (PAIRS_OF_WORDS); or as two byte pairs in two vectors, of the first two and the last two.
  *
  * For weights of which at most two in four are not 0 (image_two_of_four_s8.h): a vector of places of the weights that are kept, and
- * two vectors of these, each of two fours of bytes side by side (TWO_OF_FOUR), or of one as a pair of int16 (TWO_OF_FOUR_WORDS). */
+ * two vectors of these, each of two fours of bytes side by side (TWO_OF_FOUR), or of one as a pair of int16 (TWO_OF_FOUR_WORDS), or
+ * of two fours, those of all channels' first before those of the second (TWO_OF_FOUR_PAIRS). */
 enum pith_dense_s8_order {
     PITH_DENSE_DOTS,
     PITH_DENSE_PAIRS_OF_WORDS,
     PITH_DENSE_PAIRS_OF_BYTES,
     PITH_DENSE_TWO_OF_FOUR,
-    PITH_DENSE_TWO_OF_FOUR_WORDS
+    PITH_DENSE_TWO_OF_FOUR_WORDS,
+    PITH_DENSE_TWO_OF_FOUR_PAIRS
 };
 
 struct pith_dense_s8_form {

@@ -5,7 +5,7 @@
  * for them, and saves sums: 22 more instructions in 52. */
 #pragma GCC optimize("no-schedule-insns")
 #endif
-#include "libpith/kernels/image_dense_s8.h"
+#include "libpith/kernels/image_two_of_four_s8.h"
 
 #if defined __aarch64__
 #include "libpith/kernels/requantize_neon.h"
@@ -25,6 +25,11 @@ INLINE int8x16_t four_at(const uint8_t *p)
 INLINE int8x8_t eight_at(const uint8_t *p)
 {
     return vld1_s8((const int8_t *) p);
+}
+
+INLINE int8x16_t sixteen_at(const uint8_t *p)
+{
+    return vld1q_s8((const int8_t *) p);
 }
 
 /* Sums as pixel by vector. */
@@ -110,19 +115,65 @@ INLINE const uint8_t *run_pairs(int32x4_t *acc, const uint8_t *const *x, int64_t
 #include "libpith/kernels/image_dense_s8_arm_body.h"
 #undef FORM
 #undef RARE
+
+/* Two of four: of eight bytes of a pixel every channel picks four, the two of the first four before the two of the others. */
+INLINE void pick(int32x4_t *acc, const int8x16_t *x, int8x16_t places, const uint8_t *w, const int P, const int N)
+{
+    const int8x16_t b = sixteen_at(w);
+
+    UNROLL for (int p = 0; p < P; p++)
+    {
+        const int8x16_t a = vqtbl1q_s8(x[p], vreinterpretq_u8_s8(places));
+
+        acc[p * N] = vpadalq_s16(acc[p * N], vmlal_high_s8(vmull_s8(vget_low_s8(a), vget_low_s8(b)), a, b));
+    }
+}
+
+/* The places of a step's first half, and of its second in what both lie in. */
+#define FIRST(places)  vandq_s8(places, vdupq_n_s8(15))
+#define SECOND(places) vorrq_s8(vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(places), 4)), vdupq_n_s8(8))
+
+INLINE const uint8_t *run_two_of_four(int32x4_t *acc, const uint8_t *const *x, int64_t bytes, const uint8_t *w, const int P,
+                                      const int N)
+{
+    int8x16_t a[8];
+    int64_t k = 0;
+
+    for (; k + 8 < bytes; k += 16) {
+        UNROLL for (int p = 0; p < P; p++) a[p] = sixteen_at(x[p] + k);
+        UNROLL for (int n = 0; n < N; n++)
+        {
+            const int8x16_t places = sixteen_at(w + 48 * n);
+
+            pick(acc + n, a, FIRST(places), w + 48 * n + 16, P, N);
+            pick(acc + n, a, SECOND(places), w + 48 * n + 32, P, N);
+        }
+        w += 48 * N;
+    }
+    if (k < bytes) {
+        UNROLL for (int p = 0; p < P; p++) a[p] = vcombine_s8(eight_at(x[p] + k), vdup_n_s8(0));
+        UNROLL for (int n = 0; n < N; n++) pick(acc + n, a, FIRST(sixteen_at(w + 32 * n)), w + 32 * n + 16, P, N);
+        w += 32 * N;
+    }
+    return w;
+}
+
+#define FORM(name)         name##_two_of_four
+#define begin_two_of_four  begin_rows
+#define sum_two_of_four    sum_rows
+#include "libpith/kernels/image_dense_s8_arm_body.h"
+#undef FORM
 #undef TARGET
 
+const struct pith_dense_s8_form pith_two_of_four_s8_neon = {
+    .lanes = 4, .tile = 4, .order = PITH_DENSE_TWO_OF_FOUR_PAIRS, .tiles = tiles_two_of_four, .whole_runs = true,
+    .symmetric = true};
 const struct pith_dense_s8_form pith_dense_s8_neon = {
     .lanes = 4, .tile = 4, .order = PITH_DENSE_PAIRS_OF_BYTES, .tiles = tiles_neon, .whole_runs = true, .symmetric = true};
 const struct pith_dense_s8_form pith_dense_s8_neon_wide = {
     .lanes = 4, .tile = 4, .order = PITH_DENSE_PAIRS_OF_BYTES, .tiles = tiles_neon_wide, .whole_runs = true};
 
 #if PITH_ARM_DOTS
-INLINE int8x16_t sixteen_at(const uint8_t *p)
-{
-    return vld1q_s8((const int8_t *) p);
-}
-
 /* ---- dot product ---- */
 
 #define TARGET __attribute__((target("arch=armv8.2-a+dotprod")))

@@ -67,9 +67,14 @@ static void put_words(const int8_t *w, int half, uint8_t places[4], int8_t weigh
     memcpy(weights, wide, sizeof wide);
 }
 
+static bool is_words(const struct pith_dense_s8_form *form)
+{
+    return form->order == PITH_DENSE_TWO_OF_FOUR_WORDS;
+}
+
 static int64_t half_bytes(const struct pith_dense_s8_form *form)
 {
-    return form->order == PITH_DENSE_TWO_OF_FOUR ? 8 : 4;
+    return is_words(form) ? 4 : 8;
 }
 
 /* How many halves are packed: of words whole steps. */
@@ -77,7 +82,7 @@ static int64_t halves_of(const struct pith_dense_s8_form *form, int64_t run_byte
 {
     const int64_t halves = (run_bytes + half_bytes(form) - 1) / half_bytes(form);
 
-    return form->order == PITH_DENSE_TWO_OF_FOUR ? halves : (halves + 1) / 2 * 2;
+    return is_words(form) ? (halves + 1) / 2 * 2 : halves;
 }
 
 int64_t pith_two_of_four_bytes(const struct pith_dense_s8_form *form, int64_t run_bytes)
@@ -85,6 +90,17 @@ int64_t pith_two_of_four_bytes(const struct pith_dense_s8_form *form, int64_t ru
     const int64_t halves = halves_of(form, run_bytes);
 
     return (halves + (halves + 1) / 2) * 4 * form->lanes;
+}
+
+/* What belongs to a lane, into a vector. */
+static void put_lane(const struct pith_dense_s8_form *form, int lane, const void *from, uint8_t *vector)
+{
+    if (form->order == PITH_DENSE_TWO_OF_FOUR_PAIRS) {
+        memcpy(vector + lane * 2, from, 2);
+        memcpy(vector + (form->lanes + lane) * 2, (const uint8_t *) from + 2, 2);
+    } else {
+        memcpy(vector + lane * 4, from, 4);
+    }
 }
 
 void pith_two_of_four_put(const struct pith_dense_s8_form *form, const int8_t *w, int64_t depth,
@@ -95,7 +111,7 @@ void pith_two_of_four_put(const struct pith_dense_s8_form *form, const int8_t *w
 
     for (int64_t first = 0; first < halves; first += 2) {
         const int count = halves - first < 2 ? 1 : 2;
-        uint8_t places[4] = {0}, *at = to + n * (count + 1) * vector + lane * 4;
+        uint8_t places[4] = {0}, *at = to + n * (count + 1) * vector;
 
         for (int half = 0; half < count; half++) {
             const int64_t k = (first + half) * each;
@@ -103,35 +119,44 @@ void pith_two_of_four_put(const struct pith_dense_s8_form *form, const int8_t *w
 
             if (k < depth)
                 memcpy(four, w + k, (size_t) (depth - k < each ? depth - k : each));
-            if (form->order == PITH_DENSE_TWO_OF_FOUR)
-                put_bytes(four, half, places, weights);
-            else
+            if (is_words(form))
                 put_words(four, half, places, weights);
-            memcpy(at + (half + 1) * vector, weights, 4);
+            else
+                put_bytes(four, half, places, weights);
+            put_lane(form, lane, weights, at + (half + 1) * vector);
         }
-        memcpy(at, places, 4);
+        put_lane(form, lane, places, at);
         to += vectors * 3 * vector;
     }
 }
 
 /* In the time of a dense tile's product of four bytes and all that a form needs for it: what half a
- * step takes. As bench/kernels_s8 shows with weights 2:4. */
-#define HALF_OF_BYTES 1.35
-#define HALF_OF_WORDS 0.8
+ * step takes. As bench/kernels_s8 shows with weights 2:4; of pairs of bytes, NEON's, as counted in the
+ * object file. */
+static double half_cost(const struct pith_dense_s8_form *form)
+{
+    switch (form->order) {
+    case PITH_DENSE_TWO_OF_FOUR:
+        return 1.35;
+    case PITH_DENSE_TWO_OF_FOUR_PAIRS:
+        return 1.2;
+    default:
+        return 0.8;
+    }
+}
 
 bool pith_two_of_four_s8_pays(const struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_dense_s8_form *form = private;
-    const bool bytes = form->order == PITH_DENSE_TWO_OF_FOUR;
     const int64_t taps = conv->kernel[0] * conv->kernel[1],
                   vectors = (conv->out_channels + form->lanes - 1) / form->lanes,
                   halves = halves_of(form, conv->in_channels);
-    /* dense tiles join taps of few channels; those of bytes come in vectors of half the width too */
+    /* dense tiles join taps of few channels; those of 512 bits come in vectors of half the width too */
     const double quads = ceil((double) (taps * conv->in_channels) / 4),
-                 wide = bytes ? ceil(2.0 * (double) conv->out_channels / form->lanes) / 2
-                              : (double) vectors;
+                 wide = form->order == PITH_DENSE_TWO_OF_FOUR
+                            ? ceil(2.0 * (double) conv->out_channels / form->lanes) / 2
+                            : (double) vectors;
 
-    return (double) (vectors * taps * halves) * (bytes ? HALF_OF_BYTES : HALF_OF_WORDS) <
-               wide * quads * 0.97 &&
+    return (double) (vectors * taps * halves) * half_cost(form) < wide * quads * 0.97 &&
            pith_two_of_four_fits(conv);
 }

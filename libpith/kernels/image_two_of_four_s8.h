@@ -10,19 +10,20 @@
 
 #include "libpith/kernels/image_dense_s8.h"
 
-/* One an instruction set. */
+/* One an instruction set. For aarch64 without dot products alone: with them a choice and a product of four bytes are as many
+ * instructions as two products by element, which dense tiles take. */
 extern const struct pith_dense_s8_form pith_two_of_four_s8_vnni, pith_two_of_four_s8_avx512,
-    pith_two_of_four_s8_avx2;
+    pith_two_of_four_s8_avx2, pith_two_of_four_s8_neon;
 
 static inline bool pith_is_two_of_four(const struct pith_dense_s8_form *form)
 {
-    return form->order == PITH_DENSE_TWO_OF_FOUR || form->order == PITH_DENSE_TWO_OF_FOUR_WORDS;
+    return form->order >= PITH_DENSE_TWO_OF_FOUR;
 }
 
 bool pith_two_of_four_fits(const struct pith_conv_s8 *conv);
 
 /* Of packed weights: what one vector of channels takes in a run of so many bytes of input. A step is
- * 16 of them (TWO_OF_FOUR; the last may be half of one) or 8. */
+ * 16 of them (the last may be half of one), or 8 (TWO_OF_FOUR_WORDS). */
 int64_t pith_two_of_four_bytes(const struct pith_dense_s8_form *form, int64_t run_bytes);
 /* `depth` weights of a channel for one run, which begins at `to`: into lane `lane` of vector n. */
 void pith_two_of_four_put(const struct pith_dense_s8_form *form, const int8_t *w, int64_t depth,
