@@ -153,6 +153,27 @@ static void what_only_looks_like_attention_stays(void **state)
     check(two("MatMul", softmax(y, -1), x), "attention_f32", 0, 1e-4);
 }
 
+/* Scores, masked or with a number in place of some, on a coarse grid that a factor of exactly 1 hides. */
+static void scores_on_a_grid_are_rounded(void **state)
+{
+    (void) state;
+    for (int form = 0; form < 3; form++) {
+        const uint32_t x = begin(14, 3, (const int64_t[]){1, 6, 6});
+        uint32_t scores = two("MatMul", x, x);
+
+        if (form == 1)
+            scores = two("Add", scores, row(6));
+        else if (form == 2)
+            scores = add_node(graph, "Where",
+                              (uint32_t[]){bools(2, (const int64_t[]){6, 6}, true), scores,
+                                           number(-4.0F)},
+                              3, NULL);
+        set_grid(graph, scores, PITH_UINT8, 4.0F, 128, 0, 0);
+        check(two("MatMul", softmax(two("Mul", scores, number(1.0F)), -1), x), "attention_f32", 0,
+              1e-5);
+    }
+}
+
 /* A product with no columns, and one over none: sums of nothing are 0. */
 static void attention_to_no_keys_gives_zeros(void **state)
 {
@@ -565,6 +586,7 @@ int main(void)
         cmocka_unit_test(a_mask_that_makes_scores_larger_is_left_alone),
         cmocka_unit_test(heads_beside_each_other_become_one_step),
         cmocka_unit_test(what_only_looks_like_attention_stays),
+        cmocka_unit_test(scores_on_a_grid_are_rounded),
         cmocka_unit_test(attention_to_no_keys_gives_zeros),
         cmocka_unit_test(a_mask_of_unknown_size_may_be_larger_than_the_scores),
         cmocka_unit_test(layer_normalization_becomes_one_step),

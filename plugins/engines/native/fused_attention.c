@@ -1,5 +1,6 @@
 /* Attention, as exporters write it: MatMul, a scale, a number where a mask says so, a mask that is
- * added, Softmax, MatMul, with transposes around that only sort heads. See fused.h; libpith/kernels/attention.c computes it. */
+ * added, Softmax, MatMul, with transposes around that only sort heads. See fused.h;
+ * libpith/kernels/attention.c computes it. */
 #include "plugins/engines/native/fused.h"
 
 #include <errno.h>
@@ -177,12 +178,15 @@ static uint32_t selected_product(const struct pith_graph *graph, uint32_t value,
     return PITH_NO_NODE;
 }
 
-/* The same, with a mask that is added to it or not. */
+/* The same, with a mask that is added to it or not. What is on a grid behind a scale would lose its
+ * rounding. */
 static uint32_t masked_product(const struct pith_graph *graph, uint32_t value, struct pattern *p)
 {
     const uint32_t add = fused_producer(graph, value, "Add");
     const struct pattern before = *p;
 
+    if (fused_only_user(graph, value) == PITH_NO_NODE)
+        return PITH_NO_NODE;
     if (add == PITH_NO_NODE)
         return selected_product(graph, value, p);
     for (size_t i = 0; i < 2 && p->scale == 1.0F; i++) {
