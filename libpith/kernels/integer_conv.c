@@ -4,6 +4,7 @@
  * in float, rounded half to even. */
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/gemm.h"
+#include "libpith/kernels/requantize.h"
 #include "libpith/kernels/sliding.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 
 /* 255 * 255 * depth < 2^31, with room for a bias */
 #define DEPTH_LIMIT 16384
-#define BIAS_LIMIT  1073741824.0 /* 2^30 */
 
 struct integer_conv {
     const struct pith_gemm_form *form;
@@ -86,7 +86,8 @@ static int widen_weights(struct pith_step *step, struct integer_conv *conv,
 
 /* sum_scale[m]: what one of a channel's sums stands for. bias: real, or NULL. */
 static int plan_output(struct pith_step *step, struct integer_conv *conv, const double *sum_scale,
-                       const double *bias, float y_scale, int32_t y_zero)
+                       const double *bias, float y_scale, int32_t y_zero,
+                       struct pith_error *err)
 {
     const int64_t channels = conv->groups * conv->out_channels;
 
@@ -95,10 +96,10 @@ static int plan_output(struct pith_step *step, struct integer_conv *conv, const 
     if (!conv->bias || !conv->scale)
         return -ENOMEM;
     for (int64_t m = 0; m < channels; m++) {
-        const double b = bias ? nearbyint(bias[m] / sum_scale[m]) : 0.0;
-
-        conv->bias[m] = (int32_t) (b > BIAS_LIMIT ? BIAS_LIMIT : b < -BIAS_LIMIT ? -BIAS_LIMIT : b);
         conv->scale[m] = (float) (sum_scale[m] / (double) y_scale);
+        if (!pith_bias_in_sums(bias ? bias[m] : 0.0, sum_scale[m], (double) conv->scale[m], false,
+                               &conv->bias[m]))
+            return pith_step_fail(step, err, -ENOTSUP, "this bias passes what int32 sums hold");
     }
     conv->y_zero = y_zero;
     conv->least = step->output[0].dtype == PITH_INT8 ? -128 : 0;
@@ -119,27 +120,6 @@ static bool per_tensor(const struct pith_quantization *q)
 static bool is_eight_bits(int32_t dtype)
 {
     return dtype == PITH_INT8 || dtype == PITH_UINT8;
-}
-
-/* Real bias of each channel: float, or integers with their quantization. False where it has another
- * form. */
-static bool read_bias(const struct pith_step *step, size_t input, int64_t channels, double *out)
-{
-    const struct pith_tensor *bias = &step->input[input];
-    const struct pith_quantization *q = step->input_quantization[input];
-
-    if (!bias->data || pith_shape_elements(&bias->shape) != channels ||
-        (!q && bias->dtype != PITH_FLOAT32) ||
-        (q && (q->block_size != 0 || (q->count != 1 && (int64_t) q->count != channels))))
-        return false;
-    for (int64_t m = 0; m < channels; m++) {
-        const int64_t at = q && q->count > 1 ? m : 0;
-
-        out[m] =
-            q ? (double) (pith_tensor_get_int(bias, m) - q->zero_point[at]) * (double) q->scale[at]
-              : pith_tensor_get(bias, m);
-    }
-    return true;
 }
 
 static int conv_prepare(struct pith_step *step, struct pith_error *err)
@@ -172,14 +152,17 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
         bias = pith_step_alloc(step, channels * (int64_t) sizeof *bias);
     if (!scale || (pith_step_has(step, 2) && !bias))
         return -ENOMEM;
-    if (bias && !read_bias(step, 2, channels, bias))
-        return pith_step_fail(step, err, -ENOTSUP, "this bias is not one for the integer kernel");
+    if (bias && !step->input[2].data)
+        return pith_step_fail(step, err, -ENOTSUP, "a bias that is no constant");
+    rc = bias ? pith_read_bias(step, 2, channels, bias, err) : 0;
+    if (rc < 0)
+        return rc;
     for (int64_t m = 0; m < channels; m++)
         scale[m] = (double) xq->scale[0] * (double) wq->scale[wq->count > 1 ? m : 0];
     conv->x_zero = xq->zero_point[0];
     rc = widen_weights(step, conv, w, wq->zero_point, wq->count == 1);
     if (rc == 0)
-        rc = plan_output(step, conv, scale, bias, yq->scale[0], yq->zero_point[0]);
+        rc = plan_output(step, conv, scale, bias, yq->scale[0], yq->zero_point[0], err);
     pith_step_release(step, scale);
     pith_step_release(step, bias);
     step->taken_in = UINT32_C(1) << 1 | UINT32_C(1) << 2;
@@ -287,7 +270,7 @@ static int qlinearconv_prepare(struct pith_step *step, struct pith_error *err)
     rc = widen_weights(step, conv, &step->input[3], zeros, one);
     if (rc == 0)
         rc = plan_output(step, conv, scale, bias, (float) pith_tensor_get(&step->input[6], 0),
-                         (int32_t) pith_tensor_get_int(&step->input[7], 0));
+                         (int32_t) pith_tensor_get_int(&step->input[7], 0), err);
     step->params = conv;
     return rc;
 }

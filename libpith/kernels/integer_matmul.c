@@ -3,13 +3,13 @@
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/gemm.h"
 #include "libpith/kernels/gemm_s8.h"
+#include "libpith/kernels/requantize.h"
 
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #define DEPTH_LIMIT 16384 /* 255 * 255 * depth < 2^31, with room for a bias */
-#define BIAS_LIMIT  1073741824.0
 
 struct integer_matmul {
     const struct pith_gemm_form *form;
@@ -126,6 +126,8 @@ static int read_c(struct pith_step *step, int64_t cols, double **out, struct pit
         real[j] = q ? (double) (pith_tensor_get_int(c, at) - q->zero_point[grid]) *
                           (double) q->scale[grid]
                     : pith_tensor_get(c, at);
+        if (isnan(real[j]))
+            return pith_step_fail(step, err, -ENOTSUP, "an entry of C is no number");
     }
     *out = real;
     return 0;
@@ -137,13 +139,9 @@ static int plan_bias(struct pith_step *step, struct integer_matmul *m, const dou
     m->bias = pith_step_alloc(step, m->cols * (int64_t) sizeof *m->bias);
     if (!m->bias)
         return -ENOMEM;
-    for (int64_t j = 0; real && j < m->cols; j++) {
-        const double b = nearbyint(real[j] / sum_scale[j]);
-
-        if (m->real && !(fabs(b) <= BIAS_LIMIT))
+    for (int64_t j = 0; real && j < m->cols; j++)
+        if (!pith_bias_in_sums(real[j], sum_scale[j], (double) m->scale[j], m->real, &m->bias[j]))
             return pith_step_fail(step, err, -ENOTSUP, "this bias passes what int32 sums hold");
-        m->bias[j] = (int32_t) (b > BIAS_LIMIT ? BIAS_LIMIT : b < -BIAS_LIMIT ? -BIAS_LIMIT : b);
-    }
     return 0;
 }
 

@@ -58,21 +58,21 @@ int pith_read_bias(struct pith_step *step, size_t input, int64_t channels, doubl
         out[c] =
             q ? (double) (pith_tensor_get_int(bias, c) - q->zero_point[at]) * (double) q->scale[at]
               : pith_tensor_get(bias, c);
+        if (isnan(out[c]))
+            return pith_step_fail(step, err, -ENOTSUP, "an entry of the bias is no number");
     }
     return 0;
 }
 
-/* In steps of the sums: the model's bias, and what the zero point adds to every sum. */
-static int32_t fold_bias(double bias, double sum_scale, const struct pith_weight_sums *w,
-                         int32_t x_zero)
+bool pith_bias_in_sums(double bias, double sum_scale, double scale, bool real, int32_t *out)
 {
-    double b = nearbyint(bias / sum_scale);
+    const double b = nearbyint(bias / sum_scale);
 
-    b = b > BIAS_LIMIT ? BIAS_LIMIT : b < -BIAS_LIMIT ? -BIAS_LIMIT : b;
-    return (int32_t) ((int64_t) b - x_zero * w->sum);
+    *out = (int32_t) (b > BIAS_LIMIT ? BIAS_LIMIT : b > -BIAS_LIMIT ? b : -BIAS_LIMIT);
+    return fabs(b) <= BIAS_LIMIT || (!real && BIAS_LIMIT * scale >= FAR_STEPS);
 }
 
-/* The same, wider. */
+/* In steps of the sums: the model's bias, and what the zero point adds to every sum. */
 static double fold_long_bias(double bias, double sum_scale, const struct pith_weight_sums *w,
                               int32_t x_zero)
 {
@@ -250,10 +250,9 @@ int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, in
         if (r.long_bias)
             set_long_bias(&r, c, fold_long_bias(real, one, &weights[c], x_zero),
                           weights[c].magnitude);
+        else if (pith_bias_in_sums(real, one, (double) r.scale[c], r.real, &r.bias[c]))
+            r.bias[c] = (int32_t) (r.bias[c] - x_zero * weights[c].sum); /* sums wrap, too */
         else
-            r.bias[c] = fold_bias(real, one, &weights[c], x_zero);
-        if (!r.long_bias && !(fabs(real / one) <= BIAS_LIMIT) &&
-            (r.real || BIAS_LIMIT * (double) r.scale[c] < FAR_STEPS))
             return pith_step_fail(step, err, -ENOTSUP, "this bias passes what int32 sums hold");
         if (!r.real && !stays_in_range(&r,
                                        greatest_sum(step, fabs(real / one), &weights[c]) *

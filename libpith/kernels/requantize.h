@@ -58,8 +58,13 @@ bool pith_is_word_grid(const struct pith_quantization *q);
 /* The zero point of values that are stored as `dtype`, int8 or uint8; those of a grid of the other type lie 128 off. int16: of
  * a grid of that type. */
 int32_t pith_stored_zero(const struct pith_quantization *q, int32_t dtype);
-/* The real bias of each channel: float32, or integers with their quantization. -ENOTSUP where it has another form. */
+/* The real bias of each channel: float32, or integers with their quantization. -ENOTSUP where it has another form, or an entry
+ * is no number. */
 int pith_read_bias(struct pith_step *step, size_t input, int64_t channels, double *out, struct pith_error *err) PITH_CHECKED;
+/* A real bias in steps of the sums, cut off at 2^30, what int32 sums have room for. sum_scale: what one of the sums stands for;
+ * scale: how many steps of the output that is; real: floats come out. False where the cut would show: what is behind it must lie
+ * past the output's limits all the same. */
+bool pith_bias_in_sums(double bias, double sum_scale, double scale, bool real, int32_t *out);
 
 static inline float pith_requantize_slant(const struct pith_requantize *r, float f)
 {

@@ -93,53 +93,79 @@ static void a_convolution_from_integers_to_floats_stays_channels_last(void **sta
     to_floats(true);
 }
 
-/* A channel without weights is its bias, however small a step of its sums was made. */
-static void a_channel_without_weights_gives_its_bias(void **state)
+/* A convolution to a grid, with a grid for the weights of each channel; those of channel 2 have a scale of their own. */
+static struct pith_graph *net_with_bias(float scale, bool dead, float bias)
 {
-    const struct pith_shape shape = {4, {1, 4, 5, 5}};
-    struct pith_session *session, *plain;
-    struct pith_tensor x, got, want;
+    float scales[6] = {0.004F, 0.004F, scale, 0.004F, 0.004F, 0.004F};
+    int32_t zeros[6] = {0};
+    const struct pith_quantization q = {PITH_INT8, 0, 0, 6, scales, zeros};
     struct pith_graph *graph;
     struct pith_error err = {0};
     uint32_t in[3], y;
 
-    (void) state;
-    for (int dead = 0; dead < 2; dead++) {
-        assert_ok(pith_graph_new(&graph, "net", &err), &err);
-        assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-        assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
-        assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
-        set_grid(graph, in[0], PITH_UINT8, 0.01F, 117, 0, 0);
-        in[1] = add_constant(graph, PITH_INT8, 4, (const int64_t[]){6, 4, 3, 3});
-        float scales[6] = {0.004F, 0.004F, 1e-14F, 0.004F, 0.004F, 0.004F};
-        int32_t zeros[6] = {0};
-        const struct pith_quantization q = {PITH_INT8, 0, 0, 6, scales, zeros};
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32,
+                                          &(struct pith_shape){4, {1, 4, 5, 5}}, &in[0], NULL),
+                     0);
+    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
+    set_grid(graph, in[0], PITH_UINT8, 0.01F, 117, 0, 0);
+    in[1] = add_constant(graph, PITH_INT8, 4, (const int64_t[]){6, 4, 3, 3});
+    assert_int_equal(pith_value_set_quantization(graph, in[1], &q), 0);
+    if (dead)
+        memset((int8_t *) pith_value_constant(graph, in[1])->data + 2 * 36, 0, 36);
+    in[2] = add_constant(graph, PITH_FLOAT32, 1, (const int64_t[]){6});
+    ((float *) pith_value_constant(graph, in[2])->data)[2] = bias;
+    y = add_node(graph, "Conv", in, 3, NULL);
+    set_grid(graph, y, PITH_UINT8, 0.02F, 128, 0, 0);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
 
-        assert_int_equal(pith_value_set_quantization(graph, in[1], &q), 0);
-        if (dead)
-            memset((int8_t *) pith_value_constant(graph, in[1])->data + 2 * 36, 0, 36);
-        in[2] = add_constant(graph, PITH_FLOAT32, 1, (const int64_t[]){6});
-        ((float *) pith_value_constant(graph, in[2])->data)[2] = 0.5F;
-        y = add_node(graph, "Conv", in, 3, NULL);
-        set_grid(graph, y, PITH_UINT8, 0.02F, 128, 0, 0);
-        assert_int_equal(pith_graph_add_output(graph, y), 0);
-        assert_ok(pith_graph_validate(graph, &err), &err);
-        assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-        session = compile(graph, CHANNELS_LAST);
-        plain = compile(graph, LITERALLY);
-        assert_int_equal(has_step(session, "image_conv_s8"), dead);
-        assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
-        for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
-            ((float *) x.data)[i] = random_float();
-        assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
-        assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
-        for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++)
-            assert_true(fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) < 0.021);
-        assert_true(fabs(pith_tensor_get(&got, 2 * 9) - 0.5) < 0.011);
-        engine->close(session);
-        engine->close(plain);
-        pith_graph_free(graph);
-        pith_tensor_free(&x);
+/* Compares with the literal execution, but for channel 2 where its bias is no number. integers: whether the convolution is
+ * one of those. */
+static void check_bias(float scale, bool dead, float bias, enum way way, bool integers)
+{
+    struct pith_graph *graph = net_with_bias(scale, dead, bias);
+    struct pith_session *session = compile(graph, way), *plain = compile(graph, LITERALLY);
+    struct pith_tensor x, got, want;
+    struct pith_error err = {0};
+
+    assert_int_equal(has_step(session, way == PLANAR ? "conv_s8" : "image_conv_s8"), integers);
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &(struct pith_shape){4, {1, 4, 5, 5}}, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&x.shape); i++)
+        ((float *) x.data)[i] = random_float();
+    assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+    assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++)
+        assert_true((isnan(bias) && i / 9 == 2) ||
+                    fabs(pith_tensor_get(&got, i) - pith_tensor_get(&want, i)) < 0.021);
+    if (dead)
+        assert_true(fabs(pith_tensor_get(&got, 2 * 9) - (double) bias) < 0.011);
+    engine->close(session);
+    engine->close(plain);
+    pith_graph_free(graph);
+    pith_tensor_free(&x);
+}
+
+/* A channel without weights is its bias, however small a step of its sums was made. */
+static void a_channel_without_weights_gives_its_bias(void **state)
+{
+    (void) state;
+    check_bias(1e-14F, true, 0.5F, CHANNELS_LAST, true);
+    check_bias(1e-14F, true, 0.5F, PLANAR, false); /* in floats, which is slower and right */
+}
+
+/* One that takes more steps of the sums than int32 holds, within the output's limits and far past them; and NaN. */
+static void a_bias_that_no_sum_holds_is_added_to_floats(void **state)
+{
+    (void) state;
+    for (int planar = 0; planar < 2; planar++) {
+        check_bias(1e-14F, false, 0.5F, planar ? PLANAR : CHANNELS_LAST, false);
+        check_bias(0.004F, false, -1e9F, planar ? PLANAR : CHANNELS_LAST, true);
+        check_bias(0.004F, false, NAN, planar ? PLANAR : CHANNELS_LAST, false);
     }
 }
 
@@ -459,6 +485,7 @@ int main(void)
         cmocka_unit_test(wider_grids_are_kept_by_words_or_by_rounding_floats),
         cmocka_unit_test(a_convolution_from_integers_to_floats_stays_channels_last),
         cmocka_unit_test(a_channel_without_weights_gives_its_bias),
+        cmocka_unit_test(a_bias_that_no_sum_holds_is_added_to_floats),
         cmocka_unit_test(a_pad_with_zeros_becomes_the_convolutions_own),
         cmocka_unit_test(transposing_there_and_back_is_nothing),
         cmocka_unit_test(integers_from_outside_are_taken_as_they_lie),
