@@ -87,15 +87,17 @@ static bool is_row(const struct pith_tensor *w, int64_t count)
     return w && w->dtype == PITH_FLOAT32 && w->shape.rank == 1 && w->shape.dim[0] == count;
 }
 
-/* Bools or numbers for each key, (batch, keys): 0 where the key does not count. */
+/* Numbers for each key, (batch, keys): those above 0 count. */
 static uint32_t key_mask(struct dissolving *d, uint32_t keys)
 {
     const int64_t axes[2] = {1, 2};
-    const float filter = pith_node_float(d->graph, d->node, "mask_filter_value", -10000.0F);
+    const uint32_t none = dissolve_number(d, 0.0F),
+                   filter = dissolve_number(d, pith_node_float(d->graph, d->node, "mask_filter_value", -10000.0F));
     uint32_t node, y = dissolve_node(d, "Cast", &keys, 1, PITH_FLOAT32, &node);
 
     dissolve_set_int(d, node, "to", PITH_FLOAT32);
-    y = dissolve_two(d, "Mul", dissolve_two(d, "Sub", dissolve_number(d, 1.0F), y), dissolve_number(d, filter));
+    y = dissolve_node(d, "Greater", (uint32_t[]){y, none}, 2, PITH_BOOL, NULL);
+    y = dissolve_node(d, "Where", (uint32_t[]){y, none, filter}, 3, PITH_FLOAT32, NULL);
     return dissolve_two(d, "Unsqueeze", y, ints(d, axes, 2));
 }
 

@@ -195,7 +195,8 @@ static bool pool(struct dissolving *d)
                    own);
 }
 
-/* The attribute `opset` says which Softmax is meant: before 13 it is one over all from axis on. */
+/* The attribute `opset` says which Softmax is meant: before 13 it is one over all from axis on. Where no axis is said, it is the
+ * last in both, and not, as in the older Softmax, the second. */
 static bool softmax(struct dissolving *d)
 {
     static const char *const own[] = {"opset", NULL};
@@ -203,6 +204,8 @@ static bool softmax(struct dissolving *d)
 
     if (newer != (dissolve_opset(d) >= 13))
         return false;
+    if (!pith_node_has(d->graph, d->node, "axis"))
+        dissolve_set_int(d, d->node, "axis", -1);
     return through(d, "Softmax", own);
 }
 

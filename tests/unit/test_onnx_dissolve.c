@@ -232,8 +232,9 @@ static void what_works_on_quantized_elements_dissolves(void **state)
 {
     static const char *const binary[] = {"QLinearAdd", "QLinearMul"}, *const single[] = {"QLinearSigmoid", "QLinearLeakyRelu",
                                                                                          "QLinearGlobalAveragePool",
-                                                                                         "QLinearAveragePool", "QLinearSoftmax"},
-                      *const plain[] = {"Sigmoid", "LeakyRelu", "GlobalAveragePool", "AveragePool", "Softmax"};
+                                                                                         "QLinearAveragePool", "QLinearSoftmax",
+                                                                                         "QLinearSoftmax"},
+                      *const plain[] = {"Sigmoid", "LeakyRelu", "GlobalAveragePool", "AveragePool", "Softmax", "Softmax"};
     uint32_t x, node, q, y;
     struct grid gx, gy;
 
@@ -247,19 +248,23 @@ static void what_works_on_quantized_elements_dissolves(void **state)
         assert_int_equal(pith_value_set_type(graph, y, PITH_UINT8, NULL), 0);
         check(real(y, gy), i ? "Mul" : "Add", 1, 0.0401);
     }
-    for (int i = 0; i < 5; i++) {
-        x = begin(13, 4, (const int64_t[]){1, 3, 5, 4});
+    for (int i = 0; i < 6; i++) {
+        const bool shares = i == 0 || i >= 4; /* what comes out is 0 to 1 */
+
+        x = begin(i == 5 ? 12 : 13, 4, (const int64_t[]){1, 3, 5, 4});
         gx = grid_of(0.02F, 121);
-        gy = grid_of(i == 0 || i == 4 ? 1.0F / 256.0F : 0.02F, i == 0 || i == 4 ? 0 : 100);
+        gy = grid_of(shares ? 1.0F / 256.0F : 0.02F, shares ? 0 : 100);
         y = own(single[i], (uint32_t[]){quantized(x, gx), gx.scale, gx.zero, gy.scale, gy.zero}, 5, &node);
         assert_int_equal(pith_value_set_type(graph, y, PITH_UINT8, NULL), 0);
         if (i == 3)
             assert_int_equal(pith_node_set_ints(graph, node, "kernel_shape", (const int64_t[]){2, 3}, 2), 0);
+        if (i == 5) /* without an axis */
+            assert_int_equal(pith_node_set_int(graph, node, "opset", 12), 0);
         if (i == 4) {
             assert_int_equal(pith_node_set_int(graph, node, "opset", 13), 0);
             assert_int_equal(pith_node_set_int(graph, node, "axis", -1), 0);
         }
-        check(real(y, gy), plain[i], 1, i == 0 || i == 4 ? 0.00391 : 0.0201);
+        check(real(y, gy), plain[i], 1, shares ? 0.00391 : 0.0201);
     }
     x = begin(13, 4, (const int64_t[]){1, 3, 5, 4});
     gx = grid_of(0.02F, 121);
@@ -385,10 +390,10 @@ static void embeddings_dissolve(void **state)
     }
 }
 
-/* Keys 0..3 of 5 count in the first row, all in the second. */
+/* Keys 0..3 of 5 count in the first row, 1..4 in the second: whatever is above 0. */
 static uint32_t keys_mask(void)
 {
-    const int32_t keys[10] = {1, 1, 1, 1, 0, 1, 1, 1, 1, 1};
+    const int32_t keys[10] = {1, 2, 1, 1, 0, -1, 1, 1, 7, 1};
     const struct pith_tensor tensor = {PITH_INT32, {2, {2, 5}}, (void *) (uintptr_t) keys, sizeof keys};
     uint32_t value;
 
