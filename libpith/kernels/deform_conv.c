@@ -141,6 +141,14 @@ static void find_places(const struct pith_step *step, const struct deform_conv *
     }
 }
 
+/* What does not count is not 0 times an infinity. */
+static inline float counted(const float *x, const struct places *p, int i)
+{
+    const float of = x[p->at[i]] * p->weight[i];
+
+    return p->weight[i] == 0.0F ? 0.0F : of;
+}
+
 /* Row c * taps + tap: what `count` output pixels read of channel c. */
 static void gather(const struct pith_step *step, const struct deform_conv *d, int64_t n,
                    int64_t first, int64_t count, float *columns)
@@ -159,8 +167,7 @@ static void gather(const struct pith_step *step, const struct deform_conv *d, in
                 for (int64_t i = 0; i < count; i++) {
                     const struct places *p = &places[i];
 
-                    to[i] = x[p->at[0]] * p->weight[0] + x[p->at[1]] * p->weight[1] +
-                            x[p->at[2]] * p->weight[2] + x[p->at[3]] * p->weight[3];
+                    to[i] = counted(x, p, 0) + counted(x, p, 1) + counted(x, p, 2) + counted(x, p, 3);
                 }
                 for (int64_t i = count; i < panel; i++)
                     to[i] = 0.0F;
