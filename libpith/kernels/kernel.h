@@ -198,6 +198,11 @@ static inline bool pith_step_gives(const struct pith_step *step, size_t output)
 {
     return output < step->output_count && step->output[output].dtype != PITH_DTYPE_NONE;
 }
+/* Whether run reads the bytes of that input, which prepare has not packed. */
+static inline bool pith_step_reads(const struct pith_step *step, size_t input)
+{
+    return input >= 32 || !(step->taken_in >> input & 1);
+}
 /* A convolution's bias, input 2, in whose place a fused residual may stand. */
 static inline bool pith_step_has_bias(const struct pith_step *step)
 {

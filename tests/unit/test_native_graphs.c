@@ -479,6 +479,44 @@ static void values_that_branches_and_late_steps_give_lie_on_their_grids(void **s
     }
 }
 
+/* More operands than a word has bits, on two threads. */
+static void many_operands_are_joined(void **state)
+{
+    const struct pith_shape shape = {2, {64, 50}};
+    struct pith_session *session;
+    struct pith_graph *graph;
+    struct pith_tensor x, got;
+    struct pith_error err = {0};
+    uint32_t in[40], y, node;
+
+    (void) state;
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
+    for (int i = 1; i < 40; i++)
+        in[i] = add_node(graph, i % 2 ? "Neg" : "Abs", &in[i - 1], 1, NULL);
+    y = add_node(graph, "Concat", in, 40, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "axis", 1), 0);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    session = compile_threads(graph, CHANNELS_LAST, 2);
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+    for (int64_t i = 0; i < 64 * 50; i++)
+        ((float *) x.data)[i] = random_float();
+    assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(&got.shape); i++) {
+        const int64_t part = i / 50 % 40;
+        const float of = ((const float *) x.data)[i / 2000 * 50 + i % 50];
+
+        assert_true(pith_tensor_get(&got, i) ==
+                    (double) (part == 0 ? of : part == 1 ? -of : part % 2 ? -fabsf(of) : fabsf(of)));
+    }
+    engine->close(session);
+    pith_graph_free(graph);
+    pith_tensor_free(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,6 +527,7 @@ int main(void)
         cmocka_unit_test(a_pad_with_zeros_becomes_the_convolutions_own),
         cmocka_unit_test(transposing_there_and_back_is_nothing),
         cmocka_unit_test(integers_from_outside_are_taken_as_they_lie),
+        cmocka_unit_test(many_operands_are_joined),
         cmocka_unit_test(values_that_branches_and_late_steps_give_lie_on_their_grids),
     };
 

@@ -20,7 +20,7 @@ static void find_needed(const struct plan *plan, bool *needed)
         const struct plan_step *step = plan->steps[s];
 
         for (size_t i = 0; i < step->step.input_count; i++)
-            if (is_constant(plan, step->in[i]) && (i >= 32 || !(step->step.taken_in >> i & 1)))
+            if (is_constant(plan, step->in[i]) && pith_step_reads(&step->step, i))
                 needed[plan->slots[step->in[i]].root] = true;
     }
     for (size_t i = 0; i < plan->output_count; i++)

@@ -346,7 +346,7 @@ static double estimate_us(const struct plan_step *step)
     double bytes = 0.0;
 
     for (size_t i = 0; i < s->input_count; i++)
-        if (!(s->taken_in >> i & 1)) /* weights are no activations */
+        if (pith_step_reads(s, i)) /* weights are no activations */
             bytes += (double) s->input[i].bytes;
     for (size_t i = 0; i < s->output_count; i++)
         bytes += (double) s->output[i].bytes;
