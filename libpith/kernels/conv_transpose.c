@@ -144,7 +144,7 @@ bool pith_conv_transpose_has_phases(const struct pith_step *step, const struct c
 }
 
 /* Output y = first + m * stride takes input m - pad + t with tap (taps - 1 - t) of the phase's. */
-struct pith_phase pith_phase_of(const struct pith_sliding *w, int d, int64_t first)
+static struct pith_phase phase_of(const struct pith_sliding *w, int d, int64_t first)
 {
     const int64_t shifted = first + w->pad[d], tap = shifted % w->stride[d];
     struct pith_phase a = {.first = first, .tap = tap};
@@ -160,9 +160,27 @@ struct pith_phase pith_phase_of(const struct pith_sliding *w, int d, int64_t fir
     return a;
 }
 
-bool pith_phase_fits(const struct pith_phase *a, int64_t in, int32_t before, int32_t behind)
+/* Whether the input's halo holds what the phase reads. */
+static bool phase_fits(const struct pith_phase *a, int64_t in, int32_t before, int32_t behind)
 {
-    return a->count == 0 || (a->pad <= before && a->count - 1 - a->pad + a->taps <= in + behind);
+    return a->pad <= before && a->count - 1 - a->pad + a->taps <= in + behind;
+}
+
+int pith_conv_transpose_phase(struct pith_step *step, const struct conv_transpose *conv, int64_t i,
+                              struct pith_phase *down, struct pith_phase *across,
+                              struct pith_error *err)
+{
+    const struct pith_sliding *w = &conv->window;
+    const struct pith_image *x = &step->input_image[0];
+
+    *down = phase_of(w, 1, i / w->stride[2]);
+    *across = phase_of(w, 2, i % w->stride[2]);
+    if (down->count == 0 || across->count == 0)
+        return 1;
+    if (!phase_fits(down, w->out[1], x->top, x->bottom) ||
+        !phase_fits(across, w->out[2], x->left, x->right))
+        return pith_step_fail(step, err, -ENOTSUP, "its window reaches past the halo");
+    return 0;
 }
 
 int64_t pith_phase_weight(const struct conv_transpose *t, const struct pith_phase *down,

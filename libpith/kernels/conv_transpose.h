@@ -24,10 +24,10 @@ struct pith_phase {
 
 /* Whether the step's is one for channels-last phases: rank, dilation, stride, constant weights and bias. */
 bool pith_conv_transpose_has_phases(const struct pith_step *step, const struct conv_transpose *conv);
-/* Axis d of the window, outputs first, first + stride, ... */
-struct pith_phase pith_phase_of(const struct pith_sliding *window, int d, int64_t first);
-/* Whether the input's halo holds what the phase reads. */
-bool pith_phase_fits(const struct pith_phase *phase, int64_t in, int32_t before, int32_t behind);
+/* Phase i of stride[1] * stride[2] down and across. 1: it has no pixels; -ENOTSUP where the input's halo does not hold what it
+ * reads. */
+int pith_conv_transpose_phase(struct pith_step *step, const struct conv_transpose *conv, int64_t i, struct pith_phase *down,
+                              struct pith_phase *across, struct pith_error *err) PITH_CHECKED;
 /* Where weight (m, c, tap i of the phases' taps) is in the model's weights (C, M of a group, taps); -1: it is 0. */
 int64_t pith_phase_weight(const struct conv_transpose *conv, const struct pith_phase *down, const struct pith_phase *across,
                           int64_t m, int64_t c, int64_t i);

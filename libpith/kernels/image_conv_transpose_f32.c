@@ -61,7 +61,6 @@ static int plan_phase(struct pith_step *step, const struct conv_transpose *t,
 {
     const struct pith_image *y = &step->output_image[0];
     struct image_conv *conv = &phase->conv;
-    const uint32_t parts = step->parts;
     float *weights = sort_weights(step, t, down, across);
     int rc;
 
@@ -84,30 +83,30 @@ static int plan_phase(struct pith_step *step, const struct conv_transpose *t,
     phase->at = down->first * y->row + across->first * y->pixel;
     rc = pith_image_conv_pack(step, conv);
     pith_step_release(step, weights);
-    if (parts && parts < step->parts)
-        step->parts = parts; /* as many as the smallest phase has */
     return rc;
 }
 
+/* In as many parts as the phase has that has the fewest. */
 static int plan_phases(struct pith_step *step, const struct conv_transpose *t, struct phases *p,
                        struct pith_error *err)
 {
-    const struct pith_sliding *w = &t->window;
-    const struct pith_image *x = &step->input_image[0];
-    int rc = 0;
+    const int64_t most = t->window.stride[1] * t->window.stride[2];
+    uint32_t parts = UINT32_MAX;
 
-    for (int64_t i = 0; i < w->stride[1] * w->stride[2] && rc == 0; i++) {
-        const struct pith_phase down = pith_phase_of(w, 1, i / w->stride[2]),
-                          across = pith_phase_of(w, 2, i % w->stride[2]);
+    for (int64_t i = 0; i < most; i++) {
+        struct pith_phase down, across;
+        int rc = pith_conv_transpose_phase(step, t, i, &down, &across, err);
 
-        if (down.count == 0 || across.count == 0)
+        if (rc == 1)
             continue;
-        if (!pith_phase_fits(&down, w->out[1], x->top, x->bottom) ||
-            !pith_phase_fits(&across, w->out[2], x->left, x->right))
-            return pith_step_fail(step, err, -ENOTSUP, "its window reaches past the halo");
-        rc = plan_phase(step, t, &down, &across, &p->phase[p->count++]);
+        if (rc == 0)
+            rc = plan_phase(step, t, &down, &across, &p->phase[p->count++]);
+        if (rc < 0)
+            return rc;
+        parts = step->parts < parts ? step->parts : parts;
     }
-    return rc;
+    step->parts = p->count > 0 ? parts : 0;
+    return 0;
 }
 
 static int image_conv_transpose_prepare(struct pith_step *step, struct pith_error *err)

@@ -123,32 +123,29 @@ static int plan_phase(struct pith_step *step, const struct conv_transpose *t,
 static int plan_phases(struct pith_step *step, const struct conv_transpose *t, struct phases *p,
                        const double *scale, const double *bias, struct pith_error *err)
 {
-    const struct pith_sliding *w = &t->window;
-    const struct pith_image *x = &step->input_image[0];
-    int rc = 0;
+    const int64_t most = t->window.stride[1] * t->window.stride[2];
 
-    for (int64_t i = 0; i < w->stride[1] * w->stride[2] && rc == 0; i++) {
-        const struct pith_phase down = pith_phase_of(w, 1, i / w->stride[2]),
-                                across = pith_phase_of(w, 2, i % w->stride[2]);
-        struct phase *phase = &p->phase[p->count];
+    for (int64_t i = 0; i < most; i++) {
+        const struct pith_conv_s8 *conv = &p->phase[p->count].conv;
+        struct pith_phase down, across;
         int64_t rows;
+        int rc = pith_conv_transpose_phase(step, t, i, &down, &across, err);
 
-        if (down.count == 0 || across.count == 0)
+        if (rc == 1)
             continue;
-        if (!pith_phase_fits(&down, w->out[1], x->top, x->bottom) ||
-            !pith_phase_fits(&across, w->out[2], x->left, x->right))
-            return pith_step_fail(step, err, -ENOTSUP, "its window reaches past the halo");
-        rc = plan_phase(step, t, &down, &across, scale, bias, phase, err);
-        rows = phase->conv.y.n * phase->conv.y.h;
+        if (rc == 0)
+            rc = plan_phase(step, t, &down, &across, scale, bias, &p->phase[p->count], err);
+        if (rc < 0)
+            return rc;
+        rows = conv->y.n * conv->y.h;
         p->rows = p->count == 0 || rows < p->rows ? rows : p->rows;
-        p->part_bytes =
-            phase->conv.part_bytes > p->part_bytes ? phase->conv.part_bytes : p->part_bytes;
+        p->part_bytes = conv->part_bytes > p->part_bytes ? conv->part_bytes : p->part_bytes;
         p->count++;
     }
     step->parts = p->part_bytes ? pith_parts_with_scratch(step, p->rows, MOST_PARTS)
                                 : pith_parts_of(p->rows);
     step->scratch_bytes = (size_t) (p->part_bytes * (step->parts ? step->parts : 1));
-    return rc;
+    return 0;
 }
 
 static int conv_transpose_prepare(struct pith_step *step, struct pith_error *err)
