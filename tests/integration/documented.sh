@@ -2,7 +2,7 @@
 # options, schemas. Config keys are compared by tests/unit/test_config.c. And the manual pages format without a warning.
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
-plan 11
+plan 12
 
 man=$PITH_SOURCE/man
 page() { # a page as its source says, without font changes and escapes
@@ -92,6 +92,13 @@ for command in $("$PITH_BUILD/pith" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); 
     look $? "pith(1): $command"
 done
 all_there "each sub-command is in pith(1)"
+for command in $("$PITH_BUILD/pith" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
+    for option in $("$PITH_BUILD/pith" "$command" --help | sed -n 's/^ *\(--[a-z-]*\).*/\1/p'); do
+        page pith.1 | grep -q -e "$option\( \|,\|\.\|$\)"
+        look $? "pith(1): $command $option"
+    done
+done
+all_there "each option of a sub-command is in pith(1)"
 for code in $(sed -n 's/^ *CLI_[A-Z_]* = \([0-9]*\),.*/\1/p' "$PITH_SOURCE/cli/cli.h"); do
     section pith.1 SH "EXIT STATUS" | grep -qx "\.B $code"
     look $? "pith(1): exit code $code"
@@ -125,7 +132,7 @@ done
 all_there "each schema is installed"
 
 if ! command -v man >/dev/null; then
-    echo "ok 11 - pages format without a warning # SKIP man is not installed"
+    echo "ok 12 - pages format without a warning # SKIP man is not installed"
     exit 0
 fi
 for source in "$man"/*.[1-9] "$man"/*.[1-9].in; do
