@@ -305,32 +305,19 @@ static void integer_part(struct pith_step *step, uint32_t part, uint32_t count)
     pith_gemm_s8_part(m->bytes, step, part, count);
 }
 
-#define EIGHT_BITS (PITH_BIT(INT8) | PITH_BIT(UINT8))
-#define WEIGHTS    (EIGHT_BITS | PITH_BIT(INT4) | PITH_BIT(UINT4))
-#define PRODUCT    (PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION | PITH_KERNEL_GIVES_FLOATS)
+#define ENTRY(operator, of, title)                                                                 \
+    {                                                                                              \
+        .op = operator, .domain = of, .name = title,                                               \
+        .types = {PITH_BIT(INT8) | PITH_BIT(UINT8),                                                \
+                  PITH_BIT(INT8) | PITH_BIT(UINT8) | PITH_BIT(INT4) | PITH_BIT(UINT4)},            \
+        .flags =                                                                                   \
+            PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION | PITH_KERNEL_GIVES_FLOATS,       \
+        .prepare = integer_prepare, .run = integer_run, .run_part = integer_part                   \
+    }
 
 const struct pith_kernel pith_kernels_integer_matmul[] = {
-    {.op = "MatMul",
-     .name = "matmul_s8",
-     .types = {EIGHT_BITS, WEIGHTS},
-     .flags = PRODUCT,
-     .prepare = integer_prepare,
-     .run = integer_run,
-     .run_part = integer_part},
-    {.op = "MatMul",
-     .domain = PITH_FUSED_DOMAIN,
-     .name = "matmul_s8",
-     .types = {EIGHT_BITS, WEIGHTS},
-     .flags = PRODUCT,
-     .prepare = integer_prepare,
-     .run = integer_run,
-     .run_part = integer_part},
-    {.op = "Gemm",
-     .name = "gemm_s8",
-     .types = {EIGHT_BITS, WEIGHTS},
-     .flags = PRODUCT,
-     .prepare = integer_prepare,
-     .run = integer_run,
-     .run_part = integer_part},
+    ENTRY("MatMul", NULL, "matmul_s8"),
+    ENTRY("MatMul", PITH_FUSED_DOMAIN, "matmul_s8"), /* with a bias */
+    ENTRY("Gemm", NULL, "gemm_s8"),
     {0},
 };

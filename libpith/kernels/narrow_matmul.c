@@ -96,34 +96,19 @@ static int narrow_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-#define NARROW                                                                                     \
+#define ENTRY(operator, of, title)                                                                 \
     {                                                                                              \
-        PITH_BIT(FLOAT32), PITH_BIT(INT8) | PITH_BIT(UINT8) | PITH_BIT(INT4) | PITH_BIT(UINT4),    \
-            PITH_BIT(FLOAT32)                                                                      \
+        .op = operator, .domain = of, .name = title,                                               \
+        .types = {PITH_BIT(FLOAT32),                                                               \
+                  PITH_BIT(INT8) | PITH_BIT(UINT8) | PITH_BIT(INT4) | PITH_BIT(UINT4),             \
+                  PITH_BIT(FLOAT32)},                                                              \
+        .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION, .prepare = narrow_prepare,  \
+        .run = narrow_run, .run_part = narrow_part                                                 \
     }
 
 const struct pith_kernel pith_kernels_narrow_matmul[] = {
-    {.op = "MatMul",
-     .name = "matmul_f32",
-     .types = NARROW,
-     .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
-     .prepare = narrow_prepare,
-     .run = narrow_run,
-     .run_part = narrow_part},
-    {.op = "MatMul",
-     .domain = PITH_FUSED_DOMAIN,
-     .name = "matmul_f32",
-     .types = NARROW,
-     .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
-     .prepare = narrow_prepare,
-     .run = narrow_run,
-     .run_part = narrow_part},
-    {.op = "Gemm",
-     .name = "gemm_f32",
-     .types = NARROW,
-     .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION,
-     .prepare = narrow_prepare,
-     .run = narrow_run,
-     .run_part = narrow_part},
+    ENTRY("MatMul", NULL, "matmul_f32"),
+    ENTRY("MatMul", PITH_FUSED_DOMAIN, "matmul_f32"), /* with a bias */
+    ENTRY("Gemm", NULL, "gemm_f32"),
     {0},
 };
