@@ -1,10 +1,7 @@
 /* Compression jobs on small nets: outcomes, budgets, refusals, and jobs that are killed and go on.
  */
-#include "libpith/compress/job.h"
+#include "tests/unit/job_folder.h"
 
-#include "libpith/base/digest.h"
-#include "libpith/base/file.h"
-#include "libpith/base/json.h"
 #include "libpith/formats/npy.h"
 #include "libpith/formats/onnx.h"
 #include "tests/unit/nets.h"
@@ -16,24 +13,6 @@
 #include <time.h>
 
 #define CLIPS 24
-
-static struct pith_plugins *plugins;
-static struct pith_error err;
-static char root[64];
-
-static int open_plugins(void **unused)
-{
-    (void) unused;
-    (void) snprintf(root, sizeof root, "/tmp/pith-test-job-XXXXXX");
-    return mkdtemp(root) && pith_plugins_open(&plugins, NULL, &err) == 0 ? 0 : -1;
-}
-
-static int close_plugins(void **unused)
-{
-    (void) unused;
-    pith_plugins_free(plugins);
-    return pith_remove_tree(root, &err);
-}
 
 /* ---- a job's folder ---- */
 

@@ -1,31 +1,9 @@
 /* The budget within a graph, on a real net that a scale for all channels harms. */
-#include "libpith/compress/job.h"
+#include "tests/unit/job_folder.h"
 
-#include "libpith/base/digest.h"
-#include "libpith/base/file.h"
-#include "libpith/base/json.h"
 #include "libpith/compress/dataset.h"
-#include "tests/testing.h"
 
 #include <errno.h>
-
-static struct pith_plugins *plugins;
-static struct pith_error err;
-static char root[64];
-
-static int open_plugins(void **unused)
-{
-    (void) unused;
-    (void) snprintf(root, sizeof root, "/tmp/pith-test-layers-XXXXXX");
-    return mkdtemp(root) && pith_plugins_open(&plugins, NULL, &err) == 0 ? 0 : -1;
-}
-
-static int close_plugins(void **unused)
-{
-    (void) unused;
-    pith_plugins_free(plugins);
-    return pith_remove_tree(root, &err);
-}
 
 static const char *in_folder(const char *folder, const char *file)
 {
