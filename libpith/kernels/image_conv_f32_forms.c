@@ -1,16 +1,17 @@
-/* The tiles of channels-last float convolution for each instruction set. See image_conv_f32.h. */
+/* The tiles of channels-last float convolution for each instruction set; the widest last, beside what picks them, as the
+ * system maps a file around each page that is used. See image_conv_f32.h. */
 #include "libpith/kernels/image_conv_f32.h"
 
+#define VECTORS 128
+#include "libpith/kernels/image_conv_f32_body.h"
 #if defined __x86_64__
+#define VECTORS 256
+#include "libpith/kernels/image_conv_f32_body.h"
 #define VECTORS 257
 #include "libpith/kernels/image_conv_f32_body.h"
 #define VECTORS 512
 #include "libpith/kernels/image_conv_f32_body.h"
-#define VECTORS 256
-#include "libpith/kernels/image_conv_f32_body.h"
 #endif
-#define VECTORS 128
-#include "libpith/kernels/image_conv_f32_body.h"
 
 const struct image_form *pith_image_form(void)
 {
