@@ -24,8 +24,15 @@ static int order_b(struct pith_step *step, struct pith_conv_s8 *conv, int64_t b_
 {
     const struct pith_tensor *b = &step->input[1];
     const int64_t depth = conv->in_channels;
-    int8_t *to = pith_step_alloc(step, conv->y.c * depth);
+    int8_t *to;
 
+    if (b_depth == 1 && b_col == depth && pith_weights_are_narrow(b, zeros, one ? 1 : (size_t) conv->y.c)) {
+        conv->weights = b->data; /* until they are packed */
+        for (int64_t j = 0; j < conv->y.c; j++)
+            pith_sum_weights(conv->weights + j * depth, depth, &sums[j]);
+        return 0;
+    }
+    to = pith_step_alloc(step, conv->y.c * depth);
     if (!to)
         return -ENOMEM;
     conv->weights = to;

@@ -142,8 +142,10 @@ static int pack(struct pith_step *step, struct pith_conv_s16 *s)
 
     s->form = choose_form(s);
     step->form = !s->form ? "plain" : s->depthwise ? s->form->depthwise_name : s->form->name;
-    if (rc < 0 || !s->form)
+    if (rc < 0)
         return rc;
+    if (!s->form)
+        return pith_conv_s8_keep_weights(step, &s->conv);
     rc = s->depthwise ? pack_depthwise(step, s) : pack_dense(step, s);
     pith_step_release(step, s->conv.weights);
     s->conv.weights = NULL;

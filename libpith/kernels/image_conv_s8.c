@@ -60,33 +60,59 @@ int pith_conv_s8_geometry(struct pith_step *step, struct pith_conv_s8 *conv, str
     return pith_sliding_check_halo(step, &window, &conv->in, err);
 }
 
+/* (in, taps) to (taps, in). */
+static void order_channel(const struct pith_conv_s8 *conv, const int8_t *from, int8_t *to)
+{
+    const int64_t taps = conv->kernel[0] * conv->kernel[1];
+
+    for (int64_t t = 0; t < taps; t++)
+        for (int64_t i = 0; i < conv->in_channels; i++)
+            *to++ = from[i * taps + t];
+}
+
 int pith_conv_s8_order(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_weight_sums *sums,
                        struct pith_error *err)
 {
     const struct pith_quantization *wq = step->input_quantization[1];
     const struct pith_tensor *w = &step->input[1];
     const int64_t taps = conv->kernel[0] * conv->kernel[1], each = taps * conv->in_channels;
-    int8_t *to = pith_step_alloc(step, conv->y.c * each), *row;
+    const bool in_order = taps == 1 || conv->in_channels == 1,
+               narrow = pith_weights_are_narrow(w, wq->zero_point, wq->count);
+    int8_t *to = narrow && in_order ? NULL : pith_step_alloc(step, conv->y.c * each),
+           *row = narrow || in_order ? NULL : pith_step_alloc(step, each);
 
-    if (!to)
-        return -ENOMEM;
-    conv->weights = to;
-    row = taps == 1 || conv->in_channels == 1 ? NULL : pith_step_alloc(step, each); /* else they lie so already */
-    if (taps > 1 && conv->in_channels > 1 && !row)
+    conv->weights = narrow && in_order ? w->data : to;
+    if (!conv->weights || (!narrow && !in_order && !row))
         return -ENOMEM;
     for (int64_t m = 0; m < conv->y.c; m++) {
         const int32_t zero = wq->zero_point[wq->count > 1 ? m : 0];
-        int8_t *place = to + m * each;
+        const int8_t *from = narrow ? (const int8_t *) w->data + m * each : row;
 
-        if (!pith_narrow_weights(w, m * each, 1, each, zero, row ? row : place,
-                                 sums ? &sums[m] : NULL))
+        if (narrow && sums)
+            pith_sum_weights(from, each, &sums[m]);
+        if (!narrow && !pith_narrow_weights(w, m * each, 1, each, zero, row ? row : to + m * each,
+                                            sums ? &sums[m] : NULL))
             return pith_step_fail(step, err, -ENOTSUP,
                                   "weights less their zero point don't fit int8");
-        for (int64_t t = 0; row && t < taps; t++)
-            for (int64_t i = 0; i < conv->in_channels; i++)
-                *place++ = row[i * taps + t];
+        if (!in_order)
+            order_channel(conv, from, to + m * each);
     }
     pith_step_release(step, row);
+    return 0;
+}
+
+int pith_conv_s8_keep_weights(struct pith_step *step, struct pith_conv_s8 *conv)
+{
+    const int64_t bytes = conv->y.c * conv->kernel[0] * conv->kernel[1] * conv->in_channels;
+    int8_t *own;
+
+    if (!conv->weights || conv->weights != step->input[1].data)
+        return 0;
+    own = pith_step_alloc(step, bytes);
+    if (!own)
+        return -ENOMEM;
+    memcpy(own, conv->weights, (size_t) bytes);
+    conv->weights = own;
     return 0;
 }
 
@@ -281,6 +307,8 @@ int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *for
              : conv->blocks ? 1 /* planned once: their weights are gone */
                             : pith_conv_s8_order(step, conv, NULL, NULL);
 
+    if (rc == 0)
+        rc = pith_conv_s8_keep_weights(step, conv);
     if (rc != 0)
         return rc;
     conv->part_bytes = conv->parts = 0;
@@ -311,7 +339,7 @@ int pith_conv_s8_choose(struct pith_step *step, struct pith_conv_s8 *conv)
             return 0;
         }
     }
-    return 0;
+    return pith_conv_s8_keep_weights(step, conv);
 }
 
 static int conv_prepare(struct pith_step *step, struct pith_error *err)

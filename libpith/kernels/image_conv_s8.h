@@ -52,9 +52,12 @@ struct pith_conv_s8_span {
 /* Reads the node's window and the operands' shapes and layouts; sets step->macs. */
 int pith_conv_s8_geometry(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err) PITH_CHECKED;
 /* Sets conv->weights: from the model's (out, in, taps) to (out, taps, in), less the zero points, where that fits int8 (else
- * -ENOTSUP). sums: NULL, or what they add up to. */
+ * -ENOTSUP). Where that is what the model has, they are the model's own memory, to be read while the step is prepared and no
+ * longer. sums: NULL, or what they add up to. */
 int pith_conv_s8_order(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_weight_sums *sums,
                        struct pith_error *err) PITH_CHECKED;
+/* Makes conv->weights the step's own where they are the model's: for a form that reads them in a run. 0, -ENOMEM. */
+int pith_conv_s8_keep_weights(struct pith_step *step, struct pith_conv_s8 *conv) PITH_CHECKED;
 
 /* The definition. */
 pith_conv_s8_run pith_conv_s8_plain;

@@ -9,4 +9,10 @@
 bool pith_narrow_weights(const struct pith_tensor *w, int64_t at, int64_t stride, int64_t count, int32_t zero, int8_t *to,
                          struct pith_weight_sums *sums);
 
+/* Adds to *sums. */
+void pith_sum_weights(const int8_t *w, int64_t count, struct pith_weight_sums *sums);
+
+/* Whether the weights are what they would be made: int8, less zero points of 0. Who only packs them need not copy them then. */
+bool pith_weights_are_narrow(const struct pith_tensor *w, const int32_t *zeros, size_t zero_count);
+
 #endif
