@@ -149,45 +149,55 @@ static int plan_narrow(struct pith_step *step, struct image_conv *conv)
     return 0;
 }
 
+/* w[run][k][channel], channels past `valid` zero */
 static int pack_block(struct pith_step *step, struct image_conv *conv, struct image_block *b,
-                      int64_t channel, int64_t valid, int64_t width)
+                      int64_t channel, int64_t valid, int64_t width, float *packed)
 {
     const int64_t depth = conv->in_channels * conv->window.taps;
-    float *packed;
 
     if (conv->narrow) {
         if (conv->narrow->floats < depth * width)
             conv->narrow->floats = depth * width;
         return pith_image_narrow_pack(step, conv->narrow, b, channel, valid, width);
     }
-    packed = pith_step_alloc(step, depth * width * (int64_t) sizeof *packed);
-    if (!packed)
-        return -ENOMEM;
-    /* w[run][k][channel], channels past `valid` zero */
     pith_transpose_f32(conv->weights + channel * depth, depth, valid, depth, conv->window.taps,
                        packed, width);
-    b->w = pith_step_share(step, packed);
     return 0;
+}
+
+/* One run of memory for all blocks; NULL: there is none for it, or weights stay narrow. */
+static int alloc_packed(struct pith_step *step, struct image_conv *conv, int64_t channels, float **out)
+{
+    *out = NULL;
+    if (conv->narrow)
+        return 0;
+    if (!conv->weights)
+        conv->weights = pith_image_float_weights(step);
+    *out = pith_step_alloc(step, conv->in_channels * conv->window.taps * channels * (int64_t) sizeof **out);
+    return conv->weights && *out ? 0 : -ENOMEM;
 }
 
 static int plan_dense(struct pith_step *step, struct image_conv *conv)
 {
     const struct pith_sliding *w = &conv->window;
     const struct image_form *form = conv->form;
-    const int64_t lanes = form->lanes, total = (conv->out_channels + lanes - 1) / lanes;
+    const int64_t lanes = form->lanes, total = (conv->out_channels + lanes - 1) / lanes,
+                  depth = conv->in_channels * w->taps;
     const bool by_rows =
         conv->groups == 1 && w->dilation[2] == 1 && conv->in.pixel == conv->in_channels;
     const int vectors = pith_image_best_vectors(form, conv->cols, total);
     const int64_t a_group = (total + vectors - 1) / vectors;
-    float *bias;
+    const float *shared;
+    float *bias, *packed;
 
     conv->length = by_rows ? w->kernel[2] * conv->in_channels : conv->in_channels;
     conv->block_count = conv->groups * a_group;
     conv->block = pith_step_alloc(step, conv->block_count * (int64_t) sizeof *conv->block);
     bias = pith_step_alloc(step, conv->groups * total * lanes * (int64_t) sizeof(float));
-    if (!conv->block || !bias || plan_narrow(step, conv) < 0 || plan_runs(step, conv, by_rows) < 0)
+    if (!conv->block || !bias || plan_narrow(step, conv) < 0 || plan_runs(step, conv, by_rows) < 0 ||
+        alloc_packed(step, conv, conv->groups * total * lanes, &packed) < 0)
         return -ENOMEM;
-    for (int64_t i = 0; i < conv->block_count; i++) {
+    for (int64_t i = 0, at = 0; i < conv->block_count; i++) {
         struct image_block *b = &conv->block[i];
         const int64_t group = i / a_group, first = i % a_group * vectors;
         const int now = (int) (total - first < vectors ? total - first : vectors);
@@ -199,12 +209,17 @@ static int plan_dense(struct pith_step *step, struct image_conv *conv)
         b->x_at = group * conv->in_channels;
         b->tile = form->tile[now - 1];
         b->pixels = form->most_pixels[now - 1];
-        if (!conv->narrow && !conv->weights)
-            conv->weights = pith_image_float_weights(step);
-        if ((!conv->narrow && !conv->weights) ||
-            pack_block(step, conv, b, channel, valid, now * lanes) < 0)
+        if (pack_block(step, conv, b, channel, valid, now * lanes, packed ? packed + at : NULL) < 0)
             return -ENOMEM;
         bias += now * lanes;
+        at += depth * now * lanes;
+    }
+    shared = pith_step_share(step, packed);
+    for (int64_t i = 0, at = 0; shared && i < conv->block_count; i++) {
+        const int64_t first = i % a_group * vectors;
+
+        conv->block[i].w = shared + at;
+        at += depth * lanes * (total - first < vectors ? total - first : vectors);
     }
     return 0;
 }

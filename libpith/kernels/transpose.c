@@ -1,11 +1,11 @@
-/* Turning rows of weights into columns, four by four in registers: see transpose.h. A column at a
- * time would read, or write, another cache line for each element. */
+/* Turning rows of weights into columns, four by four in registers: see transpose.h. Sixteen by sixteen
+ * are turned together, so that each cache line is read and written whole while it is near. */
 #include "libpith/kernels/transpose.h"
 
 #include <string.h>
 
 #define SIDE  4
-#define BLOCK 64 /* of a row's elements, whose columns stay in the first-level cache */
+#define BLOCK 16 /* elements of a row, and rows: a cache line of floats each */
 
 typedef float four __attribute__((vector_size(SIDE * sizeof(float))));
 
@@ -43,34 +43,55 @@ static inline void turn(const float *from, int64_t from_step, float *const to[SI
     store(to[3], __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
 }
 
+/* `rows` rows, elements k to k + SIDE, to those columns. */
+static inline void turn_rows(const float *from, int64_t from_step, int64_t rows, float *to[SIDE])
+{
+    int64_t m = 0;
+
+    for (; m + SIDE <= rows; m += SIDE) {
+        turn(from + m * from_step, from_step, to);
+        for (int i = 0; i < SIDE; i++)
+            to[i] += SIDE;
+    }
+    for (; m < rows; m++)
+        for (int i = 0; i < SIDE; i++)
+            *to[i]++ = from[m * from_step + i];
+}
+
+/* Elements k to `end` of `rows` rows. */
+static void turn_block(const float *from, int64_t from_step, int64_t rows, int64_t k, int64_t end,
+                       int64_t taps, int64_t groups, float *to, int64_t to_step)
+{
+    for (; k + SIDE <= end; k += SIDE) {
+        float *column[SIDE];
+
+        for (int i = 0; i < SIDE; i++)
+            column[i] = to + place(k + i, taps, groups) * to_step;
+        turn_rows(from + k, from_step, rows, column);
+    }
+    for (; k < end; k++) {
+        float *column = to + place(k, taps, groups) * to_step;
+
+        for (int64_t m = 0; m < rows; m++)
+            column[m] = from[m * from_step + k];
+    }
+}
+
 void pith_transpose_f32(const float *from, int64_t from_step, int64_t rows, int64_t depth,
                         int64_t taps, float *to, int64_t to_step)
 {
-    const int64_t groups = depth / (taps > 0 ? taps : 1), whole = rows / SIDE * SIDE;
+    const int64_t groups = depth / (taps > 0 ? taps : 1);
 
-    for (int64_t block = 0; block < depth; block += BLOCK) {
-        const int64_t end = depth - block < BLOCK ? depth : block + BLOCK;
-        int64_t k = block;
+    for (int64_t m = 0; m < rows; m += BLOCK) {
+        const int64_t now = rows - m < BLOCK ? rows - m : BLOCK;
 
-        for (; k + SIDE <= end; k += SIDE) {
-            float *column[SIDE];
+        for (int64_t k = 0; k < depth; k += BLOCK) {
+            const int64_t end = depth - k < BLOCK ? depth : k + BLOCK;
 
-            for (int i = 0; i < SIDE; i++)
-                column[i] = to + place(k + i, taps, groups) * to_step;
-            for (int64_t m = 0; m < whole; m += SIDE) {
-                turn(from + m * from_step + k, from_step, column);
-                for (int i = 0; i < SIDE; i++)
-                    column[i] += SIDE;
-            }
-            for (int64_t m = whole; m < rows; m++)
-                for (int i = 0; i < SIDE; i++)
-                    *column[i]++ = from[m * from_step + k + i];
-        }
-        for (; k < end; k++) {
-            float *column = to + place(k, taps, groups) * to_step;
-
-            for (int64_t m = 0; m < rows; m++)
-                column[m] = from[m * from_step + k];
+            for (int64_t i = 0; i < BLOCK; i++) /* the next rows: weights come from far */
+                if (m + BLOCK + i < rows)
+                    __builtin_prefetch(from + (m + BLOCK + i) * from_step + k);
+            turn_block(from + m * from_step, from_step, now, k, end, taps, groups, to + m, to_step);
         }
     }
 }
