@@ -1,4 +1,4 @@
-/* Blocks of memory, each with a header before it, and the table of those that are shared: see
+/* Blocks of memory, each with a header, and the table of those that are shared: see
  * blocks.h. What uses a shared block has a reference in its list instead, a header alone. */
 #include <config.h>
 
@@ -15,45 +15,42 @@
 #define ALIGNMENT    64 /* a cache line, and the widest vector register */
 #define LEAST_SHARED 256 /* bytes; below, a reference costs too much of what it saves */
 #define BUCKETS      256
+#define HASHED_LINES 256 /* of a large block */
 #ifdef PITH_SANITIZED
 #define LEAST_MAPPED SIZE_MAX /* a sanitizer watches what malloc gives */
 #else
-#define LEAST_MAPPED ((size_t) 64 << 10) /* bytes; the rest of a page is then little */
+#define LEAST_MAPPED ((size_t) 32 << 10) /* bytes; the rest of a page is then little */
 #endif
 
 struct pith_block {
     struct pith_block *next; /* in its list, or in its bucket where it is shared */
     size_t bytes;
-    struct pith_block *shared; /* a reference: to what; else NULL, and the bytes lie behind the header */
+    struct pith_block *shared; /* a reference: to what; else NULL */
     uint64_t hash;             /* of a shared block */
     size_t users;              /* of a shared block: references to it */
-    void *start;               /* what malloc gave; NULL: the header itself */
-    size_t mapped_bytes;       /* of a mapping that begins with the header; 0: from malloc */
+    void *memory;              /* the bytes; NULL: a reference */
+    size_t mapped_bytes;       /* of a mapping that is them; 0: they lie behind the header, in what malloc gave */
 };
-
-/* The header takes a whole unit of alignment, so that bytes behind it are aligned as it is. */
-static const size_t header_bytes = ALIGNMENT;
-_Static_assert(sizeof(struct pith_block) <= ALIGNMENT, "the header must fit before the bytes");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below */
 static struct pith_block *buckets[BUCKETS];
 
-static void *bytes_of(const struct pith_block *block)
-{
-    return (char *) (uintptr_t) block + header_bytes;
-}
-
-/* All pages at once, which takes two thirds of the time of one fault for each. NULL: no memory. */
+/* Without its header, as weights often are whole pages. All pages at once, which takes two thirds of the time of one fault
+ * for each. NULL: no memory. */
 static struct pith_block *map_block(size_t bytes, bool at_once)
 {
     const size_t page = (size_t) sysconf(_SC_PAGESIZE),
-                 mapped = (header_bytes + bytes + page - 1) / page * page;
-    struct pith_block *block =
-        mmap(NULL, mapped, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | (at_once ? MAP_POPULATE : 0), -1, 0);
+                 mapped = (bytes + page - 1) / page * page;
+    struct pith_block *block = calloc(1, sizeof *block);
 
-    if (block == MAP_FAILED)
+    if (!block)
         return NULL;
+    block->memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | (at_once ? MAP_POPULATE : 0), -1, 0);
+    if (block->memory == MAP_FAILED) {
+        free(block);
+        return NULL;
+    }
     block->mapped_bytes = mapped;
     block->bytes = bytes;
     return block;
@@ -62,23 +59,22 @@ static struct pith_block *map_block(size_t bytes, bool at_once)
 /* malloc aligns to 16. */
 static struct pith_block *new_block(size_t bytes, bool written_whole)
 {
-    const size_t all = header_bytes + bytes + ALIGNMENT;
+    const size_t all = sizeof(struct pith_block) + bytes + ALIGNMENT;
     struct pith_block *block;
-    char *start, *at;
+    char *end;
 
     if (bytes > SIZE_MAX / 2)
         return NULL;
     if (bytes >= LEAST_MAPPED)
         return map_block(bytes, written_whole);
-    start = malloc(all);
-    if (!start)
+    block = malloc(all);
+    if (!block)
         return NULL;
     if (written_whole)
-        pith_populate(start, all);
-    memset(start, 0, all);
-    at = start + (ALIGNMENT - (uintptr_t) start % ALIGNMENT) % ALIGNMENT;
-    block = (struct pith_block *) (void *) at;
-    block->start = start;
+        pith_populate(block, all);
+    memset(block, 0, all);
+    end = (char *) (block + 1);
+    block->memory = end + (ALIGNMENT - (uintptr_t) end % ALIGNMENT) % ALIGNMENT;
     block->bytes = bytes;
     return block;
 }
@@ -86,9 +82,8 @@ static struct pith_block *new_block(size_t bytes, bool written_whole)
 static void delete_block(struct pith_block *block)
 {
     if (block->mapped_bytes)
-        (void) munmap(block, block->mapped_bytes);
-    else
-        free(block->start ? block->start : block);
+        (void) munmap(block->memory, block->mapped_bytes);
+    free(block);
 }
 
 static void *alloc(struct pith_blocks *blocks, size_t bytes, bool written_whole)
@@ -103,7 +98,7 @@ static void *alloc(struct pith_blocks *blocks, size_t bytes, bool written_whole)
     block->next = blocks->first;
     blocks->first = block;
     blocks->bytes += block->bytes;
-    return bytes_of(block);
+    return block->memory;
 }
 
 void *pith_blocks_alloc(struct pith_blocks *blocks, size_t bytes)
@@ -118,7 +113,7 @@ void *pith_blocks_alloc_sparse(struct pith_blocks *blocks, size_t bytes)
 
 /* ---- shared ones ---- */
 
-/* 64 bits of each 32 bytes are mixed by a multiplication to 128; sizes are multiples of 64. */
+/* 64 bits are mixed with 64 by a multiplication to 128. */
 static uint64_t mix(uint64_t a, uint64_t b)
 {
     const unsigned __int128 product = (unsigned __int128) a * b;
@@ -126,20 +121,27 @@ static uint64_t mix(uint64_t a, uint64_t b)
     return (uint64_t) product ^ (uint64_t) (product >> 64);
 }
 
+#define CHAINS 4
+
+/* Of cache lines that lie evenly, as bytes decide in the end. Four chains, as one would wait for its multiplications. */
 static uint64_t hash_of(const struct pith_block *block)
 {
-    const char *bytes = bytes_of(block);
-    uint64_t first = UINT64_C(0x9e3779b97f4a7c15) ^ block->bytes,
-             second = UINT64_C(0xd1b54a32d192ed03);
+    static const uint64_t keys[CHAINS] = {UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db),
+                                          UINT64_C(0x8ebc6af09c88c6e3), UINT64_C(0x589965cc75374cc3)};
+    const char *bytes = block->memory;
+    uint64_t chain[CHAINS] = {UINT64_C(0x9e3779b97f4a7c15) ^ block->bytes, UINT64_C(0xd1b54a32d192ed03),
+                              UINT64_C(0x8bb84b93962eacc9), UINT64_C(0x4b33a62ed433d4a3)};
 
-    for (size_t i = 0; i < block->bytes; i += 32) {
-        uint64_t word[4];
+    const size_t apart = block->bytes / ALIGNMENT / HASHED_LINES * ALIGNMENT + ALIGNMENT;
+
+    for (size_t i = 0; i < block->bytes; i += apart) {
+        uint64_t word[2 * CHAINS];
 
         memcpy(word, bytes + i, sizeof word);
-        first = mix(word[0] ^ UINT64_C(0xa0761d6478bd642f), word[1] ^ first);
-        second = mix(word[2] ^ UINT64_C(0xe7037ed1a0b428db), word[3] ^ second);
+        for (int c = 0; c < CHAINS; c++)
+            chain[c] = mix(word[2 * c] ^ keys[c], word[2 * c + 1] ^ chain[c]);
     }
-    return mix(first ^ UINT64_C(0x8ebc6af09c88c6e3), second);
+    return mix(chain[0] ^ keys[0], chain[1]) ^ mix(chain[2] ^ keys[1], chain[3]);
 }
 
 /* With the lock: the shared block takes a user off, and goes with its last one. */
@@ -170,7 +172,7 @@ static struct pith_block *find_same(const struct pith_block *block, uint64_t has
         }
         other->users++;
         (void) pthread_mutex_unlock(&lock);
-        same = memcmp(bytes_of(other), bytes_of(block), block->bytes) == 0;
+        same = memcmp(other->memory, block->memory, block->bytes) == 0;
         (void) pthread_mutex_lock(&lock);
         if (same)
             return other;
@@ -183,7 +185,7 @@ static struct pith_block *find_same(const struct pith_block *block, uint64_t has
 
 static bool is_at(const struct pith_block *block, const void *memory)
 {
-    return bytes_of(block->shared ? block->shared : block) == memory;
+    return (block->shared ? block->shared : block)->memory == memory;
 }
 
 static struct pith_block **find_place(struct pith_blocks *blocks, const void *memory)
@@ -232,7 +234,7 @@ const void *pith_blocks_share(struct pith_blocks *blocks, const void *memory)
     if (same != block)
         delete_block(block);
     reference->shared = same;
-    return bytes_of(same);
+    return same->memory;
 }
 
 struct pith_blocks_shared pith_blocks_shared(void)
