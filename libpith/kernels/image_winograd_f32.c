@@ -45,12 +45,14 @@ bool pith_image_winograd_fits(const struct image_conv *conv)
 #define KERNELS 4  /* that are transformed side by side */
 #define GROUP   16 /* output channels: a cache line of each transformed element */
 
+#define INLINE static inline __attribute__((always_inline))
+
 typedef double kernels __attribute__((vector_size(8 * KERNELS)));
 typedef float narrow_kernels __attribute__((vector_size(4 * KERNELS)));
 
 /* G g for three values that lie `step` apart, the six `step` apart too. The rows of G are
  * (1/4, 0, 0), (-1, -1, -1)/6, (-1, 1, -1)/6, (1, 2, 4)/24, (1, -2, 4)/24, (0, 0, 1). */
-static inline void transform_three(const kernels *g, kernels *out, int step)
+INLINE void transform_three(const kernels *g, kernels *out, int step)
 {
     const kernels even = g[0] + g[2 * step], quarters = g[0] * (1.0 / 24) + g[2 * step] * (1.0 / 6),
                   twelfths = g[step] * (1.0 / 12);
@@ -64,7 +66,7 @@ static inline void transform_three(const kernels *g, kernels *out, int step)
 }
 
 /* G g G^T of one 3x3 kernel in each lane, in double: it is done once. */
-static inline void transform_weights(const kernels g[9], kernels out[ELEMENTS])
+INLINE void transform_weights(const kernels g[9], kernels out[ELEMENTS])
 {
     kernels half[IN * 3];
 
@@ -75,7 +77,7 @@ static inline void transform_weights(const kernels g[9], kernels out[ELEMENTS])
 }
 
 /* The transformed kernels of one input channel and up to GROUP output channels: a line of each element. */
-static void transform_group(const float *w, int64_t step, int64_t count, float lines[ELEMENTS][GROUP])
+INLINE void transform_group(const float *w, int64_t step, int64_t count, float lines[ELEMENTS][GROUP])
 {
     for (int64_t m = 0; m < count; m += KERNELS) {
         const int lanes = count - m < KERNELS ? (int) (count - m) : KERNELS;
@@ -95,7 +97,7 @@ static void transform_group(const float *w, int64_t step, int64_t count, float l
 
 /* Into [element][block][in][channels of the block], which is how tiles read them; blocks are padded with zeros to whole
  * vectors. Elements lie so far apart that their lines meet in one set of a cache: each is written once, whole. */
-static void pack_weights(const struct image_conv *conv, float *to)
+INLINE void pack(const struct image_conv *conv, float *to)
 {
     const struct image_winograd *p = &conv->winograd;
     const int64_t c_count = conv->in_channels, m_count = conv->out_channels,
@@ -114,10 +116,37 @@ static void pack_weights(const struct image_conv *conv, float *to)
                 if (valid < stored)
                     memset(lines, 0, sizeof lines);
                 transform_group(conv->weights + (m * c_count + c) * 9, c_count * 9, valid, lines);
-                for (int e = 0; e < ELEMENTS; e++)
-                    memcpy(at + e * c_count * p->padded, lines[e], (size_t) stored * sizeof *at);
+                for (int e = 0; e < ELEMENTS; e++, at += c_count * p->padded)
+                    if (stored == GROUP) /* the usual case, told apart for a size that is known */
+                        memcpy(at, lines[e], sizeof lines[e]);
+                    else
+                        memcpy(at, lines[e], (size_t) stored * sizeof *at);
             }
     }
+}
+
+static void pack_any(const struct image_conv *conv, float *to)
+{
+    pack(conv, to);
+}
+
+#if defined __x86_64__
+/* Without FMA, so that the same bits come out. */
+__attribute__((target("avx2"))) static void pack_avx2(const struct image_conv *conv, float *to)
+{
+    pack(conv, to);
+}
+#endif
+
+static void pack_weights(const struct image_conv *conv, float *to)
+{
+#if defined __x86_64__
+    if (pith_isa_includes(pith_isa(), PITH_ISA_AVX2)) {
+        pack_avx2(conv, to);
+        return;
+    }
+#endif
+    pack_any(conv, to);
 }
 
 int pith_image_winograd_pack(struct pith_step *step, struct image_conv *conv)

@@ -159,8 +159,18 @@ static inline void put_pairs(const several *u, int64_t count, int16_t *to, int64
     }
 }
 
-/* The weights of output channel m, for all input channels. all: those of all channels. */
-static void pack_channel(const struct winograd *p, int64_t m, int16_t *all)
+/* The same of TOGETHER channels, each pair as one. */
+static inline void put_all_pairs(const several *u, int16_t *to, int64_t step)
+{
+    uint32_t pair[TOGETHER / 2];
+
+    memcpy(pair, u, sizeof pair);
+    for (int i = 0; i < TOGETHER / 2; i++, to += step)
+        memcpy(to, &pair[i], sizeof pair[i]);
+}
+
+/* The weights of output channel m, for input channels c and up to TOGETHER - 1 behind it. all: those of all channels. */
+static void pack_channel(const struct winograd *p, int64_t m, int64_t c, int16_t *all)
 {
     const struct pith_winograd_s8_form *form = p->form;
     const int64_t c_count = p->dense.conv->in_channels;
@@ -170,20 +180,29 @@ static void pack_channel(const struct winograd *p, int64_t m, int16_t *all)
     const int64_t in_tile = in_block % form->tile,
                   tile = least_of(form->tile, block - in_block + in_tile);
     const int64_t each = 2 * form->lanes, plane = p->pairs * block * each;
+    const int64_t count = least_of(TOGETHER, c_count - c);
     int16_t *to = all + first / PITH_WINOGRAD_S8_VECTORS * p->block_weights +
                   (in_block - in_tile) * p->pairs * each + in_tile * each +
-                  (form->planes ? lane : 2 * lane);
+                  (form->planes ? lane : 2 * lane) + c / 2 * tile * each;
+    several u[MOST_IN * MOST_IN];
 
-    for (int64_t c = 0; c < c_count; c += TOGETHER) {
-        const int64_t count = least_of(TOGETHER, c_count - c);
-        several u[MOST_IN * MOST_IN];
+    transform_weights(p->dense.conv->weights + m * 9 * c_count + c, c_count, count, form->out_edge, u);
+    for (int e = 0; e < elements_of(form); e++, to += plane)
+        if (count == TOGETHER && !form->planes)
+            put_all_pairs(&u[e], to, tile * each);
+        else
+            put_pairs(&u[e], count, to, tile * each, form->planes ? form->lanes : 1);
+}
 
-        transform_weights(p->dense.conv->weights + m * 9 * c_count + c, c_count, count,
-                          form->out_edge, u);
-        for (int e = 0; e < elements_of(form); e++)
-            put_pairs(&u[e], count, to + e * plane + c / 2 * tile * each, tile * each,
-                      form->planes ? form->lanes : 1);
-    }
+/* A vector of output channels at a time, whose cache lines are filled before the next ones are begun. */
+static void pack_channels(const struct winograd *p, int16_t *all)
+{
+    const struct pith_conv_s8 *conv = p->dense.conv;
+
+    for (int64_t first = 0; first < conv->out_channels; first += p->form->lanes)
+        for (int64_t c = 0; c < conv->in_channels; c += TOGETHER)
+            for (int64_t m = first; m < conv->out_channels && m < first + p->form->lanes; m++)
+                pack_channel(p, m, c, all);
 }
 
 static void plan_scratch(const struct pith_step *step, struct pith_conv_s8 *conv, struct winograd *p)
@@ -229,8 +248,7 @@ int pith_winograd_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, con
                                            (int64_t) sizeof *weights);
     if (!weights)
         return -ENOMEM;
-    for (int64_t m = 0; m < conv->out_channels; m++)
-        pack_channel(p, m, weights);
+    pack_channels(p, weights);
     p->weights = pith_step_share(step, weights);
     plan_scratch(step, conv, p);
     conv->packed = p;
