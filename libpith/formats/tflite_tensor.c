@@ -346,36 +346,60 @@ static void copy_line(const struct pith_tensor *from, int64_t at, int64_t stride
     }
 }
 
+/* An axis of what comes out: its length, and how far apart its elements lie in what goes in. */
+struct axis {
+    int64_t count, stride;
+};
+
+/* Axes that lie so in both are one, so that lines are long. Returns how many are left. */
+static uint32_t join_axes(struct axis *axis, uint32_t rank)
+{
+    uint32_t joined = 0;
+
+    for (uint32_t k = 0; k < rank; k++) {
+        struct axis *last = joined > 0 ? &axis[joined - 1] : NULL;
+
+        if (axis[k].count == 1)
+            continue;
+        if (last && last->stride == axis[k].count * axis[k].stride)
+            *last = (struct axis){last->count * axis[k].count, axis[k].stride};
+        else
+            axis[joined++] = axis[k];
+    }
+    return joined;
+}
+
 int tflite_permute(struct tflite_reader *reader, const struct pith_tensor *in, const uint32_t *perm,
                    struct pith_tensor *out, struct pith_error *err)
 {
-    const uint32_t rank = in->shape.rank;
     const unsigned bits = pith_tensor_aligned(in) ? pith_dtype_bits(in->dtype) : 0;
     const int64_t total = pith_shape_elements(&in->shape);
-    struct pith_shape shape = {.rank = rank};
-    int64_t line = 1, stride[PITH_MAX_RANK], at_axis[PITH_MAX_RANK] = {0};
-    int64_t at = 0;
+    struct pith_shape shape = {.rank = in->shape.rank};
+    struct axis axis[PITH_MAX_RANK] = {{0}}, line = {1, 1};
+    int64_t at_axis[PITH_MAX_RANK] = {0}, at = 0;
+    uint32_t rank;
     int rc = tflite_count_copy(reader, in->bytes, err);
 
-    for (uint32_t k = 0; k < rank; k++) {
+    for (uint32_t k = 0; k < shape.rank; k++) {
         shape.dim[k] = in->shape.dim[perm[k]];
-        stride[k] = 1;
-        for (uint32_t i = perm[k] + 1; i < rank; i++)
-            stride[k] *= in->shape.dim[i];
+        axis[k] = (struct axis){shape.dim[k], 1};
+        for (uint32_t i = perm[k] + 1; i < shape.rank; i++)
+            axis[k].stride *= in->shape.dim[i];
     }
     if (rc == 0)
         rc = pith_tensor_alloc(out, in->dtype, &shape, err);
     if (rc < 0)
         return rc;
+    rank = join_axes(axis, shape.rank);
     if (rank > 0)
-        line = shape.dim[rank - 1];
-    for (int64_t i = 0; i < total; i += line) {
-        copy_line(in, at, rank > 0 ? stride[rank - 1] : 1, out, i, line, bits);
-        for (uint32_t k = rank > 0 ? rank - 1 : 0; k-- > 0;) {
-            at += stride[k];
-            if (++at_axis[k] < shape.dim[k])
+        line = axis[--rank];
+    for (int64_t i = 0; i < total; i += line.count) {
+        copy_line(in, at, line.stride, out, i, line.count, bits);
+        for (uint32_t k = rank; k-- > 0;) {
+            at += axis[k].stride;
+            if (++at_axis[k] < axis[k].count)
                 break;
-            at -= stride[k] * shape.dim[k];
+            at -= axis[k].stride * axis[k].count;
             at_axis[k] = 0;
         }
     }
