@@ -69,12 +69,41 @@ static int64_t byte_of(int i, int64_t lane)
     return lane / 4 * 16 + i * 4 + lane % 4;
 }
 
+/* The weights of the tap that stands at place i, for lanes 0 to 4 * lanes - 1 of a block; channel: of each, or -1. */
+static void pack_tap(const struct pith_conv_s8 *conv, const struct depthwise *d,
+                     const struct pith_depthwise_s8_form *form, const struct block *b, int64_t i,
+                     const int64_t *channel, uint8_t *weights)
+{
+    const int64_t taps = conv->kernel[0] * conv->kernel[1], lanes = b->width->bytes / 4, place = i % 4;
+    const int64_t vector = b->width->bytes * (form->words ? 2 : 1);
+    const int8_t *w = conv->weights + d->tap[i];
+
+    if (form->planes) {
+        for (int64_t at = 0; at < 4 * lanes; at++)
+            if (channel[at] >= 0)
+                weights[i * vector + at] = (uint8_t) w[channel[at] * taps];
+        return;
+    }
+    for (int64_t at = 0, row = 0; row < 4; row++) {
+        uint8_t *quad = weights + (i / 4 * 4 + row) * vector;
+
+        for (int64_t lane = 0; lane < lanes; lane++, at++) {
+            const int16_t one = channel[at] >= 0 ? w[channel[at] * taps] : 0;
+
+            if (form->words)
+                memcpy(quad + place % 2 * b->width->bytes + (lane * 2 + place / 2) * 2, &one, sizeof one);
+            else
+                quad[lane * 4 + place] = (uint8_t) one;
+        }
+    }
+}
+
 static int pack_block(struct pith_step *step, const struct pith_conv_s8 *conv,
                       const struct depthwise *d, const struct pith_depthwise_s8_form *form,
                       struct block *b)
 {
-    const int64_t taps = conv->kernel[0] * conv->kernel[1], lanes = b->width->bytes / 4;
-    const int64_t vector = b->width->bytes * (form->words ? 2 : 1);
+    const int64_t lanes = b->width->bytes / 4, vector = b->width->bytes * (form->words ? 2 : 1);
+    int64_t channel[WIDEST];
     uint8_t *weights = pith_step_alloc(step, d->groups * d->each * vector);
     int32_t *bias = pith_step_alloc(step, 4 * lanes * (int64_t) sizeof *bias);
     float *scale = pith_step_alloc(step, 4 * lanes * (int64_t) sizeof *scale);
@@ -83,33 +112,16 @@ static int pack_block(struct pith_step *step, const struct pith_conv_s8 *conv,
         return -ENOMEM;
     for (int64_t at = 0; at < 4 * lanes; at++) {
         const int64_t byte = form->planes ? at : byte_of((int) (at / lanes), at % lanes);
-        const int64_t channel = d->folded ? byte % conv->y.c : b->channel + byte;
-        const int64_t row = at / lanes, lane = at % lanes;
 
-        if (!d->folded && byte >= b->count)
+        channel[at] = d->folded ? byte % conv->y.c : byte < b->count ? b->channel + byte : -1;
+        if (channel[at] < 0)
             continue;
-        bias[at] = conv->to.bias[channel];
-        scale[at] = conv->to.scale[channel];
-        for (int64_t i = 0; i < d->each * d->groups; i++) {
-            const int64_t tap = d->tap[i], place = i % 4;
-            uint8_t *quad;
-            int16_t w;
-
-            if (tap < 0)
-                continue;
-            w = conv->weights[channel * taps + tap];
-            if (form->planes) {
-                weights[i * vector + at] = (uint8_t) w;
-                continue;
-            }
-            quad = weights + (i / 4 * 4 + row) * vector;
-            if (form->words)
-                memcpy(quad + place % 2 * b->width->bytes + (lane * 2 + place / 2) * 2, &w,
-                       sizeof w);
-            else
-                quad[lane * 4 + place] = (uint8_t) w;
-        }
+        bias[at] = conv->to.bias[channel[at]];
+        scale[at] = conv->to.scale[channel[at]];
     }
+    for (int64_t i = 0; i < d->each * d->groups; i++)
+        if (d->tap[i] >= 0)
+            pack_tap(conv, d, form, b, i, channel, weights);
     b->weights = pith_step_share(step, weights);
     b->bias = pith_step_share(step, bias);
     b->scale = pith_step_share(step, scale);

@@ -110,9 +110,24 @@ static bool fits(const struct pith_conv_s8 *conv, const struct pith_sparse_s8_fo
                                        (size_t) (conv->y.c * count_taps(conv) * conv->in_channels));
 }
 
-/* The blocks of one tap of an output channel, from number `at` on; returns the number behind them. */
+/* The blocks of one tap of an output channel, from number `at` on, as many quads from `first` on; returns the number behind
+ * them. Each is stored, and those of zeros are stored over: a branch would be guessed wrong half of the time. */
+static uint32_t pack_fours(const int8_t *w, int64_t depth, int64_t first, uint32_t at, uint16_t *quad,
+                           int32_t *weights)
+{
+    for (int64_t k = 0; k < depth; k += 4) {
+        const uint32_t four = depth - k >= 4 ? pith_sparse_s8_four(w + k, 4) : pith_sparse_s8_four(w + k, depth - k);
+
+        quad[at] = (uint16_t) (first + k / 4);
+        memcpy(&weights[at], &four, sizeof four);
+        at += four != 0;
+    }
+    return at;
+}
+
+/* The same of a line. */
 static uint32_t pack_tap(const struct pith_sparse_s8 *s, const int8_t *w, int64_t tap, uint32_t at,
-                         uint16_t *quad, uint32_t *place, int32_t *weights)
+                         uint32_t *place, int32_t *weights)
 {
     const struct pith_conv_s8 *conv = s->conv;
     const int64_t pixel = tap / conv->kernel[1] * conv->dilation[0] * s->row +
@@ -121,12 +136,7 @@ static uint32_t pack_tap(const struct pith_sparse_s8 *s, const int8_t *w, int64_
     for (int64_t k = 0; k < conv->in_channels; k += 4) {
         const uint32_t four = pith_sparse_s8_four(w + k, conv->in_channels - k);
 
-        /* Each is stored, and those of zeros are stored over: a branch would be guessed wrong half of
-         * the time. */
-        if (quad)
-            quad[at] = (uint16_t) (tap * s->tap_quads + k / 4);
-        else
-            place[at] = (uint32_t) (k / 4 * s->form->halves * s->turned + pixel);
+        place[at] = (uint32_t) (k / 4 * s->form->halves * s->turned + pixel);
         memcpy(&weights[at], &four, sizeof four);
         at += four != 0;
     }
@@ -150,9 +160,12 @@ static int pack_weights(struct pith_step *step, struct pith_sparse_s8 *s, int64_
         return -ENOMEM;
     for (int64_t m = 0; m < conv->out_channels; m++) {
         first[m] = at;
-        for (int64_t tap = 0; tap < taps; tap++)
-            at = pack_tap(s, conv->weights + (m * taps + tap) * conv->in_channels, tap, at, quad,
-                          place, weights);
+        for (int64_t tap = 0; tap < taps; tap++) {
+            const int8_t *w = conv->weights + (m * taps + tap) * conv->in_channels;
+
+            at = quad ? pack_fours(w, conv->in_channels, tap * s->tap_quads, at, quad, weights)
+                      : pack_tap(s, w, tap, at, place, weights);
+        }
     }
     first[conv->out_channels] = at;
     weights[at] = 0;

@@ -91,9 +91,8 @@ const struct pith_kernel *pith_kernel_find(const char *domain, const char *op, i
 
     for (size_t f = 0; families[f]; f++) {
         for (const struct pith_kernel *k = families[f]; k->op; k++) {
-            if (k->op[0] != op[0] || strcmp(k->op, op) != 0 || strcmp(k->domain ? k->domain : "", domain) != 0)
-                continue;
-            if ((k->flags & (PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST)) != form)
+            if ((k->flags & (PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST)) != form || k->op[0] != op[0] ||
+                strcmp(k->op, op) != 0 || strcmp(k->domain ? k->domain : "", domain) != 0)
                 continue;
             if (!opset_fits(k, opset)) {
                 why = "no kernel for this operator's version";
