@@ -517,6 +517,43 @@ static void many_operands_are_joined(void **state)
     pith_tensor_free(&x);
 }
 
+/* What goes in leaves too: its copy is one more slot, however many there are already, of a shape that
+ * lies among them. */
+static void inputs_that_leave_are_copied_whatever_else_there_is(void **state)
+{
+    const struct pith_shape shape = {2, {2, 3}};
+    struct pith_error err = {0};
+    float numbers[6] = {1, -2, 3, -4, 5, -6};
+    const struct pith_tensor input = {PITH_FLOAT32, shape, numbers, sizeof numbers};
+
+    (void) state;
+    for (int nodes = 1; nodes < 70; nodes++) {
+        struct pith_session *session;
+        struct pith_tensor out[2];
+        struct pith_graph *graph;
+        uint32_t x, y;
+
+        assert_ok(pith_graph_new(&graph, "net", &err), &err);
+        assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+        assert_ok(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, &err), &err);
+        assert_int_equal(pith_graph_add_input(graph, x), 0);
+        y = x;
+        for (int i = 0; i < nodes; i++)
+            y = add_node(graph, "Abs", &y, 1, NULL);
+        assert_int_equal(pith_graph_add_output(graph, x), 0);
+        assert_int_equal(pith_graph_add_output(graph, y), 0);
+        assert_ok(pith_graph_validate(graph, &err), &err);
+        assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+        session = compile(graph, PLANAR);
+        assert_ok(engine->run(session, &input, 1, out, 2, &err), &err);
+        assert_true(pith_shape_equal(&out[0].shape, &shape));
+        assert_memory_equal(out[0].data, numbers, sizeof numbers);
+        assert_true(((const float *) out[1].data)[5] == 6.0F);
+        engine->close(session);
+        pith_graph_free(graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +565,7 @@ int main(void)
         cmocka_unit_test(transposing_there_and_back_is_nothing),
         cmocka_unit_test(integers_from_outside_are_taken_as_they_lie),
         cmocka_unit_test(many_operands_are_joined),
+        cmocka_unit_test(inputs_that_leave_are_copied_whatever_else_there_is),
         cmocka_unit_test(values_that_branches_and_late_steps_give_lie_on_their_grids),
     };
 

@@ -34,6 +34,8 @@ void *plan_alloc(struct plan *plan, size_t bytes)
 int plan_add_slot(struct plan *plan, int32_t dtype, const struct pith_shape *shape, uint32_t *out)
 {
     size_t capacity = plan->slot_capacity;
+    /* A copy: it may be a slot's, and those move as the table grows. */
+    const struct pith_shape own = shape ? *shape : (struct pith_shape){0};
     struct slot *slot;
 
     if (plan_grow(&plan->slots, sizeof *plan->slots, plan->slot_count, &capacity) < 0)
@@ -45,11 +47,10 @@ int plan_add_slot(struct plan *plan, int32_t dtype, const struct pith_shape *sha
                           .unrounded = PLAN_NO_SLOT,
                           .wide = PLAN_NO_SLOT};
     slot->tensor.dtype = dtype;
-    slot->known = shape && pith_shape_known(shape);
-    if (shape)
-        slot->tensor.shape = *shape;
+    slot->known = shape && pith_shape_known(&own);
+    slot->tensor.shape = own;
     if (slot->known) {
-        const int64_t bytes = pith_tensor_bytes(dtype, shape);
+        const int64_t bytes = pith_tensor_bytes(dtype, &own);
 
         if (bytes < 0)
             return -EFBIG;
