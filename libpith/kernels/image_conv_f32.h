@@ -108,11 +108,12 @@ struct image_conv {
     int64_t *offset;
     int64_t runs, length, tap_step, x_step, y_step;
     /* What is walked: `rows` rows of `cols` tile pixels; a tile pixel is `fold` pixels, and `rest`
-     * of them are left at a row's end. A convolution of single pixels sees the whole picture as one
-     * row, which is cut every `cols`. */
-    int64_t pictures, rows, cols, fold, rest, last_cols;
+     * of them are left at a row's end. A convolution of single pixels, with no gaps between rows, is
+     * `merged`: each pixel is a row of its own, and tiles go across them. */
+    int64_t pictures, rows, cols, fold, rest;
     int64_t x_row, y_row, added_row;
-    bool cut_by_blocks; /* parts are blocks, not rows: weights are what takes long to read */
+    bool merged;
+    bool cut_by_blocks; /* parts are blocks, not rows: weights are what takes long to read, or rows are few */
     int64_t rows_a_turn; /* that all blocks do before the next rows: it stays in the cache */
     struct image_winograd winograd;
 };

@@ -7,8 +7,7 @@
 #include "libpith/kernels/transpose.h"
 
 #define MERGED_COLS                                                                                \
-    48 /* pixels of a row where all pixels are one: a multiple of most tiles, and few enough to be \
-          parts */
+    48 /* pixels that are walked together where all of a picture are one row: a multiple of most tiles */
 #define CACHED_FLOATS                                                                              \
     (64 * 1024) /* 256 KiB: what may stay in the second-level cache beside everything else */
 #define NARROW_WEIGHTS (8 * 1024) /* fewer are not worth keeping narrow */
@@ -45,7 +44,7 @@ static void plan_rows(const struct pith_step *step, struct image_conv *conv)
 
     conv->pictures = conv->batch;
     conv->rows = w->out[1];
-    conv->cols = conv->last_cols = w->out[2];
+    conv->cols = w->out[2];
     conv->fold = 1;
     conv->rest = 0;
     conv->x_row = w->stride[1] * conv->in.row;
@@ -53,13 +52,13 @@ static void plan_rows(const struct pith_step *step, struct image_conv *conv)
     conv->added_row = conv->added.row;
     conv->x_step = w->stride[2] * conv->in.pixel;
     conv->y_step = conv->out.pixel;
-    if (merges(step, conv) && w->out_plane > 0) {
-        conv->rows = (w->out_plane + MERGED_COLS - 1) / MERGED_COLS;
-        conv->cols = MERGED_COLS;
-        conv->last_cols = w->out_plane - (conv->rows - 1) * MERGED_COLS;
-        conv->x_row = MERGED_COLS * conv->in.pixel;
-        conv->y_row = MERGED_COLS * conv->out.pixel;
-        conv->added_row = MERGED_COLS * conv->added.pixel;
+    conv->merged = !is_depthwise(conv) && merges(step, conv) && w->out_plane > 0;
+    if (conv->merged) {
+        conv->rows = w->out_plane;
+        conv->cols = 1;
+        conv->x_row = conv->in.pixel;
+        conv->y_row = conv->out.pixel;
+        conv->added_row = conv->added.pixel;
     }
 }
 
@@ -185,7 +184,8 @@ static int plan_dense(struct pith_step *step, struct image_conv *conv)
                   depth = conv->in_channels * w->taps;
     const bool by_rows =
         conv->groups == 1 && w->dilation[2] == 1 && conv->in.pixel == conv->in_channels;
-    const int vectors = pith_image_best_vectors(form, conv->cols, total);
+    const int vectors =
+        pith_image_best_vectors(form, conv->merged ? MERGED_COLS : conv->cols, total);
     const int64_t a_group = (total + vectors - 1) / vectors;
     const float *shared;
     float *bias, *packed;
@@ -238,7 +238,7 @@ static void fold_pixels(const struct pith_step *step, struct image_conv *conv)
         return;
     conv->fold = lanes / channels;
     conv->rest = cols % conv->fold;
-    conv->cols = conv->last_cols = cols / conv->fold;
+    conv->cols = cols / conv->fold;
     conv->x_step = conv->y_step = lanes;
 }
 
@@ -317,8 +317,9 @@ static int64_t count_rows_a_turn(const struct image_conv *conv, int64_t weights)
     const int64_t most = is_depthwise(conv)                             ? NEAR_FLOATS
                          : conv->narrow || weights > CACHED_FLOATS / 2 ? CACHED_FLOATS
                                                                         : 0;
+    const int64_t unit = conv->merged ? MERGED_COLS : 1;
 
-    return conv->x_row > 0 && most / conv->x_row > 1 ? most / conv->x_row : 1;
+    return conv->x_row > 0 && most / conv->x_row > unit ? most / conv->x_row : unit;
 }
 
 static int pack_winograd(struct pith_step *step, struct image_conv *conv)
@@ -336,6 +337,21 @@ static bool reads_weights_most(const struct pith_step *step, const struct image_
            weights > 4 * pith_shape_elements(&step->input[0].shape) && conv->block_count > 1;
 }
 
+/* How much more the thread with the most of `units` has than if all had the same. */
+static double unevenness(int64_t units, uint32_t threads)
+{
+    return units > 0 ? (double) ((units + threads - 1) / threads * threads) / (double) units : 1e9;
+}
+
+/* Channels, where a picture has so few rows that some threads would have one more than others. */
+static bool cuts_unevenly(const struct pith_step *step, const struct image_conv *conv)
+{
+    const uint32_t threads = step->threads ? step->threads : 1;
+
+    return is_depthwise(conv) && unevenness(conv->pictures * conv->rows, threads) >
+                                     1.05 * unevenness(conv->block_count, threads);
+}
+
 /* Of what parts are made. */
 static int64_t count_units(const struct image_conv *conv)
 {
@@ -350,7 +366,7 @@ static int pack_direct(struct pith_step *step, struct image_conv *conv)
     plan_rows(step, conv);
     rc = is_depthwise(conv) ? plan_depthwise(step, conv) : plan_dense(step, conv);
     conv->rows_a_turn = count_rows_a_turn(conv, pith_shape_elements(&step->input[1].shape));
-    conv->cut_by_blocks = reads_weights_most(step, conv);
+    conv->cut_by_blocks = reads_weights_most(step, conv) || cuts_unevenly(step, conv);
     step->parts = pith_parts_of(count_units(conv));
     if (conv->narrow) {
         step->parts = pith_parts_with_scratch(step, count_units(conv), IMAGE_NARROW_PARTS);
@@ -410,20 +426,36 @@ static void begin_row(const struct pith_step *step, const struct image_conv *con
 static void run_block(const struct pith_step *step, const struct image_conv *conv,
                       const struct image_block *b, struct image_tile *t, int64_t from, int64_t to)
 {
+    int64_t rows;
+
     t->bias = b->bias;
     t->last = b->last;
-    for (int64_t i = from; i < to; i++) {
+    for (int64_t i = from; i < to; i += rows) {
         const int64_t left = conv->rows - i % conv->rows; /* of this picture */
 
+        rows = to - i < left ? to - i : left;
         begin_row(step, conv, b, t, i);
         if (b->depthwise) {
-            t->rows = to - i < left ? to - i : left;
+            t->rows = rows;
             b->depthwise(t);
-            i += t->rows - 1;
+        } else if (conv->merged) {
+            pith_image_run_tiles(b->tile, b->pixels, t, rows);
         } else {
-            pith_image_run_tiles(b->tile, b->pixels, t, left == 1 ? conv->last_cols : conv->cols);
+            pith_image_run_tiles(b->tile, b->pixels, t, conv->cols);
+            rows = 1;
         }
     }
+}
+
+/* How many of `left` rows the next turn takes. What is left behind it is no less than half a turn where pixels are walked
+ * together, since tiles of few pixels cost as much as those of many. */
+static int64_t rows_of_turn(const struct image_conv *conv, int64_t left)
+{
+    const int64_t turn = conv->rows_a_turn;
+
+    if (left <= turn || (conv->merged && left <= turn + turn / 2))
+        return left;
+    return conv->merged && left < 2 * turn ? left / 2 : turn;
 }
 
 void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, uint32_t part,
@@ -451,9 +483,8 @@ void pith_image_conv_fast(const struct pith_step *step, const struct image_conv 
                            .activation = step->activation,
                            .after = step->residual.after};
 
-    for (int64_t row = conv->cut_by_blocks ? 0 : begin; row < to; row += conv->rows_a_turn) {
-        const int64_t end = to - row < conv->rows_a_turn ? to : row + conv->rows_a_turn;
-
+    for (int64_t row = conv->cut_by_blocks ? 0 : begin, end; row < to; row = end) {
+        end = row + rows_of_turn(conv, to - row);
         for (int64_t i = first; i < blocks; i++) {
             const struct image_block *b = &conv->block[i];
 

@@ -1,9 +1,9 @@
-/* Depthwise convolution of channels-last floats for one instruction set, one vector of channels at a
- * time. Included by image_conv_f32_body.h.
+/* Depthwise convolution of channels-last floats for one instruction set, one vector of channels at
+ * a time. Included by image_conv_f32_body.h.
  *
- * A call goes over rows of pixels, with the weights of all taps in registers where the kernel is 3x3
- * (and 5x5 where there are 32 of them). Pixels do not wait for each other, so the CPU works on several
- * at once by itself; they are taken four at a time where they share elements. */
+ * A call goes over rows of pixels, with the weights of all taps in registers where the kernel is
+ * 3x3 (and 5x5 where there are 32 of them). Pixels do not wait for each other, so the CPU works on
+ * several at once by itself; they are taken four at a time where they share elements. */
 
 #define GROUP 4
 
@@ -14,10 +14,10 @@ TARGET __attribute__((noinline)) static void FORM(depthwise_finish)(const struct
                                                                     int64_t pixels, int last)
 {
     for (int64_t p = 0; p < pixels; p++)
-        FORM(finish)(t, &acc[p], 1, t->y + row * t->y_row + (col + p) * t->y_step,
-                     t->residual ? t->residual + row * t->residual_row + (col + p) * t->residual_step
-                                 : NULL,
-                     last);
+        FORM(finish)
+        (t, &acc[p], 1, t->y + row * t->y_row + (col + p) * t->y_step,
+         t->residual ? t->residual + row * t->residual_row + (col + p) * t->residual_step : NULL,
+         last);
 }
 
 /* width x width taps, not dilated; line: where rows of taps begin. */
@@ -42,16 +42,49 @@ INLINE void FORM(depthwise_group)(const float *const *line, int64_t at, int64_t 
     }
 }
 
-/* One row, with what the rows share in registers. simple: see finishes_simply. */
+struct FORM(depthwise_line) { /* what the pixels of a row share */
+    const float *const *line;
+    const FORM(vector) * w;
+    FORM(vector) bias, low, high;
+    int64_t row, x_step, tap_step, y_step;
+    float *y;
+};
+
+/* `pixels` pixels from column `col` on. simple: see finishes_simply. */
+INLINE void FORM(depthwise_pixels_of)(const struct image_tile *t,
+                                      const struct FORM(depthwise_line) * l, int64_t col,
+                                      const int width, const int stride, const bool simple,
+                                      const int pixels)
+{
+    FORM(vector) acc[GROUP];
+
+    FORM(depthwise_group)
+    (l->line, col * l->x_step, l->tap_step, l->w, l->bias, width, stride, pixels, acc);
+    if (!simple)
+        FORM(depthwise_finish)(t, acc, l->row, col, pixels, t->last);
+#pragma GCC unroll 4
+    for (int p = 0; simple && p < pixels; p++)
+        FORM(store)
+        (l->y + (col + p) * l->y_step, FORM(at_most)(l->high, FORM(at_least)(l->low, acc[p])));
+}
+
+/* One row, with what the rows share in registers. */
 INLINE void FORM(depthwise_row)(const struct image_tile *t, int64_t row, const int width,
                                 const int stride, const bool simple)
 {
-    const FORM(vector) bias = FORM(load)(t->bias), low = FORM(spread)(t->activation.low),
-                       high = FORM(spread)(t->activation.high);
-    const int64_t x_step = t->x_step, tap_step = t->tap_step, y_step = t->y_step, cols = t->cols;
-    float *y = t->y + row * t->y_row;
+    const int64_t cols = t->cols;
     const float *line[5];
-    FORM(vector) w[25], acc[GROUP];
+    FORM(vector) w[25];
+    const struct FORM(depthwise_line) l = {.line = line,
+                                           .w = w,
+                                           .bias = FORM(load)(t->bias),
+                                           .low = FORM(spread)(t->activation.low),
+                                           .high = FORM(spread)(t->activation.high),
+                                           .row = row,
+                                           .x_step = t->x_step,
+                                           .tap_step = t->tap_step,
+                                           .y_step = t->y_step,
+                                           .y = t->y + row * t->y_row};
     int64_t col = 0;
 
 #pragma GCC unroll 5
@@ -60,25 +93,19 @@ INLINE void FORM(depthwise_row)(const struct image_tile *t, int64_t row, const i
 #pragma GCC unroll 25
     for (int k = 0; k < width * width; k++)
         w[k] = FORM(load)(t->w + k * LANES);
-    for (; col + GROUP <= cols; col += GROUP) {
-        FORM(depthwise_group)(line, col * x_step, tap_step, w, bias, width, stride, GROUP, acc);
-        if (!simple)
-            FORM(depthwise_finish)(t, acc, row, col, GROUP, t->last);
-#pragma GCC unroll 4
-        for (int p = 0; simple && p < GROUP; p++)
-            FORM(store)(y + (col + p) * y_step,
-                        FORM(at_most)(high, FORM(at_least)(low, acc[p])));
-    }
-    for (; col < cols; col++) {
-        FORM(depthwise_group)(line, col * x_step, tap_step, w, bias, width, stride, 1, acc);
-        if (simple)
-            FORM(store)(y + col * y_step, FORM(at_most)(high, FORM(at_least)(low, acc[0])));
-        else
-            FORM(depthwise_finish)(t, acc, row, col, 1, t->last);
-    }
+    for (; col + GROUP <= cols; col += GROUP)
+        FORM(depthwise_pixels_of)(t, &l, col, width, stride, simple, GROUP);
+    if (cols - col == 3)
+        FORM(depthwise_pixels_of)(t, &l, col, width, stride, simple, 3);
+    else if (cols - col == 2)
+        FORM(depthwise_pixels_of)(t, &l, col, width, stride, simple, 2);
+    else if (cols - col == 1)
+        FORM(depthwise_pixels_of)(t, &l, col, width, stride, simple, 1);
     if (t->rest > 0) {
-        FORM(depthwise_group)(line, col * x_step, tap_step, w, bias, width, stride, 1, acc);
-        FORM(depthwise_finish)(t, acc, row, col, 1, t->rest);
+        FORM(vector) acc[GROUP];
+
+        FORM(depthwise_group)(line, cols * l.x_step, l.tap_step, w, l.bias, width, stride, 1, acc);
+        FORM(depthwise_finish)(t, acc, row, cols, 1, t->rest);
     }
 }
 

@@ -149,7 +149,8 @@ static inline int image_step_run(struct one_step *s, const struct image_step_opt
                            .activation = o->activation.set ? o->activation : PITH_ACTIVATION_NONE,
                            .residual = o->residual,
                            .input_image = input_image,
-                           .output_image = output_image};
+                           .output_image = output_image,
+                           .threads = o->parts};
     s->step.residual.input = s->input_count;
     s->step.kernel =
         pith_kernel_find("", pith_node_op(s->graph, s->node), opset, types, s->input_count,

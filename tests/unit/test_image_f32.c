@@ -278,6 +278,38 @@ static void winograd_is_near_the_plain_sum(void **state)
     pith_isa_set(best);
 }
 
+/* Pictures whose pixels are one row, cut into parts anywhere and walked in turns, dense and depthwise; and windows over few
+ * rows, of which parts are channels. */
+static void single_pixels_and_few_rows_are_cut_evenly(void **state)
+{
+    const enum pith_isa best = pith_isa();
+
+    (void) state;
+    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
+        if (!pith_isa_runs((enum pith_isa) isa))
+            continue;
+        pith_isa_set((enum pith_isa) isa);
+        for (int round = 0; round < 24; round++) {
+            const bool depthwise = round % 3 == 0;
+            const int64_t channels = pick(2, 70), kernel = depthwise && round % 2 ? 3 : 1;
+            struct geometry g = {.rank = 4,
+                                 .batch = 1 + round % 2,
+                                 .groups = depthwise ? channels : 1,
+                                 .in_channels = depthwise ? 1 : channels,
+                                 .out_channels = depthwise ? 1 : pick(1, 40),
+                                 .in = {pick(3, 14), pick(3, 14)},
+                                 .kernel = {kernel, kernel},
+                                 .stride = {1, 1},
+                                 .dilation = {1, 1}};
+            const struct image_step_options o = {.parts = (uint32_t) pick(1, 4), .tight_rows = true};
+
+            finish_geometry(&g);
+            run_conv(&g, o, false, 1.0);
+        }
+    }
+    pith_isa_set(best);
+}
+
 static void convolution_refuses_a_halo_that_is_too_small(void **state)
 {
     struct image_step_options o = {.constants = 6};
@@ -548,6 +580,7 @@ int main(void)
         cmocka_unit_test(convolution_is_the_plain_sum),
         cmocka_unit_test(depthwise_of_single_pixels_stays_in_its_picture),
         cmocka_unit_test(winograd_is_near_the_plain_sum),
+        cmocka_unit_test(single_pixels_and_few_rows_are_cut_evenly),
         cmocka_unit_test(convolution_refuses_a_halo_that_is_too_small),
         cmocka_unit_test(pools_are_as_planar_ones),
         cmocka_unit_test(global_pools_are_as_planar_ones),
