@@ -106,6 +106,16 @@ static void fill_rows(const struct halo *h, int64_t row, int64_t end)
     }
 }
 
+void pith_image_fill_halo_rows(const struct pith_image *image, const struct pith_image_dims *dims,
+                               void *data, size_t element_bytes, const void *zero, int64_t from,
+                               int64_t to)
+{
+    const struct halo halo = {image, dims, data, element_bytes, zero};
+
+    if (image->top || image->bottom || image->left || image->right)
+        fill_rows(&halo, from, to);
+}
+
 void pith_image_fill_halo_part(const struct pith_image *image, const struct pith_image_dims *dims,
                                void *data, size_t element_bytes, const void *zero, uint32_t part,
                                uint32_t count)

@@ -56,7 +56,10 @@ static int image_conv_prepare(struct pith_step *step, struct pith_error *err)
     conv->form = pith_image_form();
     if (conv->form) {
         step->taken_in = UINT32_C(1) << 1 | (pith_step_has_bias(step) ? UINT32_C(1) << 2 : 0);
-        return pith_image_conv_pack(step, conv);
+        rc = pith_image_conv_pack(step, conv);
+        if (rc == 0 && !conv->winograd.weights && !conv->narrow)
+            step->rows = pith_sliding_rows(&conv->window);
+        return rc;
     }
     if (step->input[1].dtype != PITH_FLOAT32) {
         conv->weights = pith_image_float_weights(step);
@@ -67,6 +70,7 @@ static int image_conv_prepare(struct pith_step *step, struct pith_error *err)
     conv->rows = conv->window.out[1];
     conv->pictures = conv->batch;
     step->parts = pith_parts_of(conv->pictures * conv->rows);
+    step->rows = pith_sliding_rows(&conv->window);
     return 0;
 }
 
@@ -142,6 +146,17 @@ static void image_conv_part(struct pith_step *step, uint32_t part, uint32_t coun
     pith_image_zero_halo_part(step, 0, part, count);
 }
 
+static void image_conv_rows(struct pith_step *step, int64_t from, int64_t to)
+{
+    const struct image_conv *conv = step->params;
+
+    if (conv->form)
+        pith_image_conv_fast_rows(step, conv, from, to);
+    else
+        plain_rows(step, conv, from, to);
+    pith_image_zero_halo_rows(step, 0, from, to);
+}
+
 static int image_conv_run(struct pith_step *step, struct pith_error *err)
 {
     (void) err;
@@ -160,6 +175,7 @@ const struct pith_kernel pith_kernels_image_conv_f32[] = {
               PITH_KERNEL_FUSES_RESIDUAL | PITH_KERNEL_NARROW_WEIGHTS,
      .prepare = image_conv_prepare,
      .run = image_conv_run,
-     .run_part = image_conv_part},
+     .run_part = image_conv_part,
+     .run_rows = image_conv_rows},
     {0},
 };

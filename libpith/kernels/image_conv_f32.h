@@ -130,6 +130,10 @@ void pith_image_run_tiles(image_tile_run *const *tile, int64_t most, struct imag
 void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, uint32_t part,
                           uint32_t parts);
 
+/* Rows from..to-1 of the first picture. */
+void pith_image_conv_fast_rows(const struct pith_step *step, const struct image_conv *conv, int64_t from,
+                               int64_t to);
+
 /* Whether Winograd's algorithm can do the convolution, and is expected to be faster. */
 bool pith_image_winograd_fits(const struct image_conv *conv);
 int pith_image_winograd_pack(struct pith_step *step, struct image_conv *conv);

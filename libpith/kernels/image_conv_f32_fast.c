@@ -458,16 +458,10 @@ static int64_t rows_of_turn(const struct image_conv *conv, int64_t left)
     return conv->merged && left < 2 * turn ? left / 2 : turn;
 }
 
-void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, uint32_t part,
-                          uint32_t parts)
+/* Blocks first..end_block-1 over rows from..to-1 of all pictures. */
+static void walk(const struct pith_step *step, const struct image_conv *conv, int64_t first,
+                 int64_t end_block, int64_t from, int64_t to, float *floats)
 {
-    const int64_t units = count_units(conv), begin = pith_part_begin(units, part, parts),
-                  end_unit = pith_part_begin(units, part + 1, parts);
-    const int64_t first = conv->cut_by_blocks ? begin : 0,
-                  blocks = conv->cut_by_blocks ? end_unit : conv->block_count;
-    const int64_t to = conv->cut_by_blocks ? conv->pictures * conv->rows : end_unit;
-    float *floats =
-        conv->narrow ? (float *) step->scratch + part * conv->narrow->floats : NULL;
     struct image_tile t = {.x_step = conv->x_step,
                            .offset = conv->offset,
                            .runs = conv->runs,
@@ -483,9 +477,9 @@ void pith_image_conv_fast(const struct pith_step *step, const struct image_conv 
                            .activation = step->activation,
                            .after = step->residual.after};
 
-    for (int64_t row = conv->cut_by_blocks ? 0 : begin, end; row < to; row = end) {
+    for (int64_t row = from, end; row < to; row = end) {
         end = row + rows_of_turn(conv, to - row);
-        for (int64_t i = first; i < blocks; i++) {
+        for (int64_t i = first; i < end_block; i++) {
             const struct image_block *b = &conv->block[i];
 
             t.w = b->w;
@@ -496,4 +490,26 @@ void pith_image_conv_fast(const struct pith_step *step, const struct image_conv 
             run_block(step, conv, b, &t, row, end);
         }
     }
+}
+
+void pith_image_conv_fast(const struct pith_step *step, const struct image_conv *conv, uint32_t part,
+                          uint32_t parts)
+{
+    const int64_t units = count_units(conv), begin = pith_part_begin(units, part, parts),
+                  end = pith_part_begin(units, part + 1, parts);
+    float *floats =
+        conv->narrow ? (float *) step->scratch + part * conv->narrow->floats : NULL;
+
+    if (conv->cut_by_blocks)
+        walk(step, conv, begin, end, 0, conv->pictures * conv->rows, floats);
+    else
+        walk(step, conv, 0, conv->block_count, begin, end, floats);
+}
+
+void pith_image_conv_fast_rows(const struct pith_step *step, const struct image_conv *conv,
+                               int64_t from, int64_t to)
+{
+    const int64_t each = conv->merged ? conv->window.out[2] : 1;
+
+    walk(step, conv, 0, conv->block_count, from * each, to * each, NULL);
 }

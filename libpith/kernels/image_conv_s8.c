@@ -298,6 +298,9 @@ static void plan_parts(struct pith_step *step, const struct pith_conv_s8 *conv)
 {
     step->parts = conv->parts ? conv->parts : count_parts(conv);
     step->scratch_bytes = (size_t) (conv->part_bytes * step->parts);
+    if (!conv->part_bytes)
+        step->rows = (struct pith_rows){conv->y.h, conv->stride[0], -conv->pad[0],
+                                        (conv->kernel[0] - 1) * conv->dilation[0] - conv->pad[0]};
 }
 
 int pith_conv_s8_use(struct pith_step *step, const struct pith_conv_s8_form *form)
@@ -419,18 +422,35 @@ void pith_conv_s8_plain(const struct pith_conv_s8 *conv, const struct pith_conv_
 
 /* ---- running ---- */
 
+static struct pith_conv_s8_data data_of(const struct pith_step *step, const struct pith_conv_s8 *conv)
+{
+    return (struct pith_conv_s8_data){
+        .x = step->input[0].data,
+        .added = conv->to.adds ? step->input[step->residual.input].data : NULL,
+        .y = step->output[0].data};
+}
+
+static void conv_rows(struct pith_step *step, int64_t from, int64_t to)
+{
+    const struct pith_conv_s8 *conv = step->params;
+    const struct pith_conv_s8_data data = data_of(step, conv);
+    const struct pith_conv_s8_span span = {from, to, 0, conv->y.c};
+    const float zero = 0.0F;
+
+    pith_image_fill_halo_rows(&conv->out, &conv->y, data.y, conv->to.real ? sizeof zero : 1,
+                              conv->to.real ? (const void *) &zero : &conv->out_zero, from, to);
+    conv->form(conv, &data, &span);
+}
+
 static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
 {
     const struct pith_conv_s8 *conv = step->params;
-    const struct pith_conv_s8_data data = {
-        .x = step->input[0].data,
-        .added = conv->to.adds ? step->input[step->residual.input].data : NULL,
-        .y = step->output[0].data,
-        .scratch = conv->part_bytes ? (uint8_t *) step->scratch + part * conv->part_bytes : NULL};
+    struct pith_conv_s8_data data = data_of(step, conv);
     const int64_t rows = conv->y.n * conv->y.h;
     const float zero = 0.0F;
     struct pith_conv_s8_span span = {0, rows, 0, conv->y.c};
 
+    data.scratch = conv->part_bytes ? (uint8_t *) step->scratch + part * conv->part_bytes : NULL;
     if (rows >= step->parts) {
         span.row = pith_part_begin(rows, part, count);
         span.row_end = pith_part_begin(rows, part + 1, count);
@@ -464,6 +484,7 @@ const struct pith_kernel pith_kernels_image_conv_s8[] = {
               PITH_KERNEL_FUSES_RESIDUAL | PITH_KERNEL_GIVES_FLOATS,
      .prepare = conv_prepare,
      .run = conv_run,
-     .run_part = conv_part},
+     .run_part = conv_part,
+     .run_rows = conv_rows},
     {0},
 };

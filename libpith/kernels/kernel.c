@@ -190,6 +190,16 @@ void pith_image_zero_halo_part(const struct pith_step *step, size_t output, uint
                               sizeof zero, &zero, part, count);
 }
 
+void pith_image_zero_halo_rows(const struct pith_step *step, size_t output, int64_t from,
+                               int64_t to)
+{
+    const struct pith_image_dims dims = pith_image_dims(&step->output[output].shape);
+    const float zero = 0.0F;
+
+    pith_image_fill_halo_rows(&step->output_image[output], &dims, step->output[output].data,
+                              sizeof zero, &zero, from, to);
+}
+
 void pith_image_zero_halo(const struct pith_step *step, size_t output)
 {
     pith_image_zero_halo_part(step, output, 0, 1);
@@ -220,6 +230,7 @@ int pith_step_prepare(struct pith_step *step, struct pith_error *err)
     step->taken_in = 0;
     step->macs = 0;
     step->parts = 0;
+    step->rows = (struct pith_rows){0};
     step->form = NULL;
     rc = step->kernel->prepare(step, err);
     if (rc < 0)

@@ -58,6 +58,13 @@ struct pith_residual {
     struct pith_activation after;
 };
 
+/* Rows of one picture that a step can compute by themselves: output row r reads rows r * stride + first to r * stride + last
+ * of input 0 (those before the first and past the last are its halo's), and row r of every other activation. */
+struct pith_rows {
+    int64_t count; /* of the output; 0: this step has no such rows */
+    int64_t stride, first, last;
+};
+
 struct pith_kernel;
 
 struct pith_step {
@@ -94,6 +101,7 @@ struct pith_step {
     uint64_t macs;        /* for describe; 0 where the operator has none */
     const char *form;     /* static, for people: which of the kernel's forms runs, "sparse avx512vnni"; NULL: it has one */
     uint32_t parts;       /* the most parts that run_part may be cut into; 0: it has none for this step */
+    struct pith_rows rows; /* that run_rows may be called for */
 
     /* ---- there in run ---- */
     void *scratch;
@@ -145,6 +153,10 @@ struct pith_kernel {
     /* Optional: part `part` of `count` (count <= step->parts) of what run does; parts write different bytes, share no
      * scratch but what is cut by part, and can't fail. Any order, any threads at the same time. */
     void (*run_part)(struct pith_step *step, uint32_t part, uint32_t count);
+    /* Optional: rows from..to-1 of picture 0, and the halo beside them, above the first row and below the last. Operands
+     * need hold no other rows than these and those that step->rows says they read, where `data` says they would lie. No
+     * scratch; any order, any threads at the same time for different rows. */
+    void (*run_rows)(struct pith_step *step, int64_t from, int64_t to);
 };
 
 /* The kernel for an operator with these input types (count of them; PITH_DTYPE_NONE: left out, or not known yet, which
@@ -234,6 +246,7 @@ static inline uint32_t pith_parts_with_scratch(const struct pith_step *step, int
 /* Fills the halo of channels-last float output `output` with zeros; or part `part` of `count` of it. */
 void pith_image_zero_halo(const struct pith_step *step, size_t output);
 void pith_image_zero_halo_part(const struct pith_step *step, size_t output, uint32_t part, uint32_t count);
+void pith_image_zero_halo_rows(const struct pith_step *step, size_t output, int64_t from, int64_t to); /* for run_rows */
 
 /* ---- for whoever makes steps ---- */
 /* Calls the kernel's prepare. On failure the step holds nothing. */

@@ -35,6 +35,13 @@ int pith_sliding_check_halo(struct pith_step *step, const struct pith_sliding *w
  * Taps keep their order. */
 void pith_sliding_flatten(struct pith_sliding *window);
 
+/* For step->rows: dimension 1 is rows. */
+static inline struct pith_rows pith_sliding_rows(const struct pith_sliding *w)
+{
+    return (struct pith_rows){w->out[1], w->stride[1], -w->pad[1],
+                              (w->kernel[1] - 1) * w->dilation[1] - w->pad[1]};
+}
+
 /* Where the mean of integers goes that lies half-way between two: to the even one, as QuantizeLinear rounds; or away from 0 of
  * the stored integer, as TensorFlow Lite does, where the graph's metadata says PITH_AVERAGE_TIES: "away". Means of a few
  * integers are often half-way, so that it shows in the last layers of a net. */
