@@ -30,6 +30,21 @@ static void touch(struct plan *plan, const uint32_t *slots, size_t count, size_t
             extend(plan, slots[i], step);
 }
 
+/* Links of a row group take turns, so that what they read or write is needed from the first to the last of them. */
+static void stretch_over_group(struct plan *plan, const struct row_group *group)
+{
+    const size_t first = row_group_first(group), last = row_group_last(group);
+
+    for (size_t s = first; s <= last; s++) {
+        const struct plan_step *step = plan->steps[s];
+
+        touch(plan, step->in, step->step.input_count, last);
+        for (size_t i = 0; i < step->step.output_count; i++)
+            if (step->out[i] != PLAN_NO_SLOT && root_of(plan, step->out[i])->first > first)
+                root_of(plan, step->out[i])->first = first;
+    }
+}
+
 /* Last uses, views counted to their roots. Outputs live past the last step. */
 static void find_live_ranges(struct plan *plan)
 {
@@ -46,6 +61,8 @@ static void find_live_ranges(struct plan *plan)
         touch(plan, step->in, step->step.input_count, s);
         touch(plan, step->out, step->step.output_count, s);
     }
+    for (size_t c = 0; c < plan->row_group_count; c++)
+        stretch_over_group(plan, plan->row_groups[c]);
     touch(plan, plan->output_slots, plan->output_count, plan->step_count);
 }
 
@@ -76,7 +93,7 @@ static void share_in_place(struct plan *plan)
         struct plan_step *step = plan->steps[s];
         const uint32_t out = step->step.output_count ? step->out[0] : PLAN_NO_SLOT;
 
-        if (step->late || step->control || !step->step.in_place || out == PLAN_NO_SLOT ||
+        if (step->late || step->control || step->group || !step->step.in_place || out == PLAN_NO_SLOT ||
             plan->slots[out].root != out)
             continue;
         for (uint32_t i = 0; i < step->step.input_count && i < 32; i++) {
@@ -239,6 +256,9 @@ int plan_lay_out(struct plan *plan, struct pith_error *err)
 
     if (rc < 0)
         return rc;
+    rc = plan_find_row_groups(plan);
+    if (rc < 0)
+        return rc;
     find_live_ranges(plan);
     share_in_place(plan);
     rc = place_blocks(plan, &slots_bytes);
@@ -247,6 +267,9 @@ int plan_lay_out(struct plan *plan, struct pith_error *err)
     for (size_t s = 0; s < plan->step_count; s++)
         if (!plan->steps[s]->late && plan->steps[s]->step.scratch_bytes > scratch_bytes)
             scratch_bytes = plan->steps[s]->step.scratch_bytes;
+    for (size_t c = 0; c < plan->row_group_count; c++)
+        if (row_group_step(plan->row_groups[c])->scratch_bytes > scratch_bytes)
+            scratch_bytes = row_group_step(plan->row_groups[c])->scratch_bytes;
     plan->scratch_offset = slots_bytes;
     plan->arena_bytes = slots_bytes + round_up(scratch_bytes);
     if (plan->arena_bytes > plan->options.limit_bytes)
@@ -266,6 +289,8 @@ int plan_lay_out(struct plan *plan, struct pith_error *err)
             plan->steps[s]->run =
                 plan->steps[s]->form == STEP_BLINDLY ? blind_run : plan->steps[s]->step.kernel->run;
     }
+    for (size_t c = 0; c < plan->row_group_count; c++)
+        row_group_step(plan->row_groups[c])->scratch = plan->arena + plan->scratch_offset;
     rc = find_fixups(plan);
     return rc < 0 ? rc : plan_list_entries(plan);
 }

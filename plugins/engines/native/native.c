@@ -288,6 +288,16 @@ static int native_run(struct pith_session *session, const struct pith_tensor *in
     return rc;
 }
 
+/* The time of a row group is that of its last step, and so are the products of all its links. */
+static uint64_t step_macs(const struct plan *plan, size_t index)
+{
+    const struct plan_step *step = plan->steps[index];
+
+    if (!step->group)
+        return step->step.macs;
+    return row_group_last(step->group) == index ? row_group_step(step->group)->macs : 0;
+}
+
 static int native_describe(struct pith_session *session, struct pith_session_description *out)
 {
     const struct plan *plan = session->plan;
@@ -309,11 +319,14 @@ static int native_describe(struct pith_session *session, struct pith_session_des
         const uint32_t first = step->step.output_count ? step->out[0] : PLAN_NO_SLOT;
         char *name = names + i * KERNEL_NAME_BYTES;
 
-        (void) snprintf(name, KERNEL_NAME_BYTES, "%s%s%s", step->kernel_name,
-                        step->step.form ? " " : "", step->step.form ? step->step.form : "");
+        (void) snprintf(name, KERNEL_NAME_BYTES, "%s%s%s%s", step->kernel_name,
+                        step->step.form ? " " : "", step->step.form ? step->step.form : "",
+                        !step->group                     ? ""
+                        : row_group_last(step->group) == i ? ", by rows"
+                                                         : ", by rows with the next");
         steps[i] = (struct pith_step_description){.name = step->step.name,
                                                   .kernel = name,
-                                                  .macs = step->step.macs,
+                                                  .macs = step_macs(plan, i),
                                                   .run_count = step->run_count,
                                                   .time_ns = step->time_ns};
         if (first != PLAN_NO_SLOT)

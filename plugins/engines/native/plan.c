@@ -354,7 +354,10 @@ void plan_free(struct plan *plan)
         plan_step_free(plan->steps[i]);
     for (uint32_t i = 0; i < plan->slot_count; i++)
         free(plan->slots[i].heap);
+    for (size_t i = 0; i < plan->row_group_count; i++)
+        row_group_free(plan->row_groups[i]);
     pith_blocks_done(&plan->blocks);
+    free(plan->row_groups);
     free(plan->steps);
     free(plan->slots);
     free(plan->slot_of_value);

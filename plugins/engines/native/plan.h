@@ -22,7 +22,14 @@ struct pith_operator;
 #define PLAN_ALIGNMENT 64
 #define PLAN_MAX_DEPTH 16 /* of sub-graphs in sub-graphs */
 
-enum slot_place { SLOT_NOWHERE, SLOT_CONSTANT, SLOT_INPUT, SLOT_ARENA, SLOT_HEAP };
+enum slot_place {
+    SLOT_NOWHERE,
+    SLOT_CONSTANT,
+    SLOT_INPUT,
+    SLOT_ARENA,
+    SLOT_HEAP,
+    SLOT_ROWS, /* between two steps of a row group: never there but for some rows, in scratch */
+};
 
 struct slot {
     struct pith_tensor tensor;                    /* dtype and shape as stored */
@@ -47,6 +54,10 @@ struct slot {
 };
 
 struct control; /* If, Loop, Scan: control.c */
+struct row_group; /* steps that run together, a band of rows after the other: row_groups.c */
+
+/* How much of a plan its team shares: a step never, or if it is short or long; and from which of them on (NONE: no step). */
+enum plan_shared { SHARED_NEVER, SHARED_SHORT, SHARED_LONG, SHARED_NONE };
 
 /* How a step sees channels-last operands. */
 enum step_form {
@@ -65,6 +76,8 @@ struct plan_step {
     const struct pith_quantization **in_quantization, **out_quantization;
     const char *kernel_name;
     struct control *control; /* own; NULL for kernels */
+    struct row_group *group;     /* the plan's; that it is a link of, or NULL */
+    enum plan_shared shared; /* it, or the row group that it is the last link of */
     struct { /* STEP_BLINDLY: what is done to the output's halo after the kernel has run over it */
         struct pith_image image;
         struct pith_image_dims dims;
@@ -88,7 +101,7 @@ struct plan_fixup { /* an operand that lies in an input of the plan */
 struct plan_entry { /* a step that computes, where nothing is decided in the run */
     int (*run)(struct pith_step *step, struct pith_error *err); /* NULL: control flow */
     struct pith_step *step;
-    bool together; /* by the team, in parts */
+    enum plan_shared shared; /* NEVER, or how long it takes alone */
 };
 
 struct plan_options {
@@ -121,6 +134,8 @@ struct plan {
     uint8_t *refused;        /* a node's enum plan_refusal; who builds the plan owns it */
     struct plan_step **steps;
     size_t step_count, step_capacity;
+    struct row_group **row_groups; /* own, in the order of their steps */
+    size_t row_group_count;
     size_t input_count; /* graph inputs, then captures */
     uint32_t *input_slots;
     uint32_t *capture_outer; /* value in the graph around, a capture */
@@ -281,9 +296,22 @@ int plan_release_graph(struct plan *plan);
 /* ---- memory.c ---- */
 int plan_lay_out(struct plan *plan, struct pith_error *err);
 
-/* ---- run.c ---- */
+/* ---- row_groups.c: steps that run together, a band of rows after the other ---- */
+/* Finds row_groups among the settled steps; their inner values are SLOT_ROWS from here on. */
+int plan_find_row_groups(struct plan *plan);
+void row_group_free(struct row_group *group);
+struct pith_step *row_group_step(struct row_group *group); /* what runs all links */
+/* Places of its first and last link among the plan's steps. */
+size_t row_group_first(const struct row_group *group);
+size_t row_group_last(const struct row_group *group);
+
+/* ---- share.c ---- */
 /* The list that a run goes through, and a team where the steps are worth one. */
 int plan_list_entries(struct plan *plan);
+
+/* ---- run.c ---- */
+/* Goes through the entries; those that are `least` or more, the team's. */
+int plan_run_entries(struct plan *plan, enum plan_shared least, struct pith_error *err);
 /* inputs: the graph's, then the captures. */
 int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_count,
              struct pith_error *err);

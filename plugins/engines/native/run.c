@@ -253,7 +253,18 @@ static int run_late(struct plan *plan, struct plan_step *step, struct pith_error
 
 /* ---- the loop ---- */
 
-static bool may_share(const struct plan_step *step);
+/* A row group runs in the place of its last link. */
+static int run_group(struct plan *plan, const struct plan_step *link, struct pith_error *err)
+{
+    struct pith_step *step = row_group_step(link->group);
+
+    if (plan->steps[row_group_last(link->group)] != link)
+        return 0;
+    if (!plan->team || link->shared == SHARED_NEVER)
+        return step->kernel->run(step, err);
+    team_run(plan->team, step);
+    return 0;
+}
 
 static int run_step(struct plan *plan, struct plan_step *step, struct pith_error *err)
 {
@@ -261,7 +272,9 @@ static int run_step(struct plan *plan, struct plan_step *step, struct pith_error
         return control_run(plan, step, err);
     if (step->late)
         return run_late(plan, step, err);
-    if (plan->team && may_share(step)) {
+    if (step->group)
+        return run_group(plan, step, err);
+    if (plan->team && step->shared > SHARED_NEVER) {
         team_run(plan->team, &step->step);
         return 0;
     }
@@ -308,20 +321,12 @@ static int run_all_profiled(struct plan *plan, struct pith_error *err)
     return 0;
 }
 
-int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_count,
-             struct pith_error *err)
+int plan_run_entries(struct plan *plan, enum plan_shared least, struct pith_error *err)
 {
-    (void) input_count;
-    if (plan->has_late)
-        return run_moving(plan, inputs, err);
-    for (size_t i = 0; i < plan->fixup_count; i++)
-        plan->fixups[i].operand->data = inputs[plan->fixups[i].input].data;
-    if (plan->options.profile)
-        return run_all_profiled(plan, err);
     for (const struct plan_entry *e = plan->entries, *end = e + plan->entry_count; e < end; e++) {
         int rc = 0;
 
-        if (e->together)
+        if (e->shared >= least)
             team_run(plan->team, e->step);
         else if (e->run)
             rc = e->run(e->step, err);
@@ -333,63 +338,17 @@ int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_c
     return 0;
 }
 
-/* ---- who runs which step ---- */
-
-/* Microseconds that a step may take on one thread, roughly: by multiplications and by the bytes that
- * it moves; the two rates of each type fit dense and depthwise convolutions of small nets alike.
- * They are of a server's core, so a slower machine shares a little less than it could. */
-static double estimate_us(const struct plan_step *step)
+int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_count,
+             struct pith_error *err)
 {
-    const struct pith_step *s = &step->step;
-    const bool is_float = s->input_count && s->input[0].dtype == PITH_FLOAT32;
-    const double macs_per_us = is_float ? 55e3 : 240e3, bytes_per_us = is_float ? 50e3 : 11e3;
-    double bytes = 0.0;
-
-    for (size_t i = 0; i < s->input_count; i++)
-        if (pith_step_reads(s, i)) /* weights are no activations */
-            bytes += (double) s->input[i].bytes;
-    for (size_t i = 0; i < s->output_count; i++)
-        bytes += (double) s->output[i].bytes;
-    return s->macs ? (double) s->macs / macs_per_us + bytes / bytes_per_us : bytes / 8e3;
-}
-
-/* Meeting twice costs some 0.3 us. What is read from the other core's cache costs more, so that the
- * steps between two that are shared had better be shared too. */
-#define TOGETHER_STEP_US 1.5
-#define TOGETHER_PLAN_US 20.0 /* below, waking the others costs more than they save */
-
-static bool may_share(const struct plan_step *step)
-{
-    return step->run && step->form != STEP_BLINDLY && !step->late && step->step.kernel->run_part &&
-           step->step.parts > 1 && estimate_us(step) >= TOGETHER_STEP_US;
-}
-
-int plan_list_entries(struct plan *plan)
-{
-    double total_us = 0.0, shared_us = 0.0;
-
-    plan->entries = calloc(plan->step_count + 1, sizeof *plan->entries);
-    if (!plan->entries)
-        return -ENOMEM;
-    for (size_t s = 0; s < plan->step_count; s++) {
-        total_us += estimate_us(plan->steps[s]);
-        shared_us += may_share(plan->steps[s]) ? estimate_us(plan->steps[s]) : 0.0;
-    }
-    if (plan->options.threads > 1 && !plan->has_late && total_us >= TOGETHER_PLAN_US &&
-        shared_us > 0.0) {
-        int rc = team_open(&plan->team, plan->options.threads);
-
-        if (rc < 0)
-            return rc;
-    }
-    for (size_t s = 0; s < plan->step_count; s++) {
-        struct plan_step *step = plan->steps[s];
-
-        if (step->run || step->control)
-            plan->entries[plan->entry_count++] =
-                (struct plan_entry){step->run, &step->step, plan->team && may_share(step)};
-    }
-    return 0;
+    (void) input_count;
+    if (plan->has_late)
+        return run_moving(plan, inputs, err);
+    for (size_t i = 0; i < plan->fixup_count; i++)
+        plan->fixups[i].operand->data = inputs[plan->fixups[i].input].data;
+    if (plan->options.profile)
+        return run_all_profiled(plan, err);
+    return plan_run_entries(plan, plan->team ? SHARED_SHORT : SHARED_NONE, err);
 }
 
 void plan_output(const struct plan *plan, size_t index, struct pith_tensor *out)
