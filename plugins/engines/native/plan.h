@@ -104,6 +104,15 @@ struct plan_entry { /* a step that computes, where nothing is decided in the run
     enum plan_shared shared; /* NEVER, or how long it takes alone */
 };
 
+#define PLAN_WAYS 3
+
+struct plan_sharing { /* share.c */
+    enum plan_shared least;                        /* of what is shared now */
+    unsigned runs_left;                            /* until trials begin anew */
+    unsigned trial;                                /* of those under way */
+    uint64_t spent_ns[PLAN_WAYS], slowest_ns[PLAN_WAYS]; /* by all counted runs of a way, and by one of them */
+};
+
 struct plan_options {
     bool planar; /* every value lies as ONNX has it */
     bool plain; /* quantized values are executed literally: float, rounded to the grid */
@@ -147,6 +156,7 @@ struct plan {
     struct plan_entry *entries;
     size_t entry_count;
     struct team *team; /* own; NULL: one thread */
+    struct plan_sharing sharing;
     struct plan_fixup *fixups;
     size_t fixup_count;
     uint8_t *arena; /* one of `blocks`; scratch lies behind the slots */
@@ -308,6 +318,8 @@ size_t row_group_last(const struct row_group *group);
 /* ---- share.c ---- */
 /* The list that a run goes through, and a team where the steps are worth one. */
 int plan_list_entries(struct plan *plan);
+/* With the team, in the way that takes the least time. */
+int plan_run_shared(struct plan *plan, struct pith_error *err);
 
 /* ---- run.c ---- */
 /* Goes through the entries; those that are `least` or more, the team's. */

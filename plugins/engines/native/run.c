@@ -348,7 +348,7 @@ int plan_run(struct plan *plan, const struct pith_tensor *inputs, size_t input_c
         plan->fixups[i].operand->data = inputs[plan->fixups[i].input].data;
     if (plan->options.profile)
         return run_all_profiled(plan, err);
-    return plan_run_entries(plan, plan->team ? SHARED_SHORT : SHARED_NONE, err);
+    return plan->team ? plan_run_shared(plan, err) : plan_run_entries(plan, SHARED_NONE, err);
 }
 
 void plan_output(const struct plan *plan, size_t index, struct pith_tensor *out)
