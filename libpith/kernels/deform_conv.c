@@ -20,8 +20,9 @@ struct deform_conv {
 
 /* Where one tap of one output pixel reads: four pixels of a plane, and what each counts. */
 struct places {
-    int64_t at[4];
+    int64_t at[4]; /* 0 where it is outside, and counts nothing */
     float weight[4];
+    unsigned inside; /* bit i: pixel i is */
 };
 
 static bool has_shape(const struct pith_tensor *tensor, int64_t n, int64_t c, int64_t h, int64_t w)
@@ -94,7 +95,7 @@ static int deform_conv_prepare(struct pith_step *step, struct pith_error *err)
 static struct places places_of(const struct deform_conv *d, float y, float x, float by)
 {
     const int64_t h = d->window.in[1], w = d->window.in[2];
-    struct places p = {{0}, {0}};
+    struct places p = {{0}, {0}, 0};
     float fy, fx;
     int64_t top, left;
 
@@ -111,6 +112,7 @@ static struct places places_of(const struct deform_conv *d, float y, float x, fl
 
         if (row < 0 || row >= h || col < 0 || col >= w)
             continue;
+        p.inside |= 1U << i;
         p.at[i] = row * w + col;
         p.weight[i] = (i / 2 ? fy : 1.0F - fy) * (i % 2 ? fx : 1.0F - fx) * by;
     }
@@ -141,12 +143,22 @@ static void find_places(const struct pith_step *step, const struct deform_conv *
     }
 }
 
-/* What does not count is not 0 times an infinity. */
-static inline float counted(const float *x, const struct places *p, int i)
+/* Without place 0 where that stands for what is outside. */
+static float read_inside(const float *x, const struct places *p)
 {
-    const float of = x[p->at[i]] * p->weight[i];
+    float sum = 0.0F;
 
-    return p->weight[i] == 0.0F ? 0.0F : of;
+    for (int i = 0; i < 4; i++)
+        sum += p->inside >> i & 1 ? x[p->at[i]] * p->weight[i] : 0.0F;
+    return sum;
+}
+
+static inline float read_places(const float *x, const struct places *p)
+{
+    const float sum = x[p->at[0]] * p->weight[0] + x[p->at[1]] * p->weight[1] +
+                      x[p->at[2]] * p->weight[2] + x[p->at[3]] * p->weight[3];
+
+    return isfinite(sum) ? sum : read_inside(x, p); /* 0 times infinity is no 0 */
 }
 
 /* Row c * taps + tap: what `count` output pixels read of channel c. */
@@ -164,11 +176,8 @@ static void gather(const struct pith_step *step, const struct deform_conv *d, in
                                  (n * d->groups * d->in_channels + c) * plane;
                 float *to = columns + (c * taps + tap) * panel;
 
-                for (int64_t i = 0; i < count; i++) {
-                    const struct places *p = &places[i];
-
-                    to[i] = counted(x, p, 0) + counted(x, p, 1) + counted(x, p, 2) + counted(x, p, 3);
-                }
+                for (int64_t i = 0; i < count; i++)
+                    to[i] = read_places(x, &places[i]);
                 for (int64_t i = count; i < panel; i++)
                     to[i] = 0.0F;
             }
