@@ -98,6 +98,9 @@ static int finish_plan(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc
         rc = 1;
     if (rc != 0) {
         pith_step_release(step, gemm->conv.weights);
+        pith_step_release(step, gemm->conv.to.bias);
+        pith_step_release(step, gemm->conv.to.scale);
+        pith_step_release(step, gemm->sums);
         pith_step_release(step, gemm);
         return rc == -ENOTSUP ? 1 : rc;
     }
@@ -110,9 +113,20 @@ static int finish_plan(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc
     return 0;
 }
 
-static bool is_one(const struct pith_step *step, int64_t rows, int64_t cols, int64_t depth)
+/* 1 where the product is none for these tiles. */
+static int begin_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_t depth,
+                      struct pith_gemm_s8 **out)
 {
-    return step->input[1].data && rows >= 1 && cols >= 1 && depth >= 1 && depth <= PITH_SUM_DEPTH_LIMIT;
+    struct pith_gemm_s8 *gemm;
+
+    if (!step->input[1].data || rows < 1 || cols < 1 || depth < 1 || depth > PITH_SUM_DEPTH_LIMIT)
+        return 1;
+    gemm = pith_step_alloc(step, sizeof *gemm);
+    if (!gemm)
+        return -ENOMEM;
+    plan_picture(&gemm->conv, rows, cols, depth);
+    *out = gemm;
+    return 0;
 }
 
 /* Sums to floats; bias and scale are filled in when it is run. */
@@ -142,15 +156,10 @@ int pith_gemm_s8_plan_late(struct pith_step *step, int64_t rows, int64_t cols, i
                            const int32_t *zeros, struct pith_gemm_s8 **out)
 {
     struct pith_gemm_s8 *gemm;
-    int rc;
+    int rc = begin_plan(step, rows, cols, depth, &gemm);
 
-    if (!is_one(step, rows, cols, depth))
-        return 1;
-    gemm = pith_step_alloc(step, sizeof *gemm);
-    if (!gemm)
-        return -ENOMEM;
-    plan_picture(&gemm->conv, rows, cols, depth);
-    rc = finish_plan(step, gemm, plan_late(step, gemm, zeros));
+    if (rc == 0)
+        rc = finish_plan(step, gemm, plan_late(step, gemm, zeros));
     if (rc == 0)
         *out = gemm;
     return rc;
@@ -185,14 +194,10 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
     const int32_t shift = stored == PITH_UINT8 ? 128 : -128;
     const int32_t a_zero = pith_stored_zero(step->input_quantization[0], stored);
     struct pith_gemm_s8 *gemm;
-    int rc;
+    int rc = begin_plan(step, rows, cols, depth, &gemm);
 
-    if (!is_one(step, rows, cols, depth))
-        return 1;
-    gemm = pith_step_alloc(step, sizeof *gemm);
-    if (!gemm)
-        return -ENOMEM;
-    plan_picture(&gemm->conv, rows, cols, depth);
+    if (rc != 0)
+        return rc;
     rc = step->input_quantization[1]->block_size
              ? plan_blocks(step, &gemm->conv, b_depth, b_col, bias, a_zero)
              : plan_columns(step, &gemm->conv, b_depth, b_col, sum_scale, bias, a_zero);
