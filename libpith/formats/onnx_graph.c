@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WHAT_BYTES 200
+#define WHAT_BYTES      200
+#define MOST_ATTRIBUTES 256 /* of a node: each is looked for among those before it */
 
 static int fail_memory(struct pith_error *err)
 {
@@ -445,10 +446,13 @@ static int read_attributes(struct onnx_scope *scope, uint32_t number, struct pro
                            const char *what, struct pith_error *err)
 {
     struct proto_field field;
-    int rc;
+    int rc, count = 0;
 
     while ((rc = proto_next(&node, &field)) > 0)
         if (field.number == NODE_ATTRIBUTE) {
+            if (++count > MOST_ATTRIBUTES)
+                return pith_fail(err, -EBADMSG, "%s has more than %d attributes", what,
+                                 MOST_ATTRIBUTES);
             rc = onnx_read_attribute(scope, number, field.bytes, what, err);
             if (rc < 0)
                 return rc == -ENOMEM ? fail_memory(err) : rc;

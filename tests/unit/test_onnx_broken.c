@@ -390,6 +390,11 @@ GRAPH(node_as_number, put_chain(out); proto_put_int(out, GRAPH_NODE, 3);)
 GRAPH(attribute_twice, size_t begun = begin_node(out, "Softmax", "soft", "x", "y");
       put_int_attribute(out, "axis", 0); put_int_attribute(out, "axis", 0);
       proto_end(out, GRAPH_NODE, begun);)
+GRAPH(attributes_without_end, size_t begun = begin_node(out, "Relu", "relu", "x", "y"); char name[16];
+      for (int i = 0; i < 300; i++) {
+          (void) snprintf(name, sizeof name, "a%d", i);
+          put_int_attribute(out, name, i);
+      } proto_end(out, GRAPH_NODE, begun);)
 GRAPH(attribute_of_strange_type, size_t begun = begin_node(out, "Relu", "relu", "x", "y");
       size_t attribute = proto_begin(out); proto_put_text(out, ATTRIBUTE_NAME, "odd");
       proto_put_int(out, ATTRIBUTE_TYPE, 14); proto_end(out, NODE_ATTRIBUTE, attribute);
@@ -415,6 +420,8 @@ static void wrong_graphs_are_refused(void **state)
     expect_graph(input_twice, 13, -EBADMSG, "two values have the name \"x\"");
     expect_graph(node_as_number, 13, -EBADMSG, "another wire type");
     expect_graph(attribute_twice, 13, -EBADMSG, "attribute \"axis\": it is given twice");
+    expect_graph(attributes_without_end, 13, -EBADMSG,
+                 "node \"relu\" (Relu) has more than 256 attributes");
     expect_graph(attribute_of_strange_type, 13, -ENOTSUP, "number 14");
     expect_graph(wrong_types, 13, -EBADMSG, "mixed");
     expect_graph(put_chain, 0, -EBADMSG, NULL);
