@@ -1,8 +1,5 @@
 /* libFuzzer target: bytes -> graph -> bytes -> graph. What is read must be valid, must be written,
- * and what is written must be read again.
- *
- *     ./configure CC=clang --enable-fuzzing --enable-sanitizers=address,undefined
- *     make tests/fuzz/fuzz_onnx && tests/fuzz/fuzz_onnx -max_total_time=120 corpus/ */
+ * and what is written must be read again. */
 #include "libpith/formats/onnx.h"
 
 #include <stdio.h>
