@@ -169,7 +169,7 @@ static int check_operators(const struct pith_graph *graph, struct pith_error *er
 int onnx_read_model(struct pith_graph **out, struct pith_backing *backing, const uint8_t *data,
                     size_t bytes, struct pith_error *err)
 {
-    struct onnx_reader reader = {.backing = backing, .model = {data, data + bytes}};
+    struct onnx_reader reader = {.backing = backing, .model = {data, bytes ? data + bytes : data}};
     struct onnx_scope scope = {.reader = &reader};
     struct model_parts parts = {0};
     bool dissolved = false;
