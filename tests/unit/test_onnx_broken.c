@@ -383,6 +383,7 @@ GRAPH(makes_constant, put_chain(out); put_node(out, "Neg", "over", "y", "w");)
 GRAPH(missing_input, put_node(out, "Add", "add", "x,nowhere", "y");)
 GRAPH(missing_output, put_node(out, "Relu", "relu", "x", "z");)
 GRAPH(unknown_operator, put_node(out, "Frobnicate", "odd_one", "x", "y");)
+GRAPH(armed_operator, put_node(out, "Re\033[31mlu\302\2332J", "odd\007", "x", "y");)
 GRAPH(no_operator, put_node(out, "", "odd_one", "x", "y");)
 GRAPH(too_few_inputs, put_node(out, "Add", "lonely", "x", "y");)
 GRAPH(input_twice, put_chain(out); put_value(out, GRAPH_INPUT, "x", PITH_FLOAT32, four, 1);)
@@ -415,6 +416,7 @@ static void wrong_graphs_are_refused(void **state)
     expect_graph(missing_output, 13, -EBADMSG, "output \"y\" is made by nothing");
     expect_graph(unknown_operator, 13, -ENOTSUP, "odd_one");
     expect_graph(unknown_operator, 13, -ENOTSUP, "Frobnicate");
+    expect_graph(armed_operator, 13, -ENOTSUP, "Re?[31mlu??2J");
     expect_graph(no_operator, 13, -EBADMSG, "node \"odd_one\" names no operator");
     expect_graph(too_few_inputs, 13, -EBADMSG, "lonely");
     expect_graph(input_twice, 13, -EBADMSG, "two values have the name \"x\"");
