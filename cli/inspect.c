@@ -183,9 +183,14 @@ static void print_graph(const json_t *graph)
         json_t *value;
 
         json_array_foreach(json_object_get(graph, sides[i]), index, value)
-            printf("  %-7.*s %s  %s\n", (int) strlen(sides[i]) - 1, sides[i],
-                   json_string_value(json_object_get(value, "name")),
+        {
+            char name[512];
+
+            (void) snprintf(name, sizeof name, "%s",
+                            json_string_value(json_object_get(value, "name")));
+            printf("  %-7.*s %s  %s\n", (int) strlen(sides[i]) - 1, sides[i], disarm(name),
                    json_string_value(json_object_get(value, "type")));
+        }
     }
     print_layers(json_object_get(graph, "layers"));
     printf("total: %" JSON_INTEGER_FORMAT

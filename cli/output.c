@@ -34,6 +34,16 @@ struct table *table_new(size_t columns)
     return table;
 }
 
+char *disarm(char *text)
+{
+    for (unsigned char *c = (unsigned char *) text; *c; c++)
+        if (*c < 0x20 || *c == 0x7f)
+            *c = '?';
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* a control of 8 bits, in UTF-8 */
+            c[0] = c[1] = '?';
+    return text;
+}
+
 void table_row(struct table *table, const char *const *cells)
 {
     if (table->rows == table->capacity) {
@@ -42,7 +52,8 @@ void table_row(struct table *table, const char *const *cells)
             must(realloc(table->cells, table->capacity * table->columns * sizeof *table->cells));
     }
     for (size_t i = 0; i < table->columns; i++)
-        table->cells[table->rows * table->columns + i] = must(strdup(cells[i] ? cells[i] : ""));
+        table->cells[table->rows * table->columns + i] =
+            disarm(must(strdup(cells[i] ? cells[i] : "")));
     table->rows++;
 }
 
@@ -81,7 +92,10 @@ static bool is_right(const struct table *table, size_t column)
 void table_print(const struct table *table)
 {
     size_t widths[TABLE_MAX_COLUMNS] = {0};
+    bool right[TABLE_MAX_COLUMNS];
 
+    for (size_t column = 0; column < table->columns; column++)
+        right[column] = is_right(table, column);
     for (size_t i = 0; i < table->rows * table->columns; i++) {
         size_t width = width_of(table->cells[i]);
 
@@ -92,10 +106,10 @@ void table_print(const struct table *table)
         for (size_t column = 0; column < table->columns; column++) {
             const char *cell = table->cells[row * table->columns + column];
             int padding = (int) (widths[column] - width_of(cell));
-            bool right = is_right(table, column), last = column + 1 == table->columns;
+            bool last = column + 1 == table->columns;
 
-            printf("%*s%s%*s%s", right ? padding : 0, "", cell, right || last ? 0 : padding, "",
-                   last ? "\n" : "  ");
+            printf("%*s%s%*s%s", right[column] ? padding : 0, "", cell,
+                   right[column] || last ? 0 : padding, "", last ? "\n" : "  ");
         }
     }
 }

@@ -3,7 +3,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 needs python3
-plan 27
+plan 28
 pith=$PITH_BUILD/pith
 PITH_PLUGIN_PATH=$PITH_BUILD/plugins/.libs
 HOME=$folder
@@ -73,6 +73,11 @@ done
 ok $? "a model that is not there is one sentence, and exit code 2" why
 run 2 inspect /dev/null && one_line && run 2 inspect "$folder" && one_line && says "holds no manifest.json"
 ok $? "so is what is no model" why
+# A Relu whose node and output are named with escape sequences: what a terminal would obey is not printed.
+python3 -c 'open("armed.onnx", "wb").write(bytes.fromhex("08084202100d3a540a280a01781206791b5b33316d1a156e1b5d303b70776e6564070a66616b65206c"
+    "696e65220452656c751201675a0f0a0178120a0a08080112040a02080262140a06791b5b33316d120a0a08080112040a020802"))'
+run 0 inspect armed.onnx && grep -q '?\[31m' out && ! grep -q "$(printf '[\033\007]')" out
+ok $? "what a terminal would obey in a model's names is not printed" out
 
 # ---- output ----
 if [ -c /dev/full ]; then
