@@ -3,6 +3,13 @@
 
 #include <math.h>
 
+/* Nothing depends on what another turn stores: `to` is `from`, or lies elsewhere. */
+#if defined __clang__
+#define IN_ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define IN_ANY_ORDER _Pragma("GCC ivdep")
+#endif
+
 #define FORM(name) name##_any
 #define TARGET
 #include "libpith/kernels/byte_grid_body.h"
@@ -25,10 +32,10 @@
 
 static const struct pith_byte_grid_form forms[] = {
 #if defined __x86_64__
-    {PITH_ISA_AVX512, flip_avx512, quantize_avx512, from_u8_avx512, from_s8_avx512, round_avx512},
-    {PITH_ISA_AVX2, flip_avx2, quantize_avx2, from_u8_avx2, from_s8_avx2, round_avx2},
+    {PITH_ISA_AVX512, flip_avx512, quantize_avx512, from_u8_avx512, from_s8_avx512, scale_u8_avx512, scale_s8_avx512, round_avx512},
+    {PITH_ISA_AVX2, flip_avx2, quantize_avx2, from_u8_avx2, from_s8_avx2, scale_u8_avx2, scale_s8_avx2, round_avx2},
 #endif
-    {PITH_ISA_PLAIN, flip_any, quantize_any, from_u8_any, from_s8_any, round_any},
+    {PITH_ISA_PLAIN, flip_any, quantize_any, from_u8_any, from_s8_any, scale_u8_any, scale_s8_any, round_any},
 };
 
 const struct pith_byte_grid_form *pith_byte_grid_form(void)

@@ -71,3 +71,43 @@ TARGET static void FORM(round)(const struct pith_float_grid *grid, const float *
         to[i] = (q - zero) * scale;
     }
 }
+
+TARGET static void FORM(scale_u8)(const struct pith_byte_scaling *s, const void *from_,
+                                  const float *factor_, void *to_, int64_t count)
+{
+    const uint8_t *from = from_;
+    const float *restrict factor = factor_;
+    uint8_t *to = to_;
+    const int32_t from_zero = s->zero;
+    const float zero = (float) s->to_zero, least = (float) s->to_least, greatest = least + 255.0F;
+
+    IN_ANY_ORDER for (int64_t i = 0; i < count; i++)
+    {
+        float q = nearbyintf((float) (from[i] - from_zero) * factor[i]) + zero;
+
+        q = q == q ? q : zero;
+        q = q < least ? least : q;
+        q = q > greatest ? greatest : q;
+        to[i] = (uint8_t) (int32_t) q;
+    }
+}
+
+TARGET static void FORM(scale_s8)(const struct pith_byte_scaling *s, const void *from_,
+                                  const float *factor_, void *to_, int64_t count)
+{
+    const int8_t *from = from_;
+    const float *restrict factor = factor_;
+    uint8_t *to = to_;
+    const int32_t from_zero = s->zero;
+    const float zero = (float) s->to_zero, least = (float) s->to_least, greatest = least + 255.0F;
+
+    IN_ANY_ORDER for (int64_t i = 0; i < count; i++)
+    {
+        float q = nearbyintf((float) (from[i] - from_zero) * factor[i]) + zero;
+
+        q = q == q ? q : zero;
+        q = q < least ? least : q;
+        q = q > greatest ? greatest : q;
+        to[i] = (uint8_t) (int32_t) q;
+    }
+}

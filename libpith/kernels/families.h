@@ -36,6 +36,7 @@ extern const struct pith_kernel pith_kernels_image_conv_s8[];
 extern const struct pith_kernel pith_kernels_image_conv_transpose_s8[];
 extern const struct pith_kernel pith_kernels_image_conv_s16[];
 extern const struct pith_kernel pith_kernels_image_pool_s8[];
+extern const struct pith_kernel pith_kernels_image_gate_s8[];
 /* by element, by strides, by index */
 extern const struct pith_kernel pith_kernels_unary[];
 extern const struct pith_kernel pith_kernels_binary[];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/math_f32.h"
 
 struct operand {
     int64_t n, h, w, c; /* strides in elements; 0 where it broadcasts */
@@ -32,6 +33,11 @@ struct elementwise {
         if (a_stride == 1 && b_stride == 1)                                                        \
             for (int64_t i = 0; i < count; i++) {                                                  \
                 const float x = a[i], y = b[i];                                                    \
+                out[i] = (expression);                                                             \
+            }                                                                                      \
+        else if (a_stride == 1 && b_stride == 0)                                                   \
+            for (int64_t i = 0; i < count; i++) {                                                  \
+                const float x = a[i], y = *b;                                                      \
                 out[i] = (expression);                                                             \
             }                                                                                      \
         else                                                                                       \
@@ -159,8 +165,8 @@ static int pair_prepare(struct pith_step *step, struct pith_error *err)
 
 static void apply_activation(const struct pith_activation *activation, float *y, int64_t count)
 {
-    for (int64_t i = 0; activation->set && i < count; i++)
-        y[i] = pith_activate(activation, y[i]);
+    if (activation->set)
+        pith_math_form()->activate(activation, y, count);
 }
 
 static void pair_run_of(const struct pith_step *step, const struct elementwise *e, float *out,

@@ -21,6 +21,7 @@ static const struct pith_kernel *const families[] = {
     pith_kernels_image_conv_transpose_s8,
     pith_kernels_image_conv_s16,
     pith_kernels_image_pool_s8,
+    pith_kernels_image_gate_s8,
     pith_kernels_conv,
     pith_kernels_matmul,
     pith_kernels_quantize,

@@ -49,16 +49,31 @@ static void gelu_tanh_plain(float *y, const float *x, int64_t count)
         y[i] = 0.5F * x[i] * (1.0F + tanhf(0.797884561F * (x[i] + 0.044715F * x[i] * x[i] * x[i])));
 }
 
+static void hard_swish_plain(float *y, const float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        y[i] = x[i] * fmaxf(0.0F, fminf(1.0F, x[i] * (1.0F / 6.0F) + 0.5F));
+}
+
+static void activate_many_plain(const struct pith_activation *a, float *y, int64_t count)
+{
+    for (int64_t i = 0; a->set && i < count; i++)
+        y[i] = pith_activate(a, y[i]);
+}
+
+#define FUNCTIONS(form)                                                                            \
+    exp_##form, sigmoid_##form, tanh_##form, erf_##form, gelu_##form, gelu_tanh_##form,            \
+        hard_swish_##form, activate_many_##form
+
 static const struct pith_math_form forms[] = {
 #if defined __x86_64__
-    {PITH_ISA_AVX512, exp_avx512, sigmoid_avx512, tanh_avx512, erf_avx512, gelu_avx512,
-     gelu_tanh_avx512},
-    {PITH_ISA_AVX2, exp_avx2, sigmoid_avx2, tanh_avx2, erf_avx2, gelu_avx2, gelu_tanh_avx2},
-    {PITH_ISA_SSE2, exp_128, sigmoid_128, tanh_128, erf_128, gelu_128, gelu_tanh_128},
+    {PITH_ISA_AVX512, FUNCTIONS(avx512)},
+    {PITH_ISA_AVX2, FUNCTIONS(avx2)},
+    {PITH_ISA_SSE2, FUNCTIONS(128)},
 #elif defined __aarch64__
-    {PITH_ISA_NEON, exp_128, sigmoid_128, tanh_128, erf_128, gelu_128, gelu_tanh_128},
+    {PITH_ISA_NEON, FUNCTIONS(128)},
 #endif
-    {PITH_ISA_PLAIN, exp_plain, sigmoid_plain, tanh_plain, erf_plain, gelu_plain, gelu_tanh_plain},
+    {PITH_ISA_PLAIN, FUNCTIONS(plain)},
 };
 
 const struct pith_math_form *pith_math_form(void)

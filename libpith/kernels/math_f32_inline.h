@@ -1,4 +1,4 @@
-/* exp, sigmoid and tanh of one vector, for bodies that apply them in passing: behind
+/* exp, sigmoid, tanh and others of one vector, for bodies that apply them in passing: behind
  * vectors_begin.h, once per instruction set. How exact they are is said in math_f32.h. Polynomials:
  * Moshier's Cephes library, expf and tanhf. */
 
@@ -71,6 +71,11 @@ INLINE FORM(vector) FORM(erf_of)(FORM(vector) x)
     far = far * t + 1.28778965e-1F;
     far = 1.0F - FORM(exp_of)(-t - far * t);
     return (FORM(vector))((FORM(words)) FORM(select)(magnitude < 1.0F, near, far) | sign);
+}
+
+INLINE FORM(vector) FORM(hard_swish_of)(FORM(vector) x)
+{
+    return x * FORM(at_most)(FORM(spread)(1.0F), FORM(at_least)(FORM(spread)(0.0F), x * (1.0F / 6.0F) + 0.5F));
 }
 
 INLINE FORM(vector) FORM(gelu_of)(FORM(vector) x)

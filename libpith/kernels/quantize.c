@@ -3,6 +3,7 @@
  * quantization (domain "pith"). q = saturate(round half to even(x / scale) + zero_point); x = (q -
  * zero_point) * scale. */
 #include "libpith/kernels/byte_grid.h"
+#include "libpith/kernels/byte_table.h"
 #include "libpith/kernels/families.h"
 
 #include <errno.h>
@@ -368,8 +369,7 @@ static int table_run(struct pith_step *step, struct pith_error *err)
     const int64_t count = pith_shape_elements(&step->output[0].shape);
 
     (void) err;
-    for (int64_t i = 0; i < count; i++)
-        y[i] = table[x[i]];
+    pith_byte_table()(table, x, y, count);
     return 0;
 }
 

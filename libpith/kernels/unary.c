@@ -67,7 +67,7 @@ MATH(gelu, (T) 0.5 * x * (1 + erf(x * (T) M_SQRT1_2)))
 /* sqrt(2 / pi) */
 MATH(gelu_tanh, (T) 0.5 * x * (1 + tanh((T) 0.7978845608028654 * (x + (T) 0.044715 * x * x * x))))
 UNARY(hard_sigmoid, fmax((T) 0, fmin((T) 1, a *x + b)))
-UNARY(hard_swish, x *fmax((T) 0, fmin((T) 1, x / 6 + (T) 0.5)))
+MATH(hard_swish, x *fmax((T) 0, fmin((T) 1, x / 6 + (T) 0.5)))
 UNARY(leaky_relu, x < 0 ? a * x : x)
 UNARY(log, log(x))
 /* ln(1 + e^x) without overflow: max(x, 0) + ln(1 + e^-|x|) */
@@ -169,7 +169,7 @@ static const struct unary_op ops[] = {
     {"Floor", REAL(floor)},
     {"Gelu", .f32 = gelu_many, .f64 = gelu_f64},
     {"HardSigmoid", REAL(hard_sigmoid), .attribute = {{"alpha", 0.2}, {"beta", 0.5}}},
-    {"HardSwish", REAL(hard_swish)},
+    {"HardSwish", .f32 = hard_swish_many, .f64 = hard_swish_f64},
     {"LeakyRelu", REAL(leaky_relu), .attribute = {{"alpha", 0.01}}},
     {"Log", REAL(log)},
     {"Mish", REAL(mish)},

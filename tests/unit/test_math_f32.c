@@ -18,6 +18,11 @@ static double gelu(double x)
     return 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
 }
 
+static double hard_swish(double x)
+{
+    return x * fmax(0.0, fmin(1.0, x / 6.0 + 0.5));
+}
+
 static double gelu_tanh(double x)
 {
     return 0.5 * x * (1.0 + tanh(sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
@@ -95,6 +100,7 @@ static void math_is_within_its_bounds(void **state)
         check(form, "erf", form->erf, erf, -1.1, 1.1, 4.0, 0.0);
         /* the sum of 1 and erf has an error of 4 units of 1, which x multiplies */
         check(form, "gelu", form->gelu, gelu, -6.0, 6.0, 6.0, 6.0 * 4.0 * 0x1p-24);
+        check(form, "hard_swish", form->hard_swish, hard_swish, -6.0, 6.0, 6.0, 6.0 * 2.0 * 0x1p-24);
         check(form, "gelu_tanh", form->gelu_tanh, gelu_tanh, -6.0, 6.0, 12.0, 6.0 * 8.0 * 0x1p-24);
         check_specials(form);
     }

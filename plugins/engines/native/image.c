@@ -171,6 +171,27 @@ static int32_t type_of_input(const struct plan *plan, uint32_t value, int32_t dt
     return q ? q->dtype : pith_value_dtype(plan->graph, value);
 }
 
+/* A Mul that is no product of a picture with one number a channel is for planar kernels. */
+static bool scales_channels(const struct plan *plan, uint32_t node)
+{
+    const struct pith_shape *y =
+        pith_value_shape(plan->graph, pith_node_output(plan->graph, node, 0));
+    bool found = false;
+
+    if (!y)
+        return false;
+    for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
+        const uint32_t value = pith_node_input(plan->graph, node, i);
+        const struct pith_shape *x =
+            is_activation(plan, value) ? pith_value_shape(plan->graph, value) : NULL;
+
+        if (!x || x->rank != y->rank)
+            return false;
+        found = found || !pith_shape_equal(x, y);
+    }
+    return found;
+}
+
 static const struct pith_kernel *find_kernel(const struct plan *plan, uint32_t node, int32_t dtype)
 {
     int32_t types[4];
@@ -437,7 +458,9 @@ static int build_kernel(struct plan *plan, uint32_t node, struct pith_error *err
         return build_as(plan, node, pith_image_integer_dtype(), true, err);
     if (!inputs_allow(plan, node, &integer))
         return 0;
-    if (refused && integer && !is_convolution(plan, node))
+    if (integer && !is_convolution(plan, node) &&
+        (refused ||
+         (strcmp(pith_node_op(plan->graph, node), "Mul") == 0 && !scales_channels(plan, node))))
         return 0;
     if (!refused && takes_words(plan, node))
         rc = build_as(plan, node, PITH_INT16, false, err);
