@@ -29,6 +29,7 @@ int fused_infer_node(struct pith_graph *graph, uint32_t node, struct pith_error 
 /* ---- what becomes one node; each looks at all nodes of the graph ---- */
 int fuse_layer_norms(struct pith_graph *graph); /* fused_norm.c */
 int fuse_gelus(struct pith_graph *graph);       /* fused_gelu.c */
+int fuse_hard_swishes(struct pith_graph *graph); /* fused_swish.c */
 int fuse_biases(struct pith_graph *graph);      /* fused_norm.c */
 int fuse_integer_products(struct pith_graph *graph); /* fused_integer.c */
 int fuse_attentions(struct pith_graph *graph); /* fused_attention.c */

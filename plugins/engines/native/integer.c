@@ -185,23 +185,7 @@ bool integer_moves(const char *op)
     return named(op, list);
 }
 
-/* Functions of one input; what else goes in is constant. */
-static bool maps(const char *op)
-{
-    static const char *const list[] = {
-        "Relu",        "LeakyRelu", "Clip",       "Sigmoid", "Tanh",
-        "HardSigmoid", "HardSwish", "Elu",        "Selu",    "Celu",
-        "Softplus",    "Softsign",  "Abs",        "Neg",     "Exp",
-        "Log",         "Sqrt",      "Reciprocal", "Erf",     "Gelu",
-        "Mish",        "Floor",     "Ceil",       "Round",   "ThresholdedRelu",
-        "Max",         "Min",       "Add",        "Sub",     "Mul",
-        "Div",         "Pow",       "PRelu",      NULL};
-
-    return named(op, list);
-}
-
-/* The planar stored slot of a quantized activation, or PLAN_NO_SLOT. */
-static uint32_t stored_input(struct plan *plan, uint32_t node, size_t index)
+uint32_t integer_stored_input(struct plan *plan, uint32_t node, size_t index)
 {
     const uint32_t value = pith_node_input(plan->graph, node, index);
     uint32_t slot = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
@@ -239,7 +223,7 @@ static bool moves_on_one_grid(struct plan *plan, uint32_t node,
                               const struct pith_quantization *grid)
 {
     for (size_t i = 0; i < data_inputs(plan, node); i++) {
-        const uint32_t slot = stored_input(plan, node, i);
+        const uint32_t slot = integer_stored_input(plan, node, i);
 
         if (slot == PLAN_NO_SLOT || !form_same_grid(plan->slots[slot].quantization, grid))
             return false;
@@ -301,126 +285,6 @@ done:
     free(in);
     free(out);
     return rc;
-}
-
-/* ---- mapping by a table ---- */
-
-/* The other inputs are constants of one element. Returns the index of the activation, or SIZE_MAX.
- */
-static size_t mapped_input(struct plan *plan, uint32_t node)
-{
-    size_t found = SIZE_MAX;
-
-    for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
-        const uint32_t value = pith_node_input(plan->graph, node, i);
-        const struct pith_tensor *constant =
-            value == PITH_NO_VALUE ? NULL : pith_value_constant(plan->graph, value);
-
-        if (value == PITH_NO_VALUE || (constant && pith_shape_elements(&constant->shape) == 1))
-            continue;
-        if (found != SIZE_MAX || stored_input(plan, node, i) == PLAN_NO_SLOT)
-            return SIZE_MAX;
-        found = i;
-    }
-    return found;
-}
-
-/* Runs the node's float kernel over the 256 values that the input can have. */
-static int fill_table(struct plan *plan, uint32_t node, size_t index,
-                      const struct pith_quantization *from, const struct pith_quantization *to,
-                      uint8_t *table, struct pith_error *err)
-{
-    const struct pith_kernel *kernel = plan_find_kernel(plan->graph, node, NULL);
-    const int32_t least = from->dtype == PITH_INT8 ? -128 : 0;
-    float values[256], results[256];
-    struct plan_step *step;
-    int rc;
-
-    if (!kernel)
-        return -ENOTSUP;
-    rc = plan_step_new(plan, NULL, pith_node_input_count(plan->graph, node), 1, &step);
-    if (rc < 0)
-        return rc;
-    for (int i = 0; i < 256; i++)
-        values[i] = (float) (least + i - from->zero_point[0]) * from->scale[0];
-    for (size_t i = 0; i < step->step.input_count && rc == 0; i++) {
-        const uint32_t value = pith_node_input(plan->graph, node, i);
-        uint32_t slot;
-
-        if (i == index) {
-            step->step.input[i] =
-                (struct pith_tensor){PITH_FLOAT32, {1, {256}}, values, sizeof values};
-        } else if (value != PITH_NO_VALUE) {
-            rc = plan_plain_slot(plan, value, &slot, err);
-            if (rc == 0) {
-                step->step.input[i] = plan->slots[slot].tensor;
-                if (step->step.input[i].shape.rank > 1)
-                    step->step.input[i].shape = (struct pith_shape){1, {1}};
-            }
-        }
-    }
-    step->step.output[0] = (struct pith_tensor){PITH_FLOAT32, {1, {256}}, results, sizeof results};
-    step->step.kernel = kernel;
-    step->step.graph = plan->graph;
-    step->step.node = node;
-    step->step.name = pith_node_name(plan->graph, node);
-    step->step.opset = pith_graph_opset(plan->graph, "");
-    if (rc == 0)
-        rc = pith_step_prepare(&step->step, err);
-    if (rc == 0 && step->step.scratch_bytes)
-        rc = -ENOTSUP;
-    if (rc == 0)
-        rc = kernel->run(&step->step, err);
-    plan_step_free(step);
-    for (int i = 0; i < 256 && rc == 0; i++) {
-        const int32_t low = to->dtype == PITH_INT8 ? -128 : 0;
-        const float q = nearbyintf(results[i] / to->scale[0]) + (float) to->zero_point[0];
-        const int32_t limited = !(q > (float) low)        ? low
-                                : q > (float) (low + 255) ? low + 255
-                                                          : (int32_t) q;
-
-        table[(uint8_t) (least + i)] = (uint8_t) limited;
-    }
-    return rc;
-}
-
-static int build_table(struct plan *plan, uint32_t node, struct pith_error *err)
-{
-    const size_t index = mapped_input(plan, node);
-    const uint32_t value = pith_node_output(plan->graph, node, 0);
-    const struct pith_quantization *to =
-        value == PITH_NO_VALUE ? NULL : pith_value_quantization(plan->graph, value);
-    struct plan_call call = {
-        .node = node, .in_count = 2, .out_count = 1, .activation = NO_ACTIVATION};
-    uint32_t in[2], out, from;
-    bool image;
-    int rc;
-
-    if (index == SIZE_MAX || !form_is_eight_bits(to))
-        return 0;
-    from = pith_node_input(plan->graph, node, index);
-    image = !plan->options.planar && image_lies(plan, from);
-    rc = image ? image_slot(plan, from, pith_image_integer_dtype(), (struct form){.halo = true, .dense = true}, &in[0],
-                            err)
-               : plan_slot(plan, from, &in[0]);
-    if (rc == 0 && image)
-        to = form_grid(plan, to, pith_image_integer_dtype());
-    if (rc == 0)
-        rc = to ? plan_add_constant(plan, PITH_UINT8, &(struct pith_shape){1, {256}}, &in[1])
-                : -ENOMEM;
-    if (rc == 0)
-        rc = fill_table(plan, node, index, plan->slots[in[0]].quantization, to,
-                        plan->slots[in[1]].tensor.data, err);
-    if (rc < 0)
-        return rc == -ENOTSUP || rc == -EAGAIN ? 0 : rc;
-    rc = image ? image_output(plan, value, pith_image_integer_dtype(), &out) : plan_output_slot(plan, value, &out);
-    call.kernel = plan_own_kernel("Table", plan->slots[in[0]].tensor.dtype, to->dtype);
-    call.in = in;
-    call.out = &out;
-    call.form = image ? STEP_BLINDLY : STEP_PLANAR;
-    if (rc == 0)
-        rc = plan_add_step(plan, &call, err);
-    return rc < 0 ? rc : 1;
 }
 
 /* ---- computing ---- */
@@ -486,7 +350,7 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
     if (!in)
         return -ENOMEM;
     if (pith_node_output_count(plan->graph, node) != 1 ||
-        stored_input(plan, node, 0) == PLAN_NO_SLOT)
+        integer_stored_input(plan, node, 0) == PLAN_NO_SLOT)
         goto done;
     if (!find_integer_kernel(plan, node, in, in_count, PITH_DTYPE_NONE, &call.kernel))
         goto done;
@@ -519,7 +383,7 @@ done:
 int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
 {
     const char *op = pith_node_op(plan->graph, node);
-    const uint32_t first = stored_input(plan, node, 0);
+    const uint32_t first = integer_stored_input(plan, node, 0);
     int rc = 0;
 
     if (strcmp(pith_node_domain(plan->graph, node), PITH_FUSED_DOMAIN) == 0)
@@ -531,8 +395,8 @@ int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
     if (first != PLAN_NO_SLOT && integer_moves(op) &&
         moves_on_one_grid(plan, node, plan->slots[first].quantization))
         rc = build_move(plan, node, plan->slots[first].quantization, err);
-    if (rc == 0 && maps(op))
-        rc = build_table(plan, node, err);
+    if (rc == 0)
+        rc = table_build_node(plan, node, err);
     if (rc == 0)
         rc = build_integer(plan, node, err);
     return rc;

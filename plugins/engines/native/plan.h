@@ -236,10 +236,16 @@ void fuse_undo(struct plan *plan, uint32_t from, uint32_t to);
 int integer_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
 /* The operator moves elements without computing: what goes in on a grid comes out on it. */
 bool integer_moves(const char *op);
+/* The planar stored slot of a quantized activation, or PLAN_NO_SLOT. */
+uint32_t integer_stored_input(struct plan *plan, uint32_t node, size_t index);
 /* Steps between stored integers and floats. */
 int integer_dequantize(struct plan *plan, uint32_t slot, uint32_t *out, struct pith_error *err);
 int integer_quantize(struct plan *plan, uint32_t float_slot, uint32_t stored_slot,
                      struct pith_error *err);
+
+/* ---- table.c: functions of one element between grids of 8 bits ---- */
+/* 1: the node, and those behind it that belong to the function, are one step; 0: there is none; an error. */
+int table_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
 
 /* ---- form.c: the forms in which a value is stored ---- */
 struct form {

@@ -321,6 +321,8 @@ int rewrite_graph(struct pith_graph *graph)
     if (rc == 0)
         rc = fuse_gelus(graph);
     if (rc == 0)
+        rc = fuse_hard_swishes(graph);
+    if (rc == 0)
         rc = fuse_biases(graph);
     if (rc == 0)
         rc = fuse_integer_products(graph);
