@@ -44,11 +44,13 @@ static void choose_range(struct group *group, const struct range_options *option
 {
     group->range = range_estimate(&group->histogram, options->method, options->percentile);
     group->wide = range_estimate(&group->histogram, RANGE_MINMAX, 0);
-    if (!options->headroom)
-        return;
-    group->range = unseen_widen(&group->unseen, group->range);
-    group->wide.low *= WIDE_ROOM;
-    group->wide.high *= WIDE_ROOM;
+    if (options->headroom) {
+        group->range = unseen_widen(&group->unseen, group->range);
+        group->wide.low *= WIDE_ROOM;
+        group->wide.high *= WIDE_ROOM;
+    }
+    group->range.low = fmax(group->range.low, group->floor);
+    group->wide.low = fmax(group->wide.low, group->floor);
 }
 
 int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t count,

@@ -1,9 +1,11 @@
 /* The plan's activations, by walking back from the layers' inputs. An activation is quantized where
  * an integer layer takes it, so nothing is rounded between a convolution and the activation behind
  * it. */
+#include "plugins/techniques/quantize/function.h"
 #include "plugins/techniques/quantize/plan.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,14 +60,58 @@ static void push_sharing(struct walk *walk, uint32_t input, uint32_t output)
     }
 }
 
+static bool is_static_layer(const struct plan *plan, uint32_t node)
+{
+    for (size_t i = 0; i < plan->layer_count; i++)
+        if (plan->layers[i].node == node)
+            return form_is_static(plan->layers[i].form);
+    return false;
+}
+
+/* Whether a layer gives the value, or an Add behind one that has no bias of its own, or what integers are added or averaged in:
+ * then a grid in front of the function behind it lets that be integers. 16 bits: convolutions alone give them. */
+static bool comes_as_integers(const struct plan *plan, uint32_t value, uint8_t bits)
+{
+    const struct pith_graph *graph = plan->graph;
+    const uint32_t node = pith_value_producer(graph, value);
+
+    if (node == PITH_NO_NODE)
+        return false;
+    if (is_static_layer(plan, node))
+        return bits == 8 || node_is(graph, node, "Conv");
+    if (bits != 8 || !node_is_one_of(graph, node, mixing_ops))
+        return false;
+    for (size_t i = 0; i < pith_node_input_count(graph, node); i++) {
+        const uint32_t input = pith_node_input(graph, node, i);
+        const uint32_t from = pith_value_constant(graph, input) ? PITH_NO_NODE : pith_value_producer(graph, input);
+
+        if (pith_value_constant(graph, input) ? !node_is(graph, node, "Add")
+                                              : from == PITH_NO_NODE && !can_quantize(graph, input))
+            return false;
+        if (pith_value_constant(graph, input)) { /* a bias, then */
+            const uint32_t other = pith_node_input(graph, node, 1 - i);
+
+            return i < 2 && other != PITH_NO_VALUE && pith_value_producer(graph, other) != PITH_NO_NODE &&
+                   is_static_layer(plan, pith_value_producer(graph, other));
+        }
+    }
+    return true;
+}
+
 /* From a quantized value to the inputs of what made it. */
 static void walk_back(struct walk *walk, uint32_t value)
 {
     const struct pith_graph *graph = walk->plan->graph;
-    uint32_t node = pith_value_producer(graph, value);
+    uint32_t node = pith_value_producer(graph, value), source;
 
     if (node == PITH_NO_NODE)
         return;
+    source = function_source(graph, value);
+    if (source != PITH_NO_VALUE) {
+        if (comes_as_integers(walk->plan, source, walk->plan->bits[value]))
+            (void) push(walk, source, walk->plan->bits[value]);
+        return;
+    }
     if (node_is_one_of(graph, node, moving_ops)) {
         push_sharing(walk, pith_node_input(graph, node, 0), value);
     } else if (node_is(graph, node, "Concat")) {
@@ -171,6 +217,18 @@ static bool is_source(const struct plan *plan, uint32_t value)
     return false;
 }
 
+/* Of groups of one value. */
+static void set_floors(struct plan *plan)
+{
+    uint32_t limit = pith_graph_value_limit(plan->graph);
+
+    for (size_t i = 0; i < plan->group_count; i++)
+        plan->groups[i].floor = function_floor(plan->graph, plan->groups[i].value);
+    for (uint32_t value = 0; value < limit; value++)
+        if (plan->group_of[value] != NO_GROUP && plan->groups[plan->group_of[value]].value != value)
+            plan->groups[plan->group_of[value]].floor = -INFINITY;
+}
+
 static int make_groups(struct plan *plan, uint32_t *share)
 {
     uint32_t limit = pith_graph_value_limit(plan->graph);
@@ -205,6 +263,7 @@ static int make_groups(struct plan *plan, uint32_t *share)
         if (is_source(plan, value))
             plan->observed[plan->observed_count++] = value;
     }
+    set_floors(plan);
     mark_groups(plan);
     return 0;
 }
