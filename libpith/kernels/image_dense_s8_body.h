@@ -111,11 +111,20 @@ INLINE FORM(vector) FORM(finish)(const struct pith_requantize *r, FORM(words) su
 
 INLINE void FORM(store_real)(const struct pith_requantize *r, FORM(vector) f, float *y, int count)
 {
+    const float *from = (const float *) &f;
+
     f = FORM(limit)(f, r->real_low, r->real_high);
-    if (count == LANES)
+    if (count == LANES) {
         *(FORM(loose_vector) *) y = f;
-    else
-        memcpy(y, &f, (size_t) count * sizeof(float));
+        return;
+    }
+    /* in sizes that are known: half of all vectors of 24 channels are such */
+    UNROLL for (int part = 8; part > 0; part /= 2)
+        if (LANES > part && count & part) {
+            memcpy(y, from, (size_t) part * sizeof *y);
+            y += part;
+            from += part;
+        }
 }
 
 INLINE void FORM(store_bytes)(const struct pith_requantize *r, FORM(vector) f, uint8_t *y,
