@@ -4,6 +4,7 @@
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/move.h"
 #include "libpith/kernels/numbers.h"
+#include "libpith/kernels/requantize.h"
 #include "libpith/kernels/walk.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@ struct pad {
     int64_t first, last; /* along the last axis: the run that comes from one piece of the input */
     size_t bytes;
     double value[2]; /* the constant's bytes */
+    bool is_run; /* channels-last: first and last are those along the channels, and around them is the constant alone */
 };
 
 #define PAD_MAX_COUNT ((size_t) 2 * PITH_MAX_RANK) /* a begin and an end for each axis */
@@ -121,6 +123,12 @@ static int pad_table(struct pith_step *step, struct pad *p, uint32_t axis, int64
     return 0;
 }
 
+/* Integers that stand for reals; what the model says of the constant is real. */
+static bool is_stored(const struct pith_step *step)
+{
+    return step->kernel->flags & PITH_KERNEL_QUANTIZED;
+}
+
 static int pad_prepare(struct pith_step *step, struct pith_error *err)
 {
     const struct pith_shape *x = &step->input[0].shape, *out = &step->output[0].shape;
@@ -164,7 +172,8 @@ static int pad_prepare(struct pith_step *step, struct pith_error *err)
 
         numbers_store_f64(step->input[0].dtype, p->value, &value, 1);
     } else if (pith_step_has(step, 2) && (pith_shape_elements(&step->input[2].shape) != 1 ||
-                                          step->input[2].dtype != step->input[0].dtype)) {
+                                          (step->input[2].dtype != step->input[0].dtype &&
+                                           !is_stored(step)))) {
         return pith_step_fail(step, err, -EINVAL, "the constant must be one %s",
                               pith_dtype_name(step->input[0].dtype));
     }
@@ -237,11 +246,61 @@ static int pad_run(struct pith_step *step, struct pith_error *err)
     }
 }
 
-/* ---- channels-last float32 ---- */
+/* ---- channels-last values: float32, and bytes on one grid ---- */
+
+/* Where the channels that an input's pixel gives are one run: first..last-1 of the output's. */
+static void find_run(struct pad *p, int64_t channels)
+{
+    const int64_t *from = p->from[1];
+
+    p->first = 0;
+    while (p->first < channels && from[p->first] < 0)
+        p->first++;
+    p->last = p->first;
+    while (p->last < channels && from[p->last] >= 0 &&
+           from[p->last] == from[p->first] + p->last - p->first)
+        p->last++;
+    p->is_run = true;
+    for (int64_t c = p->last; c < channels; c++)
+        p->is_run = p->is_run && from[c] < 0;
+}
+
+static int read_value(struct pith_step *step, struct pad *p, struct pith_error *err)
+{
+    if (step->opset < 11 || !pith_step_has(step, 2))
+        return 0;
+    if (!step->input[2].data)
+        return pith_step_fail(step, err, -ENOTSUP, "a constant that is not known");
+    p->value[0] = 0.0;
+    memcpy(p->value, step->input[2].data, sizeof(float));
+    return 0;
+}
+
+/* What is moved keeps its grid, whose zero point is all that can be written around it. */
+static int read_zero(struct pith_step *step, struct pad *p, struct pith_error *err)
+{
+    const struct pith_quantization *xq = step->input_quantization[0],
+                                   *yq = step->output_quantization[0];
+    const int32_t dtype = step->input[0].dtype;
+    const bool given = step->opset >= 11 && pith_step_has(step, 2);
+    uint8_t zero;
+
+    if (given && !step->input[2].data)
+        return pith_step_fail(step, err, -ENOTSUP, "a constant that is not known");
+    if (!pith_is_byte_grid(xq) || !pith_is_byte_grid(yq) || xq->scale[0] != yq->scale[0] ||
+        pith_stored_zero(xq, dtype) != pith_stored_zero(yq, dtype) ||
+        (given ? pith_tensor_get(&step->input[2], 0) != 0.0
+               : step->opset < 11 && pith_node_float(step->graph, step->node, "value", 0) != 0.0F))
+        return pith_step_fail(step, err, -ENOTSUP, "the integers of one grid, and zeros, are moved");
+    zero = (uint8_t) pith_stored_zero(xq, dtype);
+    memcpy(p->value, &zero, sizeof zero);
+    return 0;
+}
 
 static int image_pad_prepare(struct pith_step *step, struct pith_error *err)
 {
     const uint32_t rank = step->input[0].shape.rank;
+    struct pad *p;
     int rc;
 
     if (rank < 3 || rank > 4 || step->output[0].shape.rank != rank)
@@ -249,25 +308,31 @@ static int image_pad_prepare(struct pith_step *step, struct pith_error *err)
     rc = pad_prepare(step, err);
     if (rc < 0)
         return rc;
-    if (step->opset >= 11 && pith_step_has(step, 2)) {
-        if (!step->input[2].data)
-            return pith_step_fail(step, err, -ENOTSUP, "a constant that is not known");
-        ((struct pad *) step->params)->value[0] = 0.0;
-        memcpy(((struct pad *) step->params)->value, step->input[2].data, sizeof(float));
-    }
+    p = step->params;
+    rc = is_stored(step) ? read_zero(step, p, err) : read_value(step, p, err);
+    find_run(p, step->output[0].shape.dim[1]);
     step->view = -1; /* the halo is another one */
     step->taken_in = 0xE;
     step->parts = pith_parts_of(pith_image_dims(&step->output[0].shape).h);
-    return 0;
+    return rc;
 }
 
-static void image_pad_pixel(const struct pad *p, const float *x, float *y, int64_t channels)
+/* x: the pixel it is made of; NULL: none. */
+static void image_pad_pixel(const struct pad *p, const char *x, char *y, int64_t channels)
 {
-    float value;
+    const int64_t bytes = (int64_t) p->bytes, first = x ? p->first : channels,
+                  last = x ? p->last : channels;
 
-    memcpy(&value, p->value, sizeof value);
-    for (int64_t c = 0; c < channels; c++)
-        y[c] = x && p->from[1][c] >= 0 ? x[p->from[1][c]] : value;
+    if (x && !p->is_run) {
+        pad_elements(p, p->from[1], x, y, p->value, 0, channels);
+        return;
+    }
+    if (first > 0)
+        move_fill(y, p->value, first, p->bytes);
+    if (last > first)
+        memcpy(y + first * bytes, x + p->from[1][first] * bytes, (size_t) ((last - first) * bytes));
+    if (last < channels)
+        move_fill(y + last * bytes, p->value, channels - last, p->bytes);
 }
 
 static void image_pad_part(struct pith_step *step, uint32_t part, uint32_t count)
@@ -277,28 +342,26 @@ static void image_pad_part(struct pith_step *step, uint32_t part, uint32_t count
     const struct pith_image *in = &step->input_image[0], *out = &step->output_image[0];
     const uint32_t rank = step->output[0].shape.rank;
     const int64_t *cols = p->from[rank - 1], *rows = rank == 4 ? p->from[2] : NULL;
-    const bool same_channels = step->input[0].shape.dim[1] == d.c &&
-                               (d.c == 0 || (p->from[1][0] == 0 && p->from[1][d.c - 1] == d.c - 1));
+    const int64_t bytes = (int64_t) p->bytes;
+    const float none = 0.0F;
 
     for (int64_t n = 0; n < d.n; n++)
-        for (int64_t h = pith_part_begin(d.h, part, count); h < pith_part_begin(d.h, part + 1, count); h++) {
+        for (int64_t h = pith_part_begin(d.h, part, count);
+             h < pith_part_begin(d.h, part + 1, count); h++) {
             const int64_t picture = p->from[0][n], row = rows ? rows[h] : 0;
-            const float *line = picture < 0 || row < 0 ? NULL
-                                                       : (const float *) step->input[0].data +
-                                                             picture * in->picture + row * in->row;
-            float *y = (float *) step->output[0].data + n * out->picture + h * out->row;
+            const char *line = picture < 0 || row < 0
+                                   ? NULL
+                                   : (const char *) step->input[0].data +
+                                         (picture * in->picture + row * in->row) * bytes;
+            char *y = (char *) step->output[0].data + (n * out->picture + h * out->row) * bytes;
 
-            for (int64_t w = 0; w < d.w; w++, y += out->pixel) {
-                const float *x = line && cols[w] >= 0 ? line + cols[w] * in->pixel : NULL;
-
-                if (x && same_channels)
-                    memcpy(y, x, (size_t) d.c * sizeof *y);
-                else
-                    image_pad_pixel(p, x, y, d.c);
-            }
+            for (int64_t w = 0; w < d.w; w++, y += out->pixel * bytes)
+                image_pad_pixel(p, line && cols[w] >= 0 ? line + cols[w] * in->pixel * bytes : NULL,
+                                y, d.c);
         }
     if (part == 0)
-        pith_image_zero_halo(step, 0);
+        pith_image_fill_halo(out, &d, step->output[0].data, p->bytes,
+                             is_stored(step) ? (const void *) p->value : &none);
 }
 
 static int image_pad_run(struct pith_step *step, struct pith_error *err)
@@ -308,14 +371,16 @@ static int image_pad_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
+#define IMAGE_PAD(text, t, more)                                                                   \
+    {                                                                                              \
+        .op = "Pad", .name = text, .types = {t}, .output_type = t,                                 \
+        .flags = PITH_KERNEL_CHANNELS_LAST | (more), .prepare = image_pad_prepare,                 \
+        .run = image_pad_run, .run_part = image_pad_part                                           \
+    }
+
 const struct pith_kernel pith_kernels_pad[] = {
-    {.op = "Pad",
-     .name = "image_pad_f32",
-     .types = {PITH_BIT(FLOAT32)},
-     .flags = PITH_KERNEL_CHANNELS_LAST,
-     .prepare = image_pad_prepare,
-     .run = image_pad_run,
-     .run_part = image_pad_part},
+    IMAGE_PAD("image_pad_f32", PITH_BIT(FLOAT32), 0),
+    IMAGE_PAD("image_pad_s8", PITH_BIT(UINT8) | PITH_BIT(INT8), PITH_KERNEL_QUANTIZED),
     {.op = "Pad", .name = "pad", .types = {NUMBERS_MOVED}, .prepare = pad_prepare, .run = pad_run},
     {0},
 };

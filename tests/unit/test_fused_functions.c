@@ -170,6 +170,26 @@ static void one_number_a_channel_scales_pictures_of_bytes(void **state)
     }
 }
 
+/* Padding with zeros, of rows, columns and channels, moves the integers of one grid. */
+static void padding_moves_bytes(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 8; round++) {
+        const int64_t dims[] = {2, 3, 4, 5};
+        const int64_t pads[8] = {0, 1 + round % 3, round % 2, 1, 0, round / 3, 2, round % 4};
+        const int32_t dtype = round % 2 ? PITH_INT8 : PITH_UINT8, zero = round % 2 ? -8 : 120;
+        uint32_t x = on(begin(14, 4, dims), dtype, 0.017F, zero), y, node;
+
+        x = on(conv(x, 3, 13), dtype, 0.02F, zero);
+        y = add_node(graph, "Pad", (uint32_t[]){x, ints(8, pads)}, 2, &node);
+        if (round >= 6)
+            assert_int_equal(pith_node_set_string(graph, node, "mode", "edge"), 0);
+        y = on(y, dtype, 0.02F, zero);
+        y = on(conv(y, 13 + pads[1] + pads[5], 7), dtype, 0.03F, zero);
+        check(y, "image_pad_s8", 1, 0.0901);
+    }
+}
+
 /* ---- many bytes ---- */
 
 static void every_form_looks_up_and_scales_the_same(void **state)
@@ -219,6 +239,7 @@ int main(void)
         cmocka_unit_test(functions_between_grids_are_tables),
         cmocka_unit_test(functions_that_others_look_into_stay),
         cmocka_unit_test(one_number_a_channel_scales_pictures_of_bytes),
+        cmocka_unit_test(padding_moves_bytes),
         cmocka_unit_test(every_form_looks_up_and_scales_the_same),
     };
 
