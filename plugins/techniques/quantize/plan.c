@@ -12,7 +12,23 @@
 /* Operators that only move or pick elements of input 0: their output lies on the same grid. */
 static const char *const moving_ops[] = {
     "MaxPool", "Reshape", "Flatten",      "Transpose", "Squeeze",      "Unsqueeze",     "Identity",
-    "Slice",   "Dropout", "DepthToSpace", "Split",     "SpaceToDepth", "GlobalMaxPool", NULL};
+    "Slice",   "Dropout", "DepthToSpace", "Split",     "SpaceToDepth", "GlobalMaxPool",
+    "Gather",  NULL};
+/* Whether the node moves or picks elements of input 0, with nothing around them but zeros. */
+static bool moves_elements(const struct pith_graph *graph, uint32_t node)
+{
+    const struct pith_tensor *value;
+
+    if (!node_is(graph, node, "Pad"))
+        return node_is_one_of(graph, node, moving_ops);
+    if (pith_graph_opset(graph, "") < 11)
+        return pith_node_float(graph, node, "value", 0.0F) == 0.0F;
+    if (pith_node_input(graph, node, 2) == PITH_NO_VALUE)
+        return true;
+    value = float_constant(graph, pith_node_input(graph, node, 2));
+    return value && pith_shape_elements(&value->shape) == 1 && pith_tensor_get(value, 0) == 0.0;
+}
+
 /* Operators that integer kernels run from one grid to another. */
 static const char *const mixing_ops[] = {"Add", "Mul", "AveragePool", "GlobalAveragePool", NULL};
 
@@ -112,7 +128,7 @@ static void walk_back(struct walk *walk, uint32_t value)
             (void) push(walk, source, walk->plan->bits[value]);
         return;
     }
-    if (node_is_one_of(graph, node, moving_ops)) {
+    if (moves_elements(graph, node)) {
         push_sharing(walk, pith_node_input(graph, node, 0), value);
     } else if (node_is(graph, node, "Concat")) {
         for (size_t i = 0; i < pith_node_input_count(graph, node); i++)
@@ -204,7 +220,7 @@ static bool is_source(const struct plan *plan, uint32_t value)
 
     if (node == PITH_NO_NODE)
         return true;
-    if (node_is_one_of(plan->graph, node, moving_ops))
+    if (moves_elements(plan->graph, node))
         return !plan->bits[pith_node_input(plan->graph, node, 0)];
     if (!node_is(plan->graph, node, "Concat"))
         return true;
