@@ -232,13 +232,16 @@ static bool links(const struct plan *plan, const uint32_t *readers, const struct
 {
     const uint32_t slot = a->out[0],
                    threads = plan->options.threads > 1 ? plan->options.threads : 1;
-    const struct slot *between = &plan->slots[slot];
     const struct pith_rows *rows = &b->step.rows;
-    const int64_t pictures = between->tensor.shape.dim[0];
-    const int64_t shared = rows->last - rows->first + 1 - rows->stride; /* by neighbouring rows */
+    const struct slot *between;
+    int64_t pictures, shared;
 
-    if (!has_rows(a) || !has_rows(b) || b->in[0] != slot || readers[slot] != 1 ||
-        between->place != SLOT_ARENA || between->root != slot || between->wide != PLAN_NO_SLOT ||
+    if (!has_rows(a) || !has_rows(b) || slot == PLAN_NO_SLOT || b->in[0] != slot || readers[slot] != 1)
+        return false;
+    between = &plan->slots[slot];
+    pictures = between->tensor.shape.dim[0];
+    shared = rows->last - rows->first + 1 - rows->stride; /* by neighbouring rows */
+    if (between->place != SLOT_ARENA || between->root != slot || between->wide != PLAN_NO_SLOT ||
         between->fixed)
         return false;
     if (threads > 1 && (unevenness(pictures * rows->count, threads) > MOST_UNEVEN ||
