@@ -179,6 +179,23 @@ static void place_outputs(struct plan *plan, struct plan_step *step)
     }
 }
 
+/* What can't be kept in any run is refused before a kernel makes tables for it. A view is as large as an input, and may lie
+ * in the file. */
+static int check_outputs(const struct plan *plan, const struct plan_step *step, const char *op,
+                         struct pith_error *err)
+{
+    uint64_t most = plan->options.limit_bytes;
+
+    for (size_t i = 0; i < step->step.input_count; i++)
+        if (step->step.input[i].bytes > most)
+            most = step->step.input[i].bytes;
+    for (size_t i = 0; i < step->step.output_count; i++)
+        if (step->step.output[i].bytes > most)
+            return pith_fail(err, -EFBIG, "%s \"%s\" gives %zu bytes, more than the engine's limit",
+                             op, step->step.name, step->step.output[i].bytes);
+    return 0;
+}
+
 int plan_add_step(struct plan *plan, const struct plan_call *call, struct pith_error *err)
 {
     struct plan_step *step;
@@ -196,7 +213,9 @@ int plan_add_step(struct plan *plan, const struct plan_call *call, struct pith_e
     plan_bind(plan, step);
     step->late = (call->kernel->flags & PITH_KERNEL_SIZES_OUTPUT) || !shapes_known(plan, step);
     if (!step->late) {
-        rc = pith_step_prepare(&step->step, err);
+        rc = check_outputs(plan, step, call->kernel->op, err);
+        if (rc == 0)
+            rc = pith_step_prepare(&step->step, err);
         step->prepared = rc == 0;
         if (rc == -EAGAIN) {
             step->late = step->late_data = true;
