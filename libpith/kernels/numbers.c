@@ -25,6 +25,8 @@ void numbers_load_f64(int32_t dtype, const void *from, int64_t stride, double *o
     const uint16_t *half = from;
     const uint8_t *byte = from;
 
+    if (n == 0) /* there may be no memory behind them */
+        return;
     switch (dtype) {
     case PITH_FLOAT32:
         LOAD(float);

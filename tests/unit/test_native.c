@@ -529,9 +529,40 @@ static void a_shape_that_contradicts_the_graph_is_refused(void **state)
     pith_graph_free(graph);
 }
 
+/* Before a kernel makes a table of as many entries, which nothing counts. */
+static void what_passes_the_memory_limit_is_refused_at_once(void **state)
+{
+    const struct pith_shape shape = {3, {1, 2, 3}};
+    const struct pith_option_value values[3] = {{.integer = 0}, {.integer = 1}, {.integer = 1}};
+    const struct pith_engine_options options = {
+        .size_bytes = sizeof options, .threads = 1, .options = values};
+    struct pith_session *session = NULL;
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t x, y, node;
+
+    (void) state;
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 10), 0);
+    assert_ok(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, &err), &err);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    y = add_node(graph, "Pad", &x, 1, &node);
+    assert_int_equal(pith_node_set_string(graph, node, "mode", "edge"), 0);
+    assert_int_equal(
+        pith_node_set_ints(graph, node, "pads", (const int64_t[]){0, 0, 0, 0, 0, 999997}, 6), 0);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    assert_int_equal(engine->compile(NULL, graph, &options, &session, &err), -EFBIG);
+    assert_string_equal(pith_error_text(&err),
+                        "Pad \"Pad\" gives 8000000 bytes, more than the engine's limit");
+    pith_graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_passes_the_memory_limit_is_refused_at_once),
         cmocka_unit_test(running_allocates_nothing),
         cmocka_unit_test(integer_kernels_give_what_q_and_dq_give),
         cmocka_unit_test(threads_change_no_bit),
