@@ -235,7 +235,7 @@ static bool run_reference(struct trial *t)
 static void run_written(struct trial *t, const struct way *way)
 {
     struct pith_buffer file = {0};
-    struct pith_graph *graph;
+    struct pith_graph *graph = NULL;
     struct pith_error err = {0};
 
     if (pith_onnx_write(t->m.graph, &file, &err) < 0 ||
