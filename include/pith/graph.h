@@ -204,6 +204,16 @@ PITH_PUBLIC int pith_graph_validate(struct pith_graph *graph, struct pith_error 
 PITH_PUBLIC int pith_graph_infer(struct pith_graph *graph, const struct pith_shape *input_shapes,
                                  struct pith_error *err) PITH_CHECKED;
 
+/* Whether something is computed in a 16-bit float type (float16, bfloat16), in the graph or a sub-graph. Weights that are
+ * stored so, with a Cast behind them, don't count. Since ABI 1.2. */
+PITH_PUBLIC bool pith_graph_has_halves(const struct pith_graph *graph);
+/* Makes each value of a 16-bit float type float32, here and in sub-graphs: small constants by value, large ones by a Cast
+ * behind them, Cast and its like by what they are asked to give. Inputs and outputs of the graph keep name and type, by a
+ * Cast behind or before them. Results are not rounded to 16 bits between nodes any more, so they differ from such a run's by
+ * what its rounding did. Nodes keep their numbers, and those that are added come behind; a Cast that would change nothing
+ * goes. To be validated again. On failure (-ENOMEM) the graph is good for freeing alone. Since ABI 1.2. */
+PITH_PUBLIC int pith_graph_widen(struct pith_graph *graph, struct pith_error *err) PITH_CHECKED;
+
 /* The graph as the bytes of an ONNX file, quantization as QuantizeLinear and DequantizeLinear: for engines that read
  * files. Values and nodes keep their names. *out_data: *out_bytes long, the caller's, freed with free(). The same graph
  * gives the same bytes. Since ABI 1.1. */

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define PITH_ABI_MAJOR 1
-#define PITH_ABI_MINOR 1
+#define PITH_ABI_MINOR 2
 #define PITH_EXPORT __attribute__((visibility("default")))
 
 enum pith_kind {

@@ -38,9 +38,9 @@ static void plugins_are_refused_with_a_reason(void **state)
         const char *name, *reason;
     } cases[] = {
         {"other_abi",
-         "it is built for plugin ABI 9.1, this is 1.1; build it again with these headers"},
-        {"newer_abi", "it is built for plugin ABI 1.99, this is only 1.1; update pith"},
-        {"small_descriptor", "its descriptor is 24 bytes, ABI 1.1 has at least "},
+         "it is built for plugin ABI 9.2, this is 1.2; build it again with these headers"},
+        {"newer_abi", "it is built for plugin ABI 1.99, this is only 1.2; update pith"},
+        {"small_descriptor", "its descriptor is 24 bytes, ABI 1.2 has at least "},
         {"large_descriptor", "its descriptor says 4096 bytes, its symbol has "},
         {"wrong_name", "it calls itself \"right_name\"; the file must then be right_name.so"},
         {"bad_name", "its name is not as a config can write it"},

@@ -12,8 +12,17 @@
     (INT64_C(64)                                                                                   \
      << 20) /* a constant larger than that is cheaper to make in each run than to keep */
 
+/* The type of what a kernel is handed for the value. */
+static int32_t kernel_dtype(const struct pith_graph *graph, uint32_t value, bool widened)
+{
+    const int32_t dtype = pith_value_quantization(graph, value) ? PITH_FLOAT32
+                                                                : pith_value_dtype(graph, value);
+
+    return widened && (dtype == PITH_FLOAT16 || dtype == PITH_BFLOAT16) ? PITH_FLOAT32 : dtype;
+}
+
 const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint32_t node,
-                                           const char **out_why)
+                                           bool widened, const char **out_why)
 {
     const char *domain = pith_node_domain(graph, node);
     int32_t types[4], output_type = PITH_DTYPE_NONE;
@@ -26,18 +35,11 @@ const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint3
     for (size_t i = 0; i < 4; i++) {
         const uint32_t value = pith_node_input(graph, node, i);
 
-        types[i] = PITH_DTYPE_NONE;
-        if (value != PITH_NO_VALUE)
-            types[i] = pith_value_quantization(graph, value) ? PITH_FLOAT32
-                                                             : pith_value_dtype(graph, value);
+        types[i] = value == PITH_NO_VALUE ? PITH_DTYPE_NONE : kernel_dtype(graph, value, widened);
     }
     if (pith_node_output_count(graph, node) > 0 &&
-        pith_node_output(graph, node, 0) != PITH_NO_VALUE) {
-        const uint32_t value = pith_node_output(graph, node, 0);
-
-        output_type =
-            pith_value_quantization(graph, value) ? PITH_FLOAT32 : pith_value_dtype(graph, value);
-    }
+        pith_node_output(graph, node, 0) != PITH_NO_VALUE)
+        output_type = kernel_dtype(graph, pith_node_output(graph, node, 0), widened);
     return pith_kernel_find(domain, pith_node_op(graph, node), pith_graph_opset(graph, domain),
                             types, 4, output_type, 0, out_why);
 }
@@ -387,7 +389,7 @@ int plan_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
     rc = fused_infer_node(plan->graph, node, err);
     if (rc < 0)
         return rc;
-    kernel = plan_find_kernel(plan->graph, node, &why);
+    kernel = plan_find_kernel(plan->graph, node, false, &why);
     if (kernel && may_fold(plan, node, kernel))
         return fold(plan, node, kernel, err);
     rc = image_build_node(plan, node, err);

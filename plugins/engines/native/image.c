@@ -545,7 +545,7 @@ static int build_blindly(struct plan *plan, uint32_t node, struct pith_error *er
                              (int32_t[]){dtype, dtype}, c.in_count < 2 ? c.in_count : 2, dtype,
                              PITH_KERNEL_QUANTIZED, NULL);
     } else {
-        c.kernel = plan_find_kernel(plan->graph, node, NULL);
+        c.kernel = plan_find_kernel(plan->graph, node, false, NULL);
     }
     if (!c.kernel)
         return 0;

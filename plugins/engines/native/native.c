@@ -55,6 +55,7 @@ static const struct pith_option options[] = {
 /* ---- supports ---- */
 
 struct support {
+    bool widened; /* look for kernels of the types that pith_graph_widen would give */
     void (*unsupported)(void *user, uint32_t node, const char *why);
     void *user;
     int rc;
@@ -86,7 +87,7 @@ static void check_graph(struct support *support, const struct pith_graph *graph,
         const char *why = NULL;
 
         if (!control_is(graph, order[i])) {
-            if (!plan_find_kernel(graph, order[i], &why))
+            if (!plan_find_kernel(graph, order[i], support->widened, &why))
                 refuse(support, graph, order[i], top, why);
             continue;
         }
@@ -103,11 +104,24 @@ static void check_graph(struct support *support, const struct pith_graph *graph,
     }
 }
 
+/* 16-bit floats are computed with where every node has a kernel for them, else in float32. */
+static bool wants_widening(const struct pith_graph *graph)
+{
+    struct pith_error unread = {0};
+    struct support support = {.err = &unread};
+
+    if (!pith_graph_has_halves(graph))
+        return false;
+    check_graph(&support, graph, PITH_NO_NODE, 0);
+    return support.rc < 0;
+}
+
 static int native_supports(const struct pith_graph *graph,
                            void (*unsupported)(void *user, uint32_t node, const char *why),
                            void *user, struct pith_error *err)
 {
-    struct support support = {unsupported, user, 0, err};
+    struct support support = {
+        .widened = wants_widening(graph), .unsupported = unsupported, .user = user, .err = err};
 
     check_graph(&support, graph, PITH_NO_NODE, 0);
     return support.rc;
@@ -192,11 +206,32 @@ static int compile(struct pith_session *session, const struct pith_graph *graph,
     return rc;
 }
 
+/* *out: a copy in float32, the caller's; NULL where the graph is run as it is. */
+static int widened_copy(const struct pith_graph *graph, struct pith_graph **out,
+                        struct pith_error *err)
+{
+    struct pith_graph *copy = NULL;
+    int rc = 0;
+
+    *out = NULL;
+    if (!wants_widening(graph))
+        return 0;
+    rc = pith_graph_clone(graph, &copy, err);
+    if (rc == 0)
+        rc = pith_graph_widen(copy, err);
+    if (rc < 0)
+        pith_graph_free(copy);
+    else
+        *out = copy;
+    return rc;
+}
+
 static int native_compile(const struct pith_host *host, const struct pith_graph *graph,
                           const struct pith_engine_options *how, struct pith_session **out,
                           struct pith_error *err)
 {
     struct pith_session *session = calloc(1, sizeof *session);
+    struct pith_graph *wide;
     int rc;
 
     (void) host;
@@ -209,7 +244,10 @@ static int native_compile(const struct pith_host *host, const struct pith_graph 
         session->options.planar = how->options[OPTION_LAYOUT].integer == 1;
         session->options.limit_bytes = (uint64_t) how->options[OPTION_MEMORY_LIMIT].integer << 20;
     }
-    rc = compile(session, graph, how, err);
+    rc = widened_copy(graph, &wide, err);
+    if (rc == 0)
+        rc = compile(session, wide ? wide : graph, how, err);
+    pith_graph_free(wide);
     if (session->plan)
         pith_graph_forget_pages(graph); /* they are packed; what a run reads comes back */
     if (rc < 0) {

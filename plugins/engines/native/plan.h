@@ -212,7 +212,8 @@ int rewrite_graph(struct pith_graph *graph);
 
 /* ---- build.c: node by node ---- */
 int plan_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
-const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint32_t node,
+/* widened: for the types that pith_graph_widen would give. NULL where there is none, and *out_why (may be NULL) says why. */
+const struct pith_kernel *plan_find_kernel(const struct pith_graph *graph, uint32_t node, bool widened,
                                            const char **out_why);
 /* Sets the outputs' types of a node that inference has left, and gives them slots. */
 int plan_output_slot(struct plan *plan, uint32_t value, uint32_t *out);

@@ -189,7 +189,7 @@ static int run_node(struct plan *plan, const struct function *f, size_t at,
                     float (*results)[ENTRIES], float *x, struct pith_error *err)
 {
     const uint32_t node = f->nodes[at];
-    const struct pith_kernel *kernel = plan_find_kernel(plan->graph, node, NULL);
+    const struct pith_kernel *kernel = plan_find_kernel(plan->graph, node, false, NULL);
     struct plan_step *step;
     int rc;
 
