@@ -23,6 +23,9 @@ bool job_is_better(const struct job *job, const struct candidate *a, const struc
 /* ---- moving ---- */
 void job_add_move_step(struct job *job, const struct candidate *from, const struct candidate *to, size_t graph,
                        uint64_t started_ns);
+/* What budget.bytes_ratio is a share of: the originals' bytes at rest, 16-bit floats counted as float32, so that a recipe asks
+ * the same of a net whichever way it was exported. */
+double job_counted_bytes(const struct job *job);
 bool job_bytes_fit(const struct job *job, const struct candidate *candidate);
 /* While the bytes don't fit, a graph goes coarser, if what the chain decides still allows it. */
 int job_go_coarser(struct job *job, struct candidate *at, int64_t evaluations, struct pith_error *err) PITH_CHECKED;

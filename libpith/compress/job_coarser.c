@@ -9,16 +9,19 @@
 
 #define COARSER_TRIED 3 /* graphs that are tried for one step to fewer bytes */
 
-bool job_bytes_fit(const struct job *job, const struct candidate *candidate)
+double job_counted_bytes(const struct job *job)
 {
-    size_t originals[PITH_MANIFEST_MAX_GRAPHS];
-    struct pith_facts original;
+    double bytes = 0;
 
     for (size_t i = 0; i < job->graph_count; i++)
-        originals[i] = job->level_count - 1;
-    job_sum_facts(job, originals, &original);
+        bytes += job->graphs[i].facts.bytes * (1 + job->graphs[i].half_ratio);
+    return bytes;
+}
+
+bool job_bytes_fit(const struct job *job, const struct candidate *candidate)
+{
     if (job->budget.bytes_ratio > 0 &&
-        candidate->facts.bytes > job->budget.bytes_ratio * original.bytes)
+        candidate->facts.bytes > job->budget.bytes_ratio * job_counted_bytes(job))
         return false;
     return job->budget.max_bytes == 0 || candidate->facts.bytes <= (double) job->budget.max_bytes;
 }

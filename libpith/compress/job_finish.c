@@ -1,5 +1,6 @@
 /* The end of a job: the chosen forms become variant/, are measured beside the original on every
  * engine and in the chain, and result.json says all of it. */
+#include "libpith/compress/job_candidates.h"
 #include "libpith/compress/job_turns.h"
 
 #include "libpith/base/clock.h"
@@ -262,13 +263,15 @@ static json_t *budget_outcome(const struct job *job, const struct both *both)
 {
     const struct pith_budget *budget = &job->budget;
     const struct pith_facts *original = &both->total[0], *variant = &both->total[1];
+    const double counted = job_counted_bytes(job);
     json_t *missed = json_array();
 
     if (!job_budget_allows(job, &both->comparison))
         add_missed(missed, "decisions differ by more than the budget or the fidelity gate allows");
-    if (budget->bytes_ratio > 0 && variant->bytes > budget->bytes_ratio * original->bytes)
-        add_missed(missed, "%.0f bytes at rest are %.3f of the original's; the budget is %.3f",
-                   variant->bytes, variant->bytes / original->bytes, budget->bytes_ratio);
+    if (budget->bytes_ratio > 0 && variant->bytes > budget->bytes_ratio * counted)
+        add_missed(missed, "%.0f bytes at rest are %.3f of the original's%s; the budget is %.3f",
+                   variant->bytes, variant->bytes / counted,
+                   counted > original->bytes ? " in float32" : "", budget->bytes_ratio);
     if (budget->max_bytes > 0 && variant->bytes > (double) budget->max_bytes)
         add_missed(missed, "%.0f bytes at rest; the budget is %lld", variant->bytes,
                    (long long) budget->max_bytes);

@@ -34,6 +34,7 @@ struct job_graph {
     char file[PATH_MAX];          /* of the original, in the folder */
     char sha256[PITH_SHA256_HEX + 1]; /* of that file */
     struct pith_facts facts;      /* of the original */
+    double half_ratio;            /* of its weights' bytes, those of 16-bit floats */
     struct pith_samples samples;  /* inputs for calibration; from the chain where data came, else noise for timing */
     bool calibrated;              /* samples are real */
     struct job_form *forms;       /* own; one a level, of job.level_count */

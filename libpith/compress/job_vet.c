@@ -37,6 +37,26 @@ static int digest_of(const struct pith_buffer *file, char hex[PITH_SHA256_HEX + 
     return rc;
 }
 
+static void weigh_constants(const struct pith_graph *graph, double *halves, double *all)
+{
+    for (uint32_t value = 0; value < pith_graph_value_limit(graph); value++) {
+        const struct pith_tensor *constant = pith_value_constant(graph, value);
+
+        if (!constant)
+            continue;
+        *all += (double) constant->bytes;
+        if (constant->dtype == PITH_FLOAT16 || constant->dtype == PITH_BFLOAT16)
+            *halves += (double) constant->bytes;
+    }
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph); node++)
+        for (size_t i = 0; pith_node_exists(graph, node) && i < pith_node_attribute_count(graph, node);
+             i++)
+            if (pith_node_attribute_kind(graph, node, i) == PITH_ATTRIBUTE_GRAPH)
+                weigh_constants(
+                    pith_node_graph(graph, node, pith_node_attribute_name(graph, node, i)), halves,
+                    all);
+}
+
 /* Bytes at rest are those of the file as delivered, packed as variants are: so both are counted
  * alike. */
 static int size_original(struct job *job, struct job_graph *graph, struct pith_error *err)
@@ -51,11 +71,14 @@ static int size_original(struct job *job, struct job_graph *graph, struct pith_e
     if (rc == 0 && zstd)
         rc = pith_zstd_decompress(file.data, file.bytes, limit, &raw, err);
     const struct pith_buffer *unpacked = zstd ? &raw : &file;
+    double halves = 0, all = 0;
 
     if (rc == 0)
         rc = pith_zstd_compress(unpacked->data, unpacked->bytes, PITH_ZSTD_LEVEL, &packed, err);
     if (rc == 0)
         pith_facts_of_graph(&graph->facts, graph->original, packed.bytes, unpacked->bytes);
+    weigh_constants(graph->original, &halves, &all);
+    graph->half_ratio = all > 0 ? halves / all : 0;
     pith_buffer_done(&file);
     pith_buffer_done(&raw);
     pith_buffer_done(&packed);

@@ -238,17 +238,19 @@ static void quantize_keeps_weights_float_that_halves_cannot_hold(void **unused)
     }
 }
 
-/* Weights of halves that are turned stay halves, as the layer's type is. */
-static void quantize_leaves_layers_of_halves_alone(void **unused)
+/* A layer computed in 16-bit floats is one like any other, its weights turned or not. */
+static void quantize_takes_layers_of_halves(void **unused)
 {
-    const struct pith_shape shape = {2, {8, 4}};
+    const struct pith_shape shape = {2, {16, 32}};
     uint32_t x, node, w;
-    struct pith_graph *graph = begin((int64_t[]){1, 4}, 2, &x);
+    struct pith_graph *graph = begin((int64_t[]){1, 32}, 2, &x);
     struct pith_tensor halves;
     struct applied applied;
 
     (void) unused;
     assert_ok(pith_tensor_alloc(&halves, PITH_FLOAT16, &shape, &err), &err);
+    for (int64_t i = 0; i < 16 * 32; i++)
+        pith_tensor_set(&halves, i, (double) ((i * 7) % 15 - 7) / 16);
     assert_ok(pith_graph_add_constant(graph, NULL, &halves, &w, &err), &err);
     pith_tensor_free(&halves);
     uint32_t narrow = NODE(graph, "Cast", "narrow", &node, x);
@@ -264,7 +266,13 @@ static void quantize_leaves_layers_of_halves_alone(void **unused)
     assert_ok(pith_node_set_int(graph, node, "to", PITH_FLOAT32), &err);
     finish(graph, y);
     assert_ok(apply_to(graph, "{\"activations\": \"float32\"}", false, &applied), &err);
-    (void) find_node(applied.graph, "turned");
+    assert_string_equal(form_of(applied.report, "dense"), "weights-int8");
+    assert_int_equal(pith_value_dtype(applied.graph, pith_graph_output(applied.graph, 0)),
+                     PITH_FLOAT32);
+    done(&applied);
+    assert_ok(apply_to(graph, "{}", true, &applied), &err);
+    assert_string_equal(form_of(applied.report, "dense"), "int8");
+    assert_true(error_of(&applied) > 0 && error_of(&applied) < 0.05);
     done(&applied);
     pith_graph_free(graph);
 }
@@ -459,7 +467,7 @@ int main(void)
         cmocka_unit_test(quantize_stores_tied_weights_once),
         cmocka_unit_test(quantize_stores_shared_halves_once),
         cmocka_unit_test(quantize_keeps_weights_float_that_halves_cannot_hold),
-        cmocka_unit_test(quantize_leaves_layers_of_halves_alone),
+        cmocka_unit_test(quantize_takes_layers_of_halves),
         cmocka_unit_test(quantize_rounds_what_branches_give),
         cmocka_unit_test(quantize_makes_biases_of_what_is_added_to_channels),
         cmocka_unit_test(quantize_leaves_room_for_biases_of_tiny_weights),

@@ -487,6 +487,16 @@ static int write_metadata(const struct run *run, struct pith_graph *graph)
     return pith_graph_set_metadata(graph, "pith.quantize", text);
 }
 
+/* Layers of 16-bit floats are layers of float32; weights of those that stay such stay stored as they were. */
+static int widen(struct pith_graph *graph, struct pith_error *err)
+{
+    int rc = pith_graph_widen(graph, err);
+
+    if (rc == 0)
+        rc = pith_graph_validate(graph, err);
+    return rc < 0 ? rc : pith_graph_infer(graph, NULL, err);
+}
+
 static int quantize_apply(const struct pith_technique_job *job, const struct pith_graph *graph,
                           struct pith_graph **out, char **report_json, struct pith_error *err)
 {
@@ -496,8 +506,12 @@ static int quantize_apply(const struct pith_technique_job *job, const struct pit
     char *text = NULL;
     int rc = pith_graph_clone(graph, &run.folded, err);
 
-    if (rc < 0)
+    if (rc == 0 && pith_graph_has_halves(run.folded))
+        rc = widen(run.folded, err);
+    if (rc < 0) {
+        pith_graph_free(run.folded);
         return rc;
+    }
     run.report = (struct report){
         .plan = &run.plan,
         .repairs = run.repairs.record,
