@@ -57,6 +57,7 @@ static int open_window(struct stage *stage, const struct pith_stage *from, struc
     stage->window.hop = from->hop;
     stage->window.before = from->before;
     flow->window_size = from->size;
+    flow->shape.rank = 0;
     return 0;
 }
 
@@ -128,6 +129,9 @@ static int open_graphs(struct pith_chain *chain, size_t at, const struct pith_st
         return rc;
     flow->window_size = 0;
     flow->elements = flow->row_elements = given;
+    flow->shape.rank = 0;
+    if (stage->runner_count == 1)
+        flow->shape = stage->runners[0].output_shape;
     if (stage->runner_count == 1 && stage->runners[0].output_shape.rank > 0)
         flow->row_elements =
             stage->runners[0].output_shape.dim[stage->runners[0].output_shape.rank - 1];
@@ -150,7 +154,9 @@ static int open_stages(struct pith_chain *chain, const struct pith_manifest *man
                        const struct pith_graph *const *graphs,
                        const struct pith_chain_options *options, struct pith_error *err)
 {
-    struct flow flow = {.elements = chain->row_elements, .row_elements = chain->row_elements};
+    struct flow flow = {.elements = chain->row_elements,
+                        .row_elements = chain->row_elements,
+                        .shape = manifest->input_row};
     const struct pith_stage *decide = NULL;
     int rc = 0;
 

@@ -8,6 +8,29 @@
 
 static const struct pith_host no_host = {.size_bytes = sizeof no_host};
 
+/* The unknown dimensions of `shape` from those of what flows in, from the last on; what is in front of them is a batch of one.
+ * false, and nothing is changed, where they don't match. */
+static bool take_dims(struct pith_shape *shape, const struct pith_shape *from)
+{
+    struct pith_shape taken = *shape;
+
+    for (uint32_t back = 1; back <= shape->rank || back <= from->rank; back++) {
+        const int64_t size = back <= from->rank ? from->dim[from->rank - back] : 1;
+
+        if (back > shape->rank) {
+            if (size != 1)
+                return false;
+            continue;
+        }
+        if (taken.dim[shape->rank - back] == PITH_DIM_UNKNOWN)
+            taken.dim[shape->rank - back] = size;
+        if (taken.dim[shape->rank - back] != size)
+            return false;
+    }
+    *shape = taken;
+    return true;
+}
+
 /* The unknown dimensions of `shape` from what flows in. With two unknowns the first is a batch, of
  * one. */
 static int bind_shape(struct pith_shape *shape, const struct flow *flow, struct pith_error *err)
@@ -33,10 +56,14 @@ static int bind_shape(struct pith_shape *shape, const struct flow *flow, struct 
         shape->dim[0] = 1;
         unknown[0] = unknown[--unknown_count];
     }
+    if (unknown_count > 1 && flow->shape.rank > 0 && take_dims(shape, &flow->shape))
+        return 0;
     if (unknown_count > 1)
         return pith_fail(
             err, -EINVAL,
-            "takes %s: more than a batch and one dimension are open; give them in the model", text);
+            "takes %s: more than a batch and one dimension are open, and what comes before it does not say "
+            "them; give them in the model",
+            text);
     if (unknown_count == 1) {
         if (wanted % known)
             return pith_fail(err, -EINVAL, "takes %s, which %lld values don't fill", text,

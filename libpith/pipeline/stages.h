@@ -14,6 +14,7 @@ struct flow {
     int64_t elements;     /* of a block; 0: any number of rows */
     int64_t row_elements; /* of a row; of the last dimension after a graph */
     int64_t window_size;  /* rows of the window that was passed and not yet bound; 0: none */
+    struct pith_shape shape; /* of a block; rank 0: elements are all that is known */
 };
 
 struct window {

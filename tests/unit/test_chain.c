@@ -309,6 +309,40 @@ static void chain_skips_rows_where_the_hop_is_longer(void **state)
     fixture_done(f);
 }
 
+/* Pictures of any size, in a batch of any: the row says which. */
+static void chain_takes_open_dimensions_from_the_row(void **state)
+{
+    const int64_t fits[][4] = {{-1, 3, -1, -1}, {1, 3, -1, -1}, {-1, -1, -1, -1}};
+    const int64_t differs[][4] = {{-1, 4, -1, -1}, {2, 3, -1, -1}};
+    const int64_t row[] = {3, 2, 5};
+    float samples[30] = {[29] = 30};
+
+    (void) state;
+    for (size_t i = 0; i < sizeof fits / sizeof *fits + sizeof differs / sizeof *differs; i++) {
+        const bool right = i < sizeof fits / sizeof *fits;
+        struct fixture *f = fixture_new();
+        struct seen seen = {0};
+
+        f->manifest.input_row = pith_shape_of(3, row);
+        add_stage(f, MAP("x + 1"));
+        add_stage(f, GRAPH(add_graph(f, "mean", "m", PITH_FLOAT32, 4,
+                                     right ? fits[i] : differs[i - sizeof fits / sizeof *fits])));
+        if (right) {
+            struct pith_chain *chain = open_chain(f);
+            struct pith_tensor rows = {PITH_FLOAT32, {4, {1, 3, 2, 5}}, samples, sizeof samples};
+            struct pith_error err = {0};
+
+            assert_ok(pith_chain_feed(chain, &rows, keep, &seen, &err), &err);
+            assert_int_equal(seen.count, 1);
+            assert_float_equal(seen.score[0][0], 2, 1e-6);
+            pith_chain_close(chain);
+        } else {
+            refused(f, "are open, and what comes before it does not say them");
+        }
+        fixture_done(f);
+    }
+}
+
 static void chain_decides_with_hold_off_in_input_time(void **state)
 {
     struct fixture *f = fixture_new();
@@ -526,6 +560,7 @@ int main(void)
         cmocka_unit_test(chain_tells_results_of_its_own_from_those_taken_over),
         cmocka_unit_test(chain_refuses_state_of_other_stages),
         cmocka_unit_test(chain_skips_rows_where_the_hop_is_longer),
+        cmocka_unit_test(chain_takes_open_dimensions_from_the_row),
         cmocka_unit_test(chain_decides_with_hold_off_in_input_time),
         cmocka_unit_test(chain_smooths_over_the_last_scores),
         cmocka_unit_test(chain_lets_classes_compete_and_heads_not),
