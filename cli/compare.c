@@ -47,7 +47,8 @@ static int compare_models(struct compare *compare, const char *const paths[2],
 
     for (size_t k = 0; rc == 0 && k < 2; k++)
         rc = contestant_open(&ones[k], paths[k], plugins, compare->engine,
-                             (uint32_t) compare->threads, err);
+                             (uint32_t) compare->threads,
+                             &compare->data, err);
     if (rc == 0)
         rc = data_settle(&compare->data, ones[0].model, err);
     if (rc == 0)

@@ -384,6 +384,9 @@ static int run_compress(const struct cli_command *command, int argc, char **argv
                        compress.model->single ? "a .onnx or .onnx.zst file" : "a folder",
                        compress.input);
     if (rc == 0)
+        rc = data_show(&(struct data){.data = compress.data ? compress.data : compress.calibration},
+                       compress.model, &err);
+    if (rc == 0)
         rc = model_manifest(compress.model, &err);
     interrupt_watch();
     if (rc == 0)

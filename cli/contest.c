@@ -13,12 +13,15 @@
 #include <time.h>
 
 int contestant_open(struct contestant *one, const char *path, const struct pith_plugins *plugins,
-                    const char *engine_name, uint32_t threads, struct pith_error *err)
+                    const char *engine_name, uint32_t threads, const struct data *data,
+                    struct pith_error *err)
 {
     int rc = model_open(&one->model, path, err);
 
     one->path = path;
     one->energy_uj = NAN;
+    if (rc == 0)
+        rc = data_show(data, one->model, err);
     if (rc == 0)
         rc = model_engine_open(&one->engine, plugins, engine_name, one->model, err);
     return rc < 0 ? rc : model_chain_open(&one->chain, one->model, &one->engine, threads, err);

@@ -14,8 +14,10 @@ struct contestant {
     struct pith_metric *metric; /* NULL where there are no labels */
     double energy_uj;           /* of one result, measured; NAN: no meter could tell */
 };
+/* data: not settled yet. */
 int contestant_open(struct contestant *one, const char *path, const struct pith_plugins *plugins,
-                    const char *engine_name, uint32_t threads, struct pith_error *err) PITH_CHECKED;
+                    const char *engine_name, uint32_t threads, const struct data *data,
+                    struct pith_error *err) PITH_CHECKED;
 void contestant_close(struct contestant *one);
 
 /* Runs all samples through each, A B B A A B ..., so that a machine that warms up or is shared treats them alike. */

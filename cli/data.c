@@ -137,6 +137,27 @@ int data_open(const struct data *data, enum pith_split otherwise, struct pith_da
                   : pith_dataset_open(out, &data->description.data, (enum pith_split) split, err);
 }
 
+int data_show(const struct data *data, struct model *model, struct pith_error *err)
+{
+    struct data look = *data;
+    struct pith_dataset dataset = {.count = 0};
+    const struct pith_sample *first;
+    int rc;
+
+    if (!data->data || !model_wants_sample(model))
+        return 0;
+    rc = data_settle(&look, NULL, err);
+    if (rc == 0)
+        rc = data_open(&look, PITH_SPLIT_ALL, &dataset, err);
+    if (rc == 0)
+        rc = pith_dataset_read(&dataset, 0, &first, err);
+    if (rc == 0)
+        model->sample = first->x.shape;
+    pith_dataset_close(&dataset);
+    data_done(&look);
+    return rc;
+}
+
 int data_metric(const struct data *data, const struct pith_dataset *dataset,
                 struct pith_metric **out, struct pith_error *err)
 {

@@ -12,6 +12,9 @@ struct data { /* options as they were given; zeroed but for seed, which is 1 whe
 };
 /* Settles the description: from a .yaml file, from options, or the model's own validation data (model may be NULL). */
 int data_settle(struct data *data, const struct model *model, struct pith_error *err) PITH_CHECKED;
+/* Shows the model a sample, where its file leaves more open than the batch (model->sample). Before data_settle, which may
+ * come after the model's manifest is made. */
+int data_show(const struct data *data, struct model *model, struct pith_error *err) PITH_CHECKED;
 /* The split that --split names; `otherwise` where it isn't given. */
 int data_open(const struct data *data, enum pith_split otherwise, struct pith_dataset *out,
               struct pith_error *err) PITH_CHECKED;

@@ -59,7 +59,7 @@ static int evaluate(struct eval *eval, const char *path, struct pith_error *err)
 
     for (size_t k = 0; rc == 0 && k < count; k++)
         rc = contestant_open(&ones[k], paths[k], plugins, eval->engine, (uint32_t) eval->threads,
-                             err);
+                             &eval->data, err);
     if (rc == 0)
         rc = data_settle(&eval->data, ones[count - 1].model, err);
     if (rc == 0)

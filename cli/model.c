@@ -15,26 +15,76 @@
 
 #define GRAPH_MAX_BYTES ((size_t) 1 << 31)
 
+/* Whether the graph's first dimension counts rows: it is open, or 1. */
+static bool counts_rows(const struct pith_shape *shape)
+{
+    return shape->rank > 0 && (shape->dim[0] < 0 || shape->dim[0] == 1);
+}
+
+/* A dimension of the row as the graph has it, or as the sample has it where the graph leaves it open; -1: neither. A sample
+ * is rows or one row, so its dimensions are counted from the last. */
+static int64_t row_dim(const struct model *model, const struct pith_shape *shape, uint32_t axis)
+{
+    const uint32_t from_last = shape->rank - axis;
+
+    if (shape->dim[axis] >= 0)
+        return shape->dim[axis];
+    return from_last <= model->sample.rank ? model->sample.dim[model->sample.rank - from_last] : -1;
+}
+
 /* What one row of the graph's input is: its shape without the batch. */
-static int input_row(json_t **out, const struct pith_graph *graph, struct pith_error *err)
+static int input_row(json_t **out, const struct model *model, const struct pith_graph *graph,
+                     struct pith_error *err)
 {
     const struct pith_shape *shape =
         pith_graph_input_count(graph) ? pith_value_shape(graph, pith_graph_input(graph, 0)) : NULL;
     json_t *row = json_array();
 
-    for (uint32_t i = 1; shape && row && i < shape->rank; i++)
-        if (shape->dim[i] < 1 || json_array_append_new(row, json_integer(shape->dim[i])) < 0) {
+    for (uint32_t i = shape && counts_rows(shape); shape && row && i < shape->rank; i++) {
+        const int64_t size = row_dim(model, shape, i);
+
+        if (size < 1) {
             json_decref(row);
-            return pith_fail(err, -EINVAL,
-                             "dimension %u of its input is open; put it into a model's folder, "
-                             "whose manifest says "
-                             "what its input is",
-                             i);
+            return size == 0 ? pith_fail(err, -EINVAL, "dimension %u of its input is 0: it takes no values", i)
+                             : pith_fail(err, -EINVAL,
+                                         "dimension %u of its input is open; give it samples, "
+                                         "whose shape tells, or put it into a model's folder, "
+                                         "whose manifest says what its input is",
+                                         i);
         }
-    if (!row)
+        if (json_array_append_new(row, json_integer(size)) < 0)
+            break;
+    }
+    if (!row || (shape && json_array_size(row) != shape->rank - counts_rows(shape))) {
+        json_decref(row);
         return pith_fail(err, -ENOMEM, "no memory for the model");
+    }
     *out = row;
     return 0;
+}
+
+/* The type of rows that hold what the graph takes; a chain converts. */
+static int32_t row_dtype(const struct pith_graph *graph)
+{
+    const int32_t dtype = pith_graph_input_count(graph)
+                              ? pith_value_dtype(graph, pith_graph_input(graph, 0))
+                              : PITH_DTYPE_NONE;
+
+    switch (dtype) {
+    case PITH_FLOAT16:
+    case PITH_BFLOAT16:
+    case PITH_FLOAT64:
+        return PITH_FLOAT32;
+    case PITH_BOOL:
+        return PITH_UINT8;
+    case PITH_UINT16:
+    case PITH_UINT32:
+    case PITH_INT64:
+    case PITH_UINT64:
+        return PITH_INT32;
+    default:
+        return dtype;
+    }
 }
 
 static int make_manifest(struct model *model, struct pith_error *err)
@@ -42,12 +92,10 @@ static int make_manifest(struct model *model, struct pith_error *err)
     static const char no_digest[] =
         "0000000000000000000000000000000000000000000000000000000000000000";
     const struct pith_graph *graph = model->graphs[0];
-    const char *type = pith_graph_input_count(graph)
-                           ? pith_dtype_name(pith_value_dtype(graph, pith_graph_input(graph, 0)))
-                           : "";
+    const char *type = pith_dtype_name(row_dtype(graph));
     json_t *row = NULL, *json;
     char *text = NULL;
-    int rc = input_row(&row, graph, err);
+    int rc = input_row(&row, model, graph, err);
 
     if (rc < 0)
         return rc;
@@ -138,6 +186,20 @@ void model_close(struct model *model)
         pith_manifest_free(model->manifest);
     folder_close(model->folder);
     free(model);
+}
+
+bool model_wants_sample(const struct model *model)
+{
+    const struct pith_graph *graph = model->graphs[0];
+    const struct pith_shape *shape =
+        model->single && !model->manifest && pith_graph_input_count(graph)
+            ? pith_value_shape(graph, pith_graph_input(graph, 0))
+            : NULL;
+
+    for (uint32_t i = shape && counts_rows(shape); shape && i < shape->rank; i++)
+        if (shape->dim[i] < 0)
+            return true;
+    return false;
 }
 
 int model_manifest(struct model *model, struct pith_error *err)

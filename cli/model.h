@@ -14,11 +14,15 @@ struct model {
     struct pith_graph *graphs[PITH_MANIFEST_MAX_GRAPHS]; /* own; in the manifest's order */
     int64_t file_bytes[PITH_MANIFEST_MAX_GRAPHS]; /* as they lie */
     int64_t raw_bytes[PITH_MANIFEST_MAX_GRAPHS];  /* unpacked */
+    struct pith_shape sample; /* of what will be fed, where the single file leaves more open than the batch; rank 0: not told */
 };
 
 int model_open(struct model **out, const char *path, struct pith_error *err) PITH_CHECKED;
 void model_close(struct model *model);
-/* Makes the manifest of a single file, where there is none yet: its input's shape must be known but for the batch. */
+/* Whether a single file leaves more of its input open than the batch, so that model->sample must say it. */
+bool model_wants_sample(const struct model *model);
+/* Makes the manifest of a single file, where there is none yet: of its input's shape all but the batch must be known, or
+ * follow from model->sample. */
 int model_manifest(struct model *model, struct pith_error *err) PITH_CHECKED;
 const char *model_graph_path(const struct model *model, size_t index);
 

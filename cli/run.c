@@ -162,6 +162,22 @@ static int run_file(struct run *run, struct pith_error *err)
     return rc < 0 ? pith_fail_in(err, rc, "%s", run->input) : 0;
 }
 
+/* Where the model's file leaves more open than the batch, the first input says it. */
+static int show_input(struct model *model, const char *path, struct pith_error *err)
+{
+    struct pith_tensor input;
+    int rc;
+
+    if (!model_wants_sample(model) || pith_ends_with(path, ".wav") || pith_ends_with(path, ".flac"))
+        return 0;
+    rc = pith_npy_read(&input, path, err);
+    if (rc < 0)
+        return rc;
+    model->sample = input.shape;
+    pith_tensor_free(&input);
+    return 0;
+}
+
 static int run_run(const struct cli_command *command, int argc, char **argv)
 {
     struct run run = {.sample = -1};
@@ -183,6 +199,7 @@ static int run_run(const struct cli_command *command, int argc, char **argv)
     if (code != CLI_GO_ON)
         return code;
     if ((rc = model_open(&model, arguments.given[0], &err)) == 0 &&
+        (rc = show_input(model, arguments.given[1], &err)) == 0 &&
         (rc = pith_plugins_open(&plugins, plugin_path, &err)) == 0 &&
         (rc = model_engine_open(&engine, plugins, engine_name, model, &err)) == 0)
         rc = model_chain_open(&run.chain, model, &engine, (uint32_t) threads, &err);

@@ -275,6 +275,8 @@ static int report(struct sensitivity *sensitivity, const char *path, struct pith
     if (rc == 0)
         rc = model_open(&model, path, err);
     if (rc == 0)
+        rc = data_show(&sensitivity->data, model, err);
+    if (rc == 0)
         rc = model_manifest(model, err);
     if (rc == 0)
         rc = model_engine_open(&engine, plugins, sensitivity->engine, model, err);

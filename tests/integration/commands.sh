@@ -49,7 +49,7 @@ write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
 write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
 PY
 
-echo 1..19
+echo 1..22
 
 "$pith" inspect --json "$model" >out 2>err
 check "inspect: layers, parameters and products" <<'PY'
@@ -238,6 +238,38 @@ wanted=2
 "$pith" sensitivity "$model" --data hundred.yaml --layers 'NOTHING*' >out 2>err
 check "sensitivity: names that match no layer are told" <<'PY'
 assert "no layer with float weights matches" in open("err").read()
+PY
+
+# ---- as other exporters write it ----
+rewrite=$PITH_BUILD/tests/tools/onnx_rewrite
+"$pith" convert "$model" plain.onnx >/dev/null 2>&1 && "$rewrite" --halves plain.onnx halves.onnx &&
+    "$rewrite" --open plain.onnx open.onnx || exit 1
+"$pith" eval --json halves.onnx --data x.npy --labels y.npy --against "$model" >out 2>err
+check "eval: a model of 16-bit floats is run, and decides as that of float32" <<'PY'
+import json
+rows = json.load(open("out"))
+told = [row["fidelity_ratio"] for row in rows if row["fidelity_ratio"] is not None]
+assert len(told) == 1 and told[0] >= 0.99 and all(row["accuracy_ratio"] > 0.83 for row in rows), told
+PY
+
+"$pith" compress --json halves.onnx -o from-halves.onnx --recipe int8.yaml --data x.npy --labels y.npy >out 2>err &&
+    "$pith" inspect from-halves.onnx >seen
+check "compress: a model of 16-bit floats becomes integers, its inputs and outputs stay" <<'PY'
+import json, os
+result = json.load(open("out"))
+assert result["graphs"][0]["form"] == "int8", result["reason"]
+seen = open("seen").read()
+assert seen.count("float16") == 3 and "int8" in seen, seen[:400]
+assert os.path.getsize("from-halves.onnx") < os.path.getsize("halves.onnx")
+PY
+
+"$pith" eval --json open.onnx --data x.npy --labels y.npy >out 2>err &&
+    "$pith" run --all --json open.onnx x.npy >ran 2>err &&
+    "$pith" compress open.onnx -o from-open.onnx --recipe int8.yaml --data x.npy --labels y.npy >more 2>err
+check "eval, run, compress: samples say what the model's file leaves open" <<'PY'
+import json, os
+assert json.load(open("out"))[0]["accuracy_ratio"] > 0.83 and len(open("ran").readlines()) == 300
+assert os.path.getsize("from-open.onnx") < 70000
 PY
 
 # ---- a graph with state ----

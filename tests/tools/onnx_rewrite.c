@@ -1,9 +1,11 @@
-/* onnx_rewrite [--raise | --qdq] IN OUT: reads a model and writes it again, for comparing both in
- * ONNX Runtime.
+/* onnx_rewrite [--raise | --qdq | --halves | --open] IN OUT: reads a model and writes it again, for comparing both in
+ * ONNX Runtime, or as other exporters would have written it.
  * --raise adds a 0 that only opset 21 can hold, so that the writer carries every operator over to
  * it.
  * --qdq puts QuantizeLinear and DequantizeLinear nodes around everything, in all the ways that
- * quantizers do. */
+ * quantizers do.
+ * --halves makes all floats float16, inputs and outputs too; of models without sub-graphs.
+ * --open leaves every dimension of the inputs open. */
 #include "libpith/formats/onnx.h"
 
 #include <stdio.h>
@@ -234,6 +236,69 @@ static void quantize_all(struct pith_graph *graph)
     }
 }
 
+/* ---- --halves ---- */
+
+/* What the constant stands for at `index`; quantized ones are of one scale or one along an axis. */
+static double real_at(const struct pith_graph *graph, uint32_t value, int64_t index)
+{
+    const struct pith_tensor *constant = pith_value_constant(graph, value);
+    const struct pith_quantization *grid = pith_value_quantization(graph, value);
+    int64_t inner = 1;
+    size_t at;
+
+    if (!grid)
+        return pith_tensor_get(constant, index);
+    for (uint32_t axis = (uint32_t) grid->axis + 1; axis < constant->shape.rank; axis++)
+        inner *= constant->shape.dim[axis];
+    at = grid->count > 1 ? (size_t) (index / inner) % grid->count : 0;
+    return (double) grid->scale[at] * (pith_tensor_get(constant, index) - grid->zero_point[at]);
+}
+
+static void halve_constant(struct pith_graph *graph, uint32_t value)
+{
+    const struct pith_tensor *constant = pith_value_constant(graph, value);
+    struct pith_tensor halves;
+
+    must(pith_tensor_alloc(&halves, PITH_FLOAT16, &constant->shape, NULL), "tensor");
+    for (int64_t i = 0; i < pith_shape_elements(&constant->shape); i++)
+        pith_tensor_set(&halves, i, real_at(graph, value, i));
+    must(pith_value_set_quantization(graph, value, NULL), "quantization");
+    must(pith_value_take_constant(graph, value, &halves), "constant");
+}
+
+static void halve_all(struct pith_graph *graph)
+{
+    for (uint32_t value = 0; value < pith_graph_value_limit(graph); value++) {
+        const struct pith_shape *shape = pith_value_shape(graph, value);
+        const struct pith_shape copy = shape ? *shape : (struct pith_shape){0};
+
+        if (!is_float(graph, value))
+            continue;
+        if (pith_value_constant(graph, value))
+            halve_constant(graph, value);
+        else
+            must(pith_value_set_type(graph, value, PITH_FLOAT16, shape ? &copy : NULL), "type");
+    }
+    for (uint32_t node = 0; node < pith_graph_node_limit(graph); node++)
+        if (pith_node_exists(graph, node) && pith_node_int(graph, node, "to", 0) == PITH_FLOAT32)
+            must(pith_node_set_int(graph, node, "to", PITH_FLOAT16), "Cast");
+}
+
+/* ---- --open ---- */
+
+static void open_inputs(struct pith_graph *graph)
+{
+    for (size_t i = 0; i < pith_graph_input_count(graph); i++) {
+        const uint32_t value = pith_graph_input(graph, i);
+        struct pith_shape shape = *pith_value_shape(graph, value);
+
+        for (uint32_t axis = 0; axis < shape.rank; axis++)
+            shape.dim[axis] = PITH_DIM_UNKNOWN;
+        must(pith_value_set_type(graph, value, pith_value_dtype(graph, value), &shape), "shape");
+    }
+    must(pith_graph_infer(graph, NULL, NULL), "shapes");
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc == 4 ? argv[1] : "";
@@ -241,7 +306,7 @@ int main(int argc, char **argv)
     struct pith_error err = {0};
 
     if (argc < 3 || argc > 4) {
-        fprintf(stderr, "usage: onnx_rewrite [--raise | --qdq] IN OUT\n");
+        fprintf(stderr, "usage: onnx_rewrite [--raise | --qdq | --halves | --open] IN OUT\n");
         return 2;
     }
     if (pith_graph_open(&graph, argv[argc - 2], LIMIT_BYTES, &err) < 0) {
@@ -252,6 +317,10 @@ int main(int argc, char **argv)
         add_zero(graph);
     else if (!strcmp(mode, "--qdq"))
         quantize_all(graph);
+    else if (!strcmp(mode, "--halves"))
+        halve_all(graph);
+    else if (!strcmp(mode, "--open"))
+        open_inputs(graph);
     if (pith_graph_validate(graph, &err) < 0 ||
         pith_onnx_save(graph, argv[argc - 1], NULL, &err) < 0) {
         fprintf(stderr, "onnx_rewrite: %s\n", pith_error_text(&err));
