@@ -174,6 +174,9 @@ static void fill_rows(struct pith_tensor *rows, bool noise, uint64_t *random)
         case PITH_BOOL:
             u = u < 0.5;
             break;
+        case PITH_INT32: /* as wide as indices of a table are, of which a larger one may not be there */
+            u = floor(u * 2);
+            break;
         default:
             u = floor(u * 2000) -
                 (rows->dtype == PITH_UINT16 || rows->dtype == PITH_UINT32 ? 0 : 1000);
