@@ -107,10 +107,11 @@ struct plan_entry { /* a step that computes, where nothing is decided in the run
 #define PLAN_WAYS 3
 
 struct plan_sharing { /* share.c */
-    enum plan_shared least;                        /* of what is shared now */
-    unsigned runs_left;                            /* until trials begin anew */
-    unsigned trial;                                /* of those under way */
-    uint64_t spent_ns[PLAN_WAYS], slowest_ns[PLAN_WAYS]; /* by all counted runs of a way, and by one of them */
+    enum plan_shared least;          /* of what is shared now */
+    unsigned period, runs_left;      /* between trials; until they begin anew */
+    unsigned trial;                  /* runs of those under way */
+    uint64_t spent_ns, slowest_ns;   /* by the counted runs of the way that is tried, and by one of them */
+    uint64_t least_ns[PLAN_WAYS];    /* of a way's rounds */
 };
 
 struct plan_options {

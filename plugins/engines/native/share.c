@@ -11,9 +11,13 @@
 
 #include "libpith/base/clock.h"
 
-#define TRIAL_RUNS  6    /* of each way; the first and the slowest don't count */
-#define PERIOD_RUNS 2000 /* from trials to trials: in between 1 % of the runs go another way */
-#define BETTER      0.98 /* of the time so far is what another way must take */
+#define TRIAL_RUNS 6 /* of each way, one after the other; the first and the slowest don't count */
+#define TRIAL_ROUNDS                                                                               \
+    2 /* through all ways, of which the better counts: in the first, threads and caches wake up */
+#define LEAST_PERIOD 50 /* runs from trials to trials, when they have just chosen another way */
+#define LONGEST_PERIOD                                                                             \
+    2000 /* when they chose the same again and again: 1 % of the runs then go another way */
+#define BETTER 0.98 /* of the time so far is what another way must take */
 
 /* Meeting twice costs some 0.3 us where cores are near each other. What is read from the other
  * core's cache costs more, so that the steps between two that are shared had better be shared too.
@@ -98,37 +102,43 @@ int plan_list_entries(struct plan *plan)
 
 static const enum plan_shared ways[PLAN_WAYS] = {SHARED_SHORT, SHARED_LONG, SHARED_NONE};
 
-/* The way of a trial, and what it took. */
+/* What the run of a trial took; the way's runs of this round are over with the last of them. */
 static void count_trial(struct plan_sharing *s, unsigned way, uint64_t ns)
 {
     const unsigned run = s->trial % TRIAL_RUNS;
 
     if (run == 0) { /* the one before went another way */
-        s->spent_ns[way] = s->slowest_ns[way] = 0;
+        s->spent_ns = s->slowest_ns = 0;
         return;
     }
-    s->spent_ns[way] += ns;
-    s->slowest_ns[way] = ns > s->slowest_ns[way] ? ns : s->slowest_ns[way];
+    s->spent_ns += ns;
+    s->slowest_ns = ns > s->slowest_ns ? ns : s->slowest_ns;
+    if (run + 1 < TRIAL_RUNS)
+        return;
+    ns = s->spent_ns - s->slowest_ns;
+    if (s->trial < PLAN_WAYS * TRIAL_RUNS || ns < s->least_ns[way])
+        s->least_ns[way] = ns;
 }
 
+/* One bad choice, in a moment when something else ran, is soon looked at again. */
 static void choose_way(struct plan_sharing *s)
 {
     double least = 0.0;
     enum plan_shared best = s->least;
 
     for (unsigned way = 0; way < PLAN_WAYS; way++) {
-        double ns = (double) (s->spent_ns[way] - s->slowest_ns[way]);
+        const double ns = (double) s->least_ns[way] * (ways[way] == s->least ? BETTER : 1.0);
 
-        if (ways[way] == s->least)
-            ns *= BETTER;
         if (way == 0 || ns < least) {
             least = ns;
             best = ways[way];
         }
     }
+    s->period = best != s->least || s->period == 0 ? LEAST_PERIOD : 2 * s->period;
+    s->period = s->period < LONGEST_PERIOD ? s->period : LONGEST_PERIOD;
     s->least = best;
     s->trial = 0;
-    s->runs_left = PERIOD_RUNS;
+    s->runs_left = s->period;
 }
 
 int plan_run_shared(struct plan *plan, struct pith_error *err)
@@ -142,11 +152,11 @@ int plan_run_shared(struct plan *plan, struct pith_error *err)
         s->runs_left--;
         return plan_run_entries(plan, s->least, err);
     }
-    way = s->trial / TRIAL_RUNS;
+    way = s->trial / TRIAL_RUNS % PLAN_WAYS;
     start_ns = pith_monotonic_ns();
     rc = plan_run_entries(plan, ways[way], err);
     count_trial(s, way, pith_monotonic_ns() - start_ns);
-    if (++s->trial == PLAN_WAYS * TRIAL_RUNS)
+    if (++s->trial == TRIAL_ROUNDS * PLAN_WAYS * TRIAL_RUNS)
         choose_way(s);
     return rc;
 }
