@@ -447,9 +447,9 @@ static void quantize_keeps_layers_that_hurt_finer(void **unused)
     (void) unused;
     assert_ok(apply_to(graph, "{\"max_error_ratio\": 0}", true, &all), &err);
     assert_string_equal(form_of(all.report, "touchy"), "int8");
-    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0.05}", true, &checked), &err);
-    assert_true(error_of(&all) > 0.05);
-    assert_true(error_of(&checked) <= 0.05);
+    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0.2}", true, &checked), &err);
+    assert_true(error_of(&all) > 0.2);
+    assert_true(error_of(&checked) <= 0.2);
     assert_string_not_equal(form_of(checked.report, "touchy"), "int8");
     assert_string_equal(form_of(checked.report, "calm"), "int8");
     done(&all);
@@ -519,13 +519,13 @@ static void quantize_keeps_a_real_embedding_near(void **unused)
     }
     pith_tensor_free(&all);
     assert_ok(apply_with(graph, "{}", &samples, true, &applied), &err);
-    /* 20 layers at about 36 dB each leave the outputs near 24 dB: 0.06 of their deviation. */
-    assert_true(error_of(&applied) < 0.1);
+    /* Rounding for a layer's outputs moves weights further, from 40 dB to 38, and its outputs by 7 to 18 dB less. */
+    assert_true(error_of(&applied) < 0.06);
     const json_t *layer;
     size_t i;
 
     json_array_foreach(json_object_get(applied.report, "layers"), i, layer)
-        assert_true(json_number_value(json_object_get(layer, "weight_sqnr_db")) > 38);
+        assert_true(json_number_value(json_object_get(layer, "weight_sqnr_db")) > 36);
     struct pith_graph_size before, after;
 
     pith_graph_measure(graph, &before);

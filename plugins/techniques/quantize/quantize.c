@@ -174,8 +174,8 @@ static const struct pith_option options[] = {
                          .choices = rounding_method_names,
                          .help = "which integer a weight becomes: the nearest, the one that gptq "
                                  "finds best for the layer's outputs, or the one that adaround "
-                                 "learns for them. auto: gptq for int4 weights, if the outputs err "
-                                 "less, and else the nearest"},
+                                 "learns for them. auto: gptq where that takes seconds, if the "
+                                 "outputs err less, and else the nearest"},
     [OPTION_BIAS_CORRECTION] =
         {.name = "bias_correction",
          .type = PITH_OPTION_CHOICE,

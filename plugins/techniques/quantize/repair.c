@@ -216,11 +216,48 @@ static int try_on_plan(struct repairs *repairs, enum repair repair, bool asked, 
     if (rc == 0 && repairs->reference && record->changed > 0)
         rc = plan_error(repairs, plan, &record->after, err);
     record->kept = rc == 0 && record->changed > 0 && (asked || record->after <= record->before);
-    if (!record->kept)
-        drop(repair, plan);
-    else if (repairs->reference)
+    if (record->kept && repairs->reference)
         *error = record->after;
+    else if (!record->kept && repair == REPAIR_BIAS) /* levels may yet be better with biases */
+        drop(repair, plan);
     return rc;
+}
+
+/* What repairs of the plan found, layer by layer, set aside. */
+struct aside {
+    unsigned repaired_bits, shift_bits;
+    int8_t *levels;
+    float *scale, *bias_shift;
+    size_t channels;
+    double rounding_gain;
+};
+
+static void change_places(struct plan *plan, struct aside *aside)
+{
+    for (size_t i = 0; i < plan->layer_count; i++) {
+        struct layer *layer = &plan->layers[i];
+        struct aside was = {layer->repaired_bits, layer->shift_bits, layer->levels,       layer->scale,
+                            layer->bias_shift,    layer->channels,   layer->rounding_gain};
+
+        layer->repaired_bits = aside[i].repaired_bits;
+        layer->shift_bits = aside[i].shift_bits;
+        layer->levels = aside[i].levels;
+        layer->scale = aside[i].scale;
+        layer->bias_shift = aside[i].bias_shift;
+        layer->channels = aside[i].channels;
+        layer->rounding_gain = aside[i].rounding_gain;
+        aside[i] = was;
+    }
+}
+
+static void aside_free(struct aside *aside, size_t count)
+{
+    for (size_t i = 0; i < count && aside; i++) {
+        free(aside[i].levels);
+        free(aside[i].scale);
+        free(aside[i].bias_shift);
+    }
+    free(aside);
 }
 
 /* Weights of 8 bits a channel alone shift no mean that is worth a pass. */
@@ -232,19 +269,48 @@ static bool shifts_means(const struct plan *plan)
     return false;
 }
 
+/* Rounding moves means, which biases can take back: where it errs more without them, it is compared with
+ * the nearest once both have their biases. */
+static int try_both(struct repairs *repairs, struct plan *plan, struct pith_error *err)
+{
+    struct repair_record *rounding = &repairs->record[REPAIR_ROUNDING], *bias = &repairs->record[REPAIR_BIAS];
+    double rounded = rounding->after, nearest = rounding->before;
+    bool asked = repairs->bias == REPAIR_ON;
+    struct aside *aside = calloc(plan->layer_count + 1, sizeof *aside);
+    int rc = aside ? try_on_plan(repairs, REPAIR_BIAS, asked, plan, &rounded, err) : -ENOMEM;
+    struct repair_record beside_rounding = *bias;
+
+    if (rc == 0) {
+        change_places(plan, aside);
+        rc = try_on_plan(repairs, REPAIR_BIAS, asked, plan, &nearest, err);
+    }
+    rounding->before = nearest;
+    rounding->after = rounded;
+    if (rc == 0 && rounded < nearest) {
+        change_places(plan, aside);
+        rounding->kept = true;
+        *bias = beside_rounding;
+    }
+    aside_free(aside, plan->layer_count);
+    return rc;
+}
+
 int repair_plan(struct repairs *repairs, struct plan *plan, struct pith_error *err)
 {
+    bool biases = repairs->bias == REPAIR_ON || (repairs->bias == REPAIR_AUTO && shifts_means(plan));
+    struct repair_record *rounding = &repairs->record[REPAIR_ROUNDING];
     double error = -1;
     int rc = 0;
 
     if (repairs->samples == 0)
         return 0;
-    if (rounding_applies(plan, repairs->rounding))
-        rc = try_on_plan(repairs, REPAIR_ROUNDING, repairs->rounding != ROUNDING_AUTO, plan, &error,
-                         err);
+    if (rounding_applies(plan, repairs->rounding)) {
+        rc = try_on_plan(repairs, REPAIR_ROUNDING, repairs->rounding != ROUNDING_AUTO, plan, &error, err);
+        if (rc == 0 && !rounding->kept && rounding->changed > 0 && biases)
+            return try_both(repairs, plan, err);
+        if (!rounding->kept)
+            drop(REPAIR_ROUNDING, plan);
+    }
     /* Rounding for the layer's outputs moves means as well, whatever the method: it is measured. */
-    if (rc == 0 &&
-        (repairs->bias == REPAIR_ON || (repairs->bias == REPAIR_AUTO && shifts_means(plan))))
-        rc = try_on_plan(repairs, REPAIR_BIAS, repairs->bias == REPAIR_ON, plan, &error, err);
-    return rc;
+    return rc == 0 && biases ? try_on_plan(repairs, REPAIR_BIAS, repairs->bias == REPAIR_ON, plan, &error, err) : rc;
 }

@@ -13,9 +13,12 @@
 
 #define PASS_BYTES                                                                                 \
     (64 << 20) /* of Gram matrices that are gathered together; one layer may take more */
-#define ADAROUND_WORK  2e10 /* multiplications a layer: steps are cut to it */
-#define DESCENT_WORK   4e9  /* rows times columns squared: a layer with more keeps its scales */
-#define ADAROUND_LEAST 200  /* steps; a layer that can't have as many keeps GPTQ's answer */
+#define ADAROUND_WORK 2e10 /* multiplications a layer: steps are cut to it */
+#define DESCENT_WORK  4e9  /* rows times columns squared: a layer with more keeps its scales */
+#define AUTO_WORK                                                                                  \
+    4e9 /* rows, columns and a block's width multiplied: 8-bit weights of a layer with more are    \
+           left to the nearest, which loses little, unless GPTQ is asked for */
+#define ADAROUND_LEAST 200 /* steps; a layer that can't have as many keeps GPTQ's answer */
 
 const char *const rounding_method_names[] = {"auto", "nearest", "gptq", "adaround", NULL};
 
@@ -23,7 +26,16 @@ static bool wanted(const struct layer *layer, enum rounding_method method)
 {
     unsigned bits = form_weight_bits(layer->form);
 
-    return method != ROUNDING_NEAREST && bits <= 8 && (method != ROUNDING_AUTO || bits == 4);
+    return method != ROUNDING_NEAREST && bits <= 8;
+}
+
+static bool too_dear(const struct layer *layer, const struct linear *linear,
+                     enum rounding_method method)
+{
+    double block = (double) (linear->columns < GRAM_COLUMNS ? linear->columns : GRAM_COLUMNS);
+
+    return method == ROUNDING_AUTO && form_weight_bits(layer->form) == 8 &&
+           (double) (linear->rows * linear->groups) * (double) linear->columns * block > AUTO_WORK;
 }
 
 bool rounding_applies(const struct plan *plan, enum rounding_method method)
@@ -71,7 +83,8 @@ static int choose_layers(struct pass *pass, enum rounding_method method, size_t 
         struct linear linear;
 
         if (!wanted(layer, method) || input == PITH_NO_VALUE || pith_value_constant(graph, input) ||
-            pith_value_use_count(graph, layer->weight) != 1 || !linear_of(graph, layer, &linear))
+            pith_value_use_count(graph, layer->weight) != 1 || !linear_of(graph, layer, &linear) ||
+            too_dear(layer, &linear, method))
             continue;
         bytes += gram_bytes(&linear);
         if (pass->count > 0 && bytes > PASS_BYTES)
