@@ -223,6 +223,30 @@ static void rounding_and_biases_mend_four_bits(void **unused)
     pith_graph_free(graph);
 }
 
+/* With a scale a channel weights want no equalization, but what flows between two layers has one grid. */
+static void equalization_gives_quiet_channels_levels(void **unused)
+{
+    struct pith_graph *graph = depthwise_net("Relu");
+    struct applied off, on, wide;
+
+    (void) unused;
+    assert_ok(apply_to(graph,
+                       "{\"max_error_ratio\": 0, \"equalize\": \"off\", \"bias_correction\": \"off\"}", true,
+                       &off),
+              &err);
+    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0, \"bias_correction\": \"off\"}", true, &on), &err);
+    assert_true(repair_number(&on, "equalize", "kept") == 1);
+    assert_true(repair_number(&on, "equalize", "changed_count") == 2);
+    assert_true(error_of(&on) < 0.7 * error_of(&off));
+    /* 16 bits have levels for all. */
+    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0, \"activations\": \"int16\"}", true, &wide), &err);
+    assert_true(repair_number(&wide, "equalize", "kept") <= 0);
+    done(&off);
+    done(&on);
+    done(&wide);
+    pith_graph_free(graph);
+}
+
 /* Weights alone are rounded here, so that nothing else moves the outputs. */
 static void rounding_mends_eight_bits(void **unused)
 {
@@ -277,6 +301,7 @@ int main(void)
         cmocka_unit_test(equalization_leaves_constant_channels_where_they_are),
         cmocka_unit_test(equalization_leaves_the_function_as_it_was),
         cmocka_unit_test(smoothing_mends_outliers_and_leaves_the_function),
+        cmocka_unit_test(equalization_gives_quiet_channels_levels),
         cmocka_unit_test(rounding_and_biases_mend_four_bits),
         cmocka_unit_test(rounding_mends_eight_bits),
         cmocka_unit_test(repairs_are_dropped_where_they_do_not_help),

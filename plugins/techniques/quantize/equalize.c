@@ -113,6 +113,18 @@ static struct extremes find_extremes(const struct chain *chain, const struct wor
     return most;
 }
 
+/* From a channel of the first to the second, and the same in the bias. */
+static void move_factor(const struct chain *chain, struct work *works, int64_t i, double factor)
+{
+    struct work *first = &works[chain->first];
+    struct span out = makers(first, i), in = seers(&works[chain->second], chain, i);
+
+    multiply(&out, (float) (1 / factor));
+    multiply(&in, (float) factor);
+    if (first->b.data)
+        ((float *) first->b.data)[i] /= (float) factor;
+}
+
 /* reach: of what flows between, before anything was changed. Returns the greatest relative change. */
 static double equalize_pair(const struct chain *chain, struct work *works, double *total,
                             const double *reach)
@@ -135,13 +147,21 @@ static double equalize_pair(const struct chain *chain, struct work *works, doubl
             fmin(fmax(total[i] * sqrt(p / q), 1 / SCALE_LIMIT), SCALE_LIMIT) / total[i];
 
         total[i] *= limited;
-        multiply(&out, (float) (1 / limited));
-        multiply(&in, (float) limited);
-        if (first->b.data)
-            ((float *) first->b.data)[i] /= (float) limited;
+        move_factor(chain, works, i, limited);
         change = fmax(change, fabs(limited - 1));
     }
     return change;
+}
+
+static void share_reach(const struct chain *chain, struct work *works, const double *reach)
+{
+    double most = 0;
+
+    for (int64_t i = 0; i < chain->channels; i++)
+        most = fmax(most, reach[i]);
+    for (int64_t i = 0; i < chain->channels; i++)
+        if (reach[i] > 0) /* else it is dead, or was not seen */
+            move_factor(chain, works, i, fmax(sqrt(reach[i] / most), 1 / SCALE_LIMIT));
 }
 
 static void sweep_all(const struct chain *chains, size_t count, struct work *works, double **totals,
@@ -190,8 +210,9 @@ static int write_back(struct pith_graph *graph, const struct layer *layers, size
 }
 
 static int equalize_chains(struct pith_graph *graph, const struct layer *layers, size_t layer_count,
-                           const struct chain *chains, size_t count, struct work *works,
-                           double **totals, const struct reach *reach, struct pith_error *err)
+                           const struct chain *chains, size_t count, bool per_channel,
+                           struct work *works, double **totals, const struct reach *reach,
+                           struct pith_error *err)
 {
     int rc = 0;
 
@@ -207,7 +228,11 @@ static int equalize_chains(struct pith_graph *graph, const struct layer *layers,
     }
     if (rc < 0)
         return rc;
-    sweep_all(chains, count, works, totals, reach);
+    if (per_channel)
+        for (size_t i = 0; i < count; i++)
+            share_reach(&chains[i], works, reach[i].most);
+    else
+        sweep_all(chains, count, works, totals, reach);
     for (size_t i = 0; rc == 0 && i < count; i++)
         if (chains[i].clip != PITH_NO_NODE)
             rc = clip_to_relu(graph, chains[i].clip, err);
@@ -217,7 +242,7 @@ static int equalize_chains(struct pith_graph *graph, const struct layer *layers,
 }
 
 int equalize_layers(struct pith_graph *graph, const struct layer *layers, size_t layer_count,
-                    bool clips, const struct pith_host *host, uint64_t samples,
+                    bool per_channel, bool clips, const struct pith_host *host, uint64_t samples,
                     struct equalized *out, struct pith_error *err)
 {
     struct work *works = calloc(layer_count + 1, sizeof *works);
@@ -231,7 +256,8 @@ int equalize_layers(struct pith_graph *graph, const struct layer *layers, size_t
     if (rc == 0)
         rc = reach_observe(graph, layers, chains, count, host, samples, &reach, err);
     if (rc == 0 && count > 0)
-        rc = equalize_chains(graph, layers, layer_count, chains, count, works, totals, reach, err);
+        rc = equalize_chains(graph, layers, layer_count, chains, count, per_channel, works, totals,
+                             reach, err);
     if (rc == 0 && count > 0)
         rc = pith_graph_prune_dead(graph);
     if (rc == 0 && count > 0)

@@ -17,8 +17,10 @@ struct equalized {
  * until none moves. Beyond the paper, p is also at least the channel's share of the activations between the layers, seen on
  * the samples [0, count): a channel of hardly any weights and a bias would else be blown up, and all others get lost beside
  * it. Exact but for rounding, and for the Clips: with `clips`, one from 0 to some value becomes a Relu, as its upper end
- * would differ between channels. */
-int equalize_layers(struct pith_graph *graph, const struct layer *layers, size_t layer_count, bool clips,
+ * would differ between channels. per_channel: weights have a scale a channel and need none of that, but what flows between
+ * has one grid, on which quiet channels keep few levels. Half of that difference, the square root of a channel's share of
+ * the greatest reach, goes to the weights behind, as SmoothQuant does it with what normalizations make. */
+int equalize_layers(struct pith_graph *graph, const struct layer *layers, size_t layer_count, bool per_channel, bool clips,
                     const struct pith_host *host, uint64_t count, struct equalized *out,
                     struct pith_error *err) PITH_CHECKED;
 /* A channel whose values in front of a Relu lie far above 0 (mean less three deviations, over the

@@ -71,8 +71,8 @@ static int change_graph(const struct repairs *repairs, const struct change *chan
     if (rc < 0)
         return rc;
     if (change->repair == REPAIR_EQUALIZE) {
-        rc = equalize_layers(graph, layers, count, change->clips, repairs->host, samples, &equalized,
-                             err);
+        rc = equalize_layers(graph, layers, count, repairs->layers.per_channel, change->clips,
+                             repairs->host, samples, &equalized, err);
         *changed = equalized.pairs;
     } else if (change->repair == REPAIR_ABSORB) {
         rc = absorb_biases(graph, layers, count, repairs->host, samples, &equalized, err);
@@ -148,19 +148,20 @@ int repair_graph(struct repairs *repairs, struct pith_graph **graph, struct pith
     struct change equalize = {.repair = REPAIR_EQUALIZE, .wanted = repairs->equalize};
     struct change absorb = {.repair = REPAIR_ABSORB, .wanted = repairs->equalize};
     struct change smooth = {.repair = REPAIR_SMOOTH, .wanted = repairs->smooth};
-    bool per_tensor = !repairs->layers.per_channel;
+    bool per_tensor = !repairs->layers.per_channel, flows = some_static(repairs) && repairs->samples > 0;
+    /* Beside a scale a channel it is for what one grid holds of 8-bit activations. */
+    bool helps = per_tensor || (flows && form_activation_bits(repairs->layers.rules.form) == 8);
     int rc = 0;
 
-    /* With a scale a channel there is nothing to equalize but what one grid holds for activations,
-     * which suits some nets and not others: on request. */
-    if (repairs->equalize == REPAIR_ON || (repairs->equalize == REPAIR_AUTO && per_tensor)) {
-        rc = clips_may_open(repairs, *graph, &equalize.clips, err);
+    if (repairs->equalize == REPAIR_ON || (repairs->equalize == REPAIR_AUTO && helps)) {
+        if (per_tensor)
+            rc = clips_may_open(repairs, *graph, &equalize.clips, err);
         if (rc == 0)
             rc = try_change(repairs, &equalize, graph, err);
-        if (rc == 0 && repairs->samples > 0 && some_static(repairs))
+        if (rc == 0 && flows && (per_tensor || repairs->equalize == REPAIR_ON))
             rc = try_change(repairs, &absorb, graph, err);
     }
-    if (rc == 0 && repairs->smooth != REPAIR_OFF && repairs->samples > 0 && some_static(repairs))
+    if (rc == 0 && repairs->smooth != REPAIR_OFF && flows)
         rc = try_change(repairs, &smooth, graph, err);
     return rc;
 }

@@ -42,7 +42,7 @@ struct repairs {
     /* What was done. */
     struct repair_record record[REPAIRS];
 };
-/* Changes the float graph: equalization with absorption where scales are one a tensor, SmoothQuant
+/* Changes the float graph: equalization, with absorption where scales are one a tensor, SmoothQuant
  * where normalizations feed integer layers. The graph that comes out computes the same. May replace
  * *graph. */
 int repair_graph(struct repairs *repairs, struct pith_graph **graph,
