@@ -322,6 +322,42 @@ static void quantize_makes_no_block_longer_than_a_sum(void **unused)
     pith_graph_free(graph);
 }
 
+/* Readings of a converter lose nothing on a grid of their own step, though they don't reach its ends. */
+static void quantize_gives_integers_of_a_sensor_their_own_grid(void **unused)
+{
+    static const char *const ranges[] = {"mse", "minmax"};
+    struct pith_graph *graph = conv_net();
+    const struct pith_shape *shape = pith_value_shape(graph, pith_graph_input(graph, 0));
+
+    (void) unused;
+    for (size_t i = 0; i < 2; i++) {
+        struct pith_samples samples;
+        struct pith_tensor x;
+        struct applied applied;
+        char options[64];
+
+        net_seed = 99;
+        pith_samples_init(&samples, 60, 1);
+        assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, shape, &err), &err);
+        for (int k = 0; k < 60; k++) {
+            for (int64_t at = 0; at < pith_shape_elements(shape); at++)
+                ((float *) x.data)[at] = 0.0123f * nearbyintf(90 * net_uniform());
+            assert_ok(pith_samples_offer(&samples, &x, 1, &err), &err);
+        }
+        pith_tensor_free(&x);
+        (void) snprintf(options, sizeof options, "{\"ranges\": \"%s\"}", ranges[i]);
+        assert_ok(apply_with(graph, options, &samples, true, &applied), &err);
+        float scale = grid_of(applied.graph, "x")->scale[0];
+
+        if (i == 0)
+            assert_true(fabsf(scale - 0.0123f) < 1e-6f);
+        else /* which says what it is: 180 steps on 255 */
+            assert_true(scale < 0.009f);
+        done(&applied);
+    }
+    pith_graph_free(graph);
+}
+
 /* Ranges that a handful of samples shows are none to rely on. 16 bits have room, and who names a
  * layer or a least count knows better. */
 static void quantize_leaves_activations_float_where_samples_are_few(void **unused)
@@ -547,6 +583,7 @@ int main(void)
         cmocka_unit_test(quantize_gives_single_layers_their_own_form),
         cmocka_unit_test(quantize_rounds_biases_beside_four_bits),
         cmocka_unit_test(quantize_makes_no_block_longer_than_a_sum),
+        cmocka_unit_test(quantize_gives_integers_of_a_sensor_their_own_grid),
         cmocka_unit_test(quantize_leaves_activations_float_where_samples_are_few),
         cmocka_unit_test(quantize_leaves_room_for_pairs_of_products),
         cmocka_unit_test(quantize_goes_on_from_weights_that_are_integers),

@@ -1,5 +1,6 @@
 /* The streaming histogram and the estimators, against brute force over all values. */
 #include "plugins/techniques/quantize/range.h"
+#include "plugins/techniques/quantize/lattice.h"
 #include "plugins/techniques/quantize/unseen.h"
 #include "tests/testing.h"
 
@@ -326,6 +327,82 @@ static void range_stays_where_samples_are_enough_or_agree(void **unused)
     assert_true(unseen_widen(&few, range).high == 510); /* twice what was seen, at most */
 }
 
+/* What a sensor's converter gives, with `levels` of step `step` from `first` levels on. */
+static void fill_lattice(struct lattice *lattice, double step, int first, int levels, int every)
+{
+    lattice_init(lattice);
+    for (int k = first; k < first + levels; k += every) {
+        float x[2] = {(float) (step * k), (float) (step * k)};
+
+        lattice_add(lattice, x, 2);
+    }
+}
+
+static void lattice_grid_holds_every_value_exactly(void **unused)
+{
+    static const struct {
+        double step;
+        int first, levels, every;
+    } cases[] = {
+        {1.0 / 255, 0, 256, 1},    {0.584703, -211, 250, 1}, {1.0 / 128, -127, 256, 3}, {1, 10, 100, 1},
+        {1e-20, -100, 200, 1},     {3e20, -3, 9, 1},         {0.1, -255, 256, 1},       {0.25, 0, 240, 5},
+    };
+
+    (void) unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int last = cases[i].first + (cases[i].levels - 1) / cases[i].every * cases[i].every;
+        double step = cases[i].step;
+        struct range seen = {fmin(step * cases[i].first, 0), fmax(step * last, 0)}, range;
+        struct lattice lattice;
+
+        fill_lattice(&lattice, step, cases[i].first, cases[i].levels, cases[i].every);
+        assert_true(lattice_range(&lattice, seen, &range));
+        assert_true(range.low <= seen.low + 0.01 * step && range.high >= seen.high - 0.01 * step);
+        for (int unsigned_one = 0; unsigned_one < 2; unsigned_one++) {
+            struct grid grid = grid_of_range(range, unsigned_one ? PITH_UINT8 : PITH_INT8);
+
+            for (size_t k = 0; k < lattice.count; k++) {
+                double x = (double) lattice.value[k];
+                double level = nearbyint(x / (double) grid.scale) + grid.zero_point;
+
+                assert_true(level >= grid.least && level <= grid.greatest);
+                assert_true(fabs((double) grid.scale * (level - grid.zero_point) - x) <= 1e-4 * step);
+            }
+        }
+    }
+}
+
+static void lattice_is_none_of_other_values(void **unused)
+{
+    struct range seen = {-1, 1}, range;
+    struct lattice lattice;
+    float x[400];
+
+    (void) unused;
+    lattice_init(&lattice); /* nothing came */
+    assert_false(lattice_range(&lattice, seen, &range));
+    for (int i = 0; i < 100; i++) /* of no step */
+        x[i] = sinf((float) i);
+    lattice_add(&lattice, x, 100);
+    assert_false(lattice_range(&lattice, seen, &range));
+    fill_lattice(&lattice, 0.1, 0, 4, 1); /* two or three values lie on any grid */
+    assert_false(lattice_range(&lattice, (struct range){0, 0.3}, &range));
+    fill_lattice(&lattice, 0.001, -200, 400, 1); /* more than 8 bits hold */
+    assert_false(lattice_range(&lattice, (struct range){-0.2, 0.2}, &range));
+    fill_lattice(&lattice, 0.1, 0, 200, 1); /* the samples to come may reach further */
+    assert_true(lattice_range(&lattice, (struct range){0, 25}, &range));
+    assert_false(lattice_range(&lattice, (struct range){0, 40}, &range));
+    lattice_init(&lattice); /* pixels less a mean: zero is none of them, and every grid has it */
+    for (int i = 0; i < 256; i++)
+        x[i] = ((float) i / 255 - 0.485f) / 0.229f;
+    lattice_add(&lattice, x, 255);
+    assert_false(lattice_range(&lattice, (struct range){-2.2, 2.3}, &range));
+    lattice_init(&lattice);
+    x[7] = NAN;
+    lattice_add(&lattice, x, 10);
+    assert_false(lattice_range(&lattice, seen, &range));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +417,8 @@ int main(void)
         cmocka_unit_test(grid_has_an_exact_zero),
         cmocka_unit_test(range_of_few_samples_reaches_where_the_next_one_does),
         cmocka_unit_test(range_stays_where_samples_are_enough_or_agree),
+        cmocka_unit_test(lattice_grid_holds_every_value_exactly),
+        cmocka_unit_test(lattice_is_none_of_other_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,7 @@ static int collect(void *user, size_t index, uint64_t sample, const struct pith_
     if (tensor->dtype != PITH_FLOAT32 || elements < 0)
         return -EINVAL;
     histogram_add(&group->histogram, tensor->data, (size_t) elements);
+    lattice_add(&group->lattice, tensor->data, (size_t) elements);
     unseen_add(&group->unseen, sample, (double) group->histogram.low, (double) group->histogram.high);
     if (index == 0 && collector->host->progress)
         collector->host->progress(collector->host->context,
@@ -44,8 +45,16 @@ static void choose_range(struct group *group, const struct range_options *option
 {
     group->range = range_estimate(&group->histogram, options->method, options->percentile);
     group->wide = range_estimate(&group->histogram, RANGE_MINMAX, 0);
+    struct range exact, whole = range_estimate(&group->histogram, RANGE_MINMAX, 0);
+
     if (options->headroom) {
         group->range = unseen_widen(&group->unseen, group->range);
+        whole = unseen_widen(&group->unseen, whole);
+    }
+    /* No other grid has as little squared error as one that has none. */
+    if (options->method == RANGE_MSE && lattice_range(&group->lattice, whole, &exact))
+        group->range = exact;
+    if (options->headroom) {
         group->wide.low *= WIDE_ROOM;
         group->wide.high *= WIDE_ROOM;
     }
@@ -61,6 +70,7 @@ int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t c
 
     for (size_t i = 0; i < plan->group_count; i++) {
         histogram_init(&plan->groups[i].histogram);
+        lattice_init(&plan->groups[i].lattice);
         plan->groups[i].unseen = (struct unseen){0};
     }
     if (plan->observed_count > 0)

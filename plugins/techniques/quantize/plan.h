@@ -4,6 +4,7 @@
 #ifndef PITH_QUANTIZE_PLAN_H
 #define PITH_QUANTIZE_PLAN_H
 
+#include "plugins/techniques/quantize/lattice.h"
 #include "plugins/techniques/quantize/layer.h"
 #include "plugins/techniques/quantize/range.h"
 #include "plugins/techniques/quantize/unseen.h"
@@ -18,6 +19,7 @@ struct group {      /* activations that share one grid */
     struct range range;
     struct range wide; /* of a 16-bit grid */
     struct histogram histogram;
+    struct lattice lattice;
     struct unseen unseen;
 };
 
