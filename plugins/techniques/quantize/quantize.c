@@ -155,7 +155,7 @@ static const struct pith_option options[] = {
          .choices = repair_switch_names,
          .help = "bring the channels of neighbouring layers to one size, so that one scale suits "
                  "them all, and give high biases to the next layer. auto: where weights have one "
-                 "scale a tensor, and between 8-bit activations, only if the outputs err less"},
+                 "scale a tensor, and of 8-bit layers, only if the outputs err less"},
     [OPTION_SMOOTH] = {.name = "smooth",
                        .type = PITH_OPTION_CHOICE,
                        .otherwise = "auto",

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 
 #define TRIAL_SAMPLES   32   /* that a trial's ranges are made from */
+#define WORTH_SHARE                                                                                \
+    0.95 /* what gains less is a tie, which another instruction set's last bits would settle       \
+            otherwise; every scale hangs on it */
 #define CLIP_DIFFERENCE 0.02 /* of the float outputs, that opened Clips may make */
 
 const char *const repair_switch_names[] = {"auto", "on", "off", NULL};
@@ -56,7 +59,8 @@ static int graph_error(const struct repairs *repairs, const struct pith_graph *g
 struct change { /* of a graph, that is tried */
     enum repair repair;
     enum repair_switch wanted;
-    bool clips; /* equalization may open them */
+    bool clips;   /* equalization may open them */
+    double share; /* of the error before it, that it may leave to be kept unasked */
 };
 
 static int change_graph(const struct repairs *repairs, const struct change *change,
@@ -102,7 +106,7 @@ static int try_change(struct repairs *repairs, const struct change *change,
             rc = graph_error(repairs, tried, &record->after, err);
     }
     record->kept = rc == 0 && record->changed > 0 &&
-                   (change->wanted == REPAIR_ON || record->after <= record->before);
+                   (change->wanted == REPAIR_ON || record->after <= change->share * record->before);
     if (record->kept) {
         struct pith_graph *was = *graph;
 
@@ -145,17 +149,20 @@ static bool some_static(const struct repairs *repairs)
 
 int repair_graph(struct repairs *repairs, struct pith_graph **graph, struct pith_error *err)
 {
-    struct change equalize = {.repair = REPAIR_EQUALIZE, .wanted = repairs->equalize};
-    struct change absorb = {.repair = REPAIR_ABSORB, .wanted = repairs->equalize};
-    struct change smooth = {.repair = REPAIR_SMOOTH, .wanted = repairs->smooth};
+    struct change equalize = {.repair = REPAIR_EQUALIZE, .wanted = repairs->equalize, .share = 1};
+    struct change absorb = {.repair = REPAIR_ABSORB, .wanted = repairs->equalize, .share = 1};
+    struct change smooth = {.repair = REPAIR_SMOOTH, .wanted = repairs->smooth, .share = 1};
     bool per_tensor = !repairs->layers.per_channel, flows = some_static(repairs) && repairs->samples > 0;
-    /* Beside a scale a channel it is for what one grid holds of 8-bit activations. */
-    bool helps = per_tensor || (flows && form_activation_bits(repairs->layers.rules.form) == 8);
+    enum form form = repairs->layers.rules.form;
+    /* Beside a scale a channel it is for what one grid holds of 8-bit activations; with 4-bit weights those err by far more. */
+    bool helps = per_tensor || (flows && form_activation_bits(form) == 8 && form_weight_bits(form) == 8);
     int rc = 0;
 
     if (repairs->equalize == REPAIR_ON || (repairs->equalize == REPAIR_AUTO && helps)) {
         if (per_tensor)
             rc = clips_may_open(repairs, *graph, &equalize.clips, err);
+        else
+            equalize.share = WORTH_SHARE;
         if (rc == 0)
             rc = try_change(repairs, &equalize, graph, err);
         if (rc == 0 && flows && (per_tensor || repairs->equalize == REPAIR_ON))
@@ -270,8 +277,8 @@ static bool shifts_means(const struct plan *plan)
     return false;
 }
 
-/* Rounding moves means, which biases can take back: where it errs more without them, it is compared with
- * the nearest once both have their biases. */
+/* Rounding moves means, which biases can take back: where it gains little without them, it is compared with the nearest once
+ * both have their biases. */
 static int try_both(struct repairs *repairs, struct plan *plan, struct pith_error *err)
 {
     struct repair_record *rounding = &repairs->record[REPAIR_ROUNDING], *bias = &repairs->record[REPAIR_BIAS];
@@ -287,9 +294,9 @@ static int try_both(struct repairs *repairs, struct plan *plan, struct pith_erro
     }
     rounding->before = nearest;
     rounding->after = rounded;
-    if (rc == 0 && rounded < nearest) {
+    rounding->kept = rc == 0 && rounded < nearest;
+    if (rounding->kept) {
         change_places(plan, aside);
-        rounding->kept = true;
         *bias = beside_rounding;
     }
     aside_free(aside, plan->layer_count);
@@ -307,7 +314,8 @@ int repair_plan(struct repairs *repairs, struct plan *plan, struct pith_error *e
         return 0;
     if (rounding_applies(plan, repairs->rounding)) {
         rc = try_on_plan(repairs, REPAIR_ROUNDING, repairs->rounding != ROUNDING_AUTO, plan, &error, err);
-        if (rc == 0 && !rounding->kept && rounding->changed > 0 && biases)
+        if (rc == 0 && repairs->rounding == ROUNDING_AUTO && rounding->changed > 0 && biases &&
+            rounding->after > WORTH_SHARE * rounding->before)
             return try_both(repairs, plan, err);
         if (!rounding->kept)
             drop(REPAIR_ROUNDING, plan);
