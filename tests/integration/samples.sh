@@ -48,7 +48,7 @@ gone() {
 
 write_config() { # KEEP-SAMPLES
     config_write "mqtt://127.0.0.1:$home_port" <<END
-compression: {when: always, deadline: 60s, memory: 512MB, keep_samples: $1, sample_every: 10ms}
+compression: {when: always, deadline: 120s, memory: 512MB, keep_samples: $1, sample_every: 10ms}
 pipelines:
   numbers: {source: test/numbers, codec: {json: {}}, model: kws, queue: 1000}
 END
@@ -125,7 +125,7 @@ deployment_is() { # GENERATION STATE
 copies_gone() {
     [ ! -e "$folder/state/deployments/4/data/calibration_x.npy" ] && [ ! -e "$folder/state/deployments/4/data/validation_x.npy" ]
 }
-make_model d kws 4.0 4 1000000 "$budget"
+make_model d kws 4.0 4 400000 "$budget"
 push d kws
 wait_for copied
 ok $? "a job works on copies of them" "$folder/pithd.log"
