@@ -55,8 +55,12 @@ static double least_distance(const struct lattice *lattice)
 {
     double least = HUGE_VAL;
 
-    for (size_t i = 1; i < lattice->count; i++)
-        least = fmin(least, (double) lattice->value[i] - (double) lattice->value[i - 1]);
+    for (size_t i = 1; i < lattice->count; i++) {
+        double distance = (double) lattice->value[i] - (double) lattice->value[i - 1];
+
+        if (distance < least) /* gcc 12 breaks down over fmin here, for arm64 */
+            least = distance;
+    }
     return least;
 }
 
