@@ -3,9 +3,11 @@
  * engine has kernels for: uint8 for all activations, over what random samples show; int8 weights
  * with a scale for each output channel; int32 biases.
  *
- *     make_model mobilenetv2|resnet18|vgg16 float32|int8 FILE
- *     make_model lstm|gru|encoder|encoder_dynamic|encoder_causal|decoder float32|int8 FILE    int8: made by the technique
- * `quantize` make_model modulated|qlinear|add1|neg10|neg50 float32 FILE */
+ *     make_model mobilenetv2|resnet18|vgg16 float32|int8|w8a16 FILE
+ *     make_model lstm|gru|encoder|encoder_dynamic|encoder_causal|decoder float32|int8|w8a16 FILE
+ *     make_model modulated|qlinear|add1|neg10|neg50 float32 FILE
+ *
+ * The technique `quantize` makes w8a16, and the int8 of what is no picture's network. */
 #include "bench/engines/net.h"
 #include "libpith/compress/host.h"
 #include "libpith/formats/onnx.h"
@@ -13,6 +15,7 @@
 #include <pith/technique.h>
 
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,19 +271,26 @@ static int quantize(struct pith_graph *graph, struct pith_error *err)
     return rc;
 }
 
-/* What is no convolution and no dense layer: the technique decides, as `pith compress` would have
- * it. */
+struct made {
+    struct pith_graph **graph;
+    const char *options; /* of the technique, JSON */
+};
+
+/* The technique decides, as `pith compress` would have it. */
 static int apply_technique(const struct pith_technique_host *host,
                            const struct pith_plugins *plugins, void *argument,
                            struct pith_error *err)
 {
-    struct pith_graph **graph = argument, *made = NULL;
+    const struct made *how = argument;
+    struct pith_graph **graph = how->graph, *made = NULL;
     const struct pith_plugin *quantize = NULL;
     struct pith_options options = {0};
+    json_t *wanted = json_loads(how->options, 0, NULL);
     int rc = pith_plugins_find(plugins, PITH_KIND_TECHNIQUE, "quantize", &quantize, err);
 
     if (rc == 0)
-        rc = pith_options_from_json(&options, quantize->options, NULL, "quantize", err);
+        rc = pith_options_from_json(&options, quantize->options, wanted, "quantize", err);
+    json_decref(wanted);
     if (rc == 0) {
         const struct pith_technique_ops *ops = quantize->ops;
         const struct pith_technique_job job = {.size_bytes = sizeof job,
@@ -299,20 +309,30 @@ static int apply_technique(const struct pith_technique_host *host,
     return rc;
 }
 
+static int make_integers(const char *name, const char *type, struct pith_graph **graph,
+                         struct pith_error *err)
+{
+    const bool words = strcmp(type, "w8a16") == 0;
+    struct made made = {graph, words ? "{\"activations\": \"int16\"}" : "{}"};
+
+    return words || net_sequences(name) ? with_host(*graph, apply_technique, &made, err)
+                                        : quantize(*graph, err);
+}
+
 int main(int argc, char **argv)
 {
     struct pith_graph *graph = NULL;
     struct pith_error err = {0};
     int rc;
 
-    if (argc != 4 || (strcmp(argv[2], "float32") != 0 && strcmp(argv[2], "int8") != 0)) {
-        (void) fprintf(stderr, "usage: make_model NAME float32|int8 FILE\n");
+    if (argc != 4 || (strcmp(argv[2], "float32") != 0 && strcmp(argv[2], "int8") != 0 &&
+                      strcmp(argv[2], "w8a16") != 0)) {
+        (void) fprintf(stderr, "usage: make_model NAME float32|int8|w8a16 FILE\n");
         return 2;
     }
     rc = make_float(argv[1], &graph, &err);
-    if (rc == 0 && strcmp(argv[2], "int8") == 0)
-        rc = net_sequences(argv[1]) ? with_host(graph, apply_technique, &graph, &err)
-                                    : quantize(graph, &err);
+    if (rc == 0 && strcmp(argv[2], "float32") != 0)
+        rc = make_integers(argv[1], argv[2], &graph, &err);
     if (rc == 0)
         rc = pith_onnx_save(graph, argv[3], NULL, &err);
     pith_graph_free(graph);

@@ -29,6 +29,7 @@ const struct bench_model bench_models[] = {
     {"gru", "int8", NULL, "", 0},
     {"encoder", "float32", NULL, "", 0},
     {"encoder", "int8", NULL, "", 0},
+    {"encoder", "w8a16", NULL, "", 0},
     {"encoder_dynamic", "float32", NULL, "", 0},
     {"encoder_causal", "float32", NULL, "", 0},
     {"decoder", "float32", NULL, "", 0},

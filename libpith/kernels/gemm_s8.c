@@ -6,6 +6,7 @@
 
 #include "libpith/kernels/byte_grid.h"
 #include "libpith/kernels/image_blocks_s8.h"
+#include "libpith/kernels/image_conv_s16.h"
 #include "libpith/kernels/narrow_s8.h"
 
 #define FLIP                                                                                       \
@@ -13,6 +14,7 @@
 
 struct pith_gemm_s8 {
     struct pith_conv_s8 conv;
+    struct pith_conv_s16 *words; /* rows of 16 bits: what multiplies them; else NULL */
     int32_t *sums; /* of a column's weights, where zero points come in a run; else NULL */
     bool copies; /* rows are brought to scratch first: of the other type, or read past their end */
     bool flips_in, flips_out;
@@ -87,29 +89,65 @@ static int plan_blocks(struct pith_step *step, struct pith_conv_s8 *conv, int64_
     return pith_blocks_s8_plan(step, conv, &layout, bias, a_zero, NULL);
 }
 
+static void drop_plan(struct pith_step *step, struct pith_gemm_s8 *gemm)
+{
+    pith_step_release(step, gemm->conv.weights);
+    pith_step_release(step, gemm->conv.to.bias);
+    pith_step_release(step, gemm->conv.to.scale);
+    pith_step_release(step, gemm->conv.to.long_bias);
+    pith_step_release(step, gemm->sums);
+    pith_step_release(step, gemm);
+}
+
+/* The rows go to scratch first where the product can't take them as they lie. */
+static void plan_parts(struct pith_step *step, const struct pith_gemm_s8 *gemm)
+{
+    const int64_t rows = gemm->conv.y.w, cols = gemm->conv.y.c,
+                  bytes = rows * gemm->conv.in_channels * (gemm->words ? 2 : 1);
+
+    step->scratch_bytes = gemm->copies ? (size_t) bytes + PITH_IMAGE_SLACK_BYTES : 0;
+    step->parts =
+        gemm->copies ? 0 : pith_parts_of((cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT);
+}
+
+/* Rows of 16 bits. */
+static int finish_words(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc)
+{
+    struct pith_conv_s16 *words = NULL;
+
+    if (rc == 0 && !pith_conv_s16_forms[0])
+        rc = 1;
+    if (rc != 0) {
+        drop_plan(step, gemm);
+        return rc == -ENOTSUP ? 1 : rc;
+    }
+    words = pith_step_alloc(step, sizeof *words);
+    if (!words)
+        return -ENOMEM;
+    words->conv = gemm->conv;
+    gemm->words = words;
+    gemm->copies = gemm->conv.in_channels % 2 != 0; /* pairs are read */
+    plan_parts(step, gemm);
+    return pith_conv_s16_pack(step, words);
+}
+
 /* With the form that is best for it. */
 static int finish_plan(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc)
 {
-    const int64_t rows = gemm->conv.y.w, cols = gemm->conv.y.c, depth = gemm->conv.in_channels;
+    const int64_t depth = gemm->conv.in_channels;
 
     if (rc == 0)
         rc = pith_conv_s8_choose(step, &gemm->conv);
     if (rc == 0 && gemm->conv.form == pith_conv_s8_plain && !gemm->conv.blocks)
         rc = 1;
     if (rc != 0) {
-        pith_step_release(step, gemm->conv.weights);
-        pith_step_release(step, gemm->conv.to.bias);
-        pith_step_release(step, gemm->conv.to.scale);
-        pith_step_release(step, gemm->sums);
-        pith_step_release(step, gemm);
+        drop_plan(step, gemm);
         return rc == -ENOTSUP ? 1 : rc;
     }
     gemm->flips_in = step->input[0].dtype != pith_image_integer_dtype();
     gemm->flips_out = !gemm->conv.to.real && step->output[0].dtype != pith_image_integer_dtype();
     gemm->copies = gemm->flips_in || depth % (gemm->conv.reads ? gemm->conv.reads : 4) != 0;
-    step->scratch_bytes = gemm->copies ? (size_t) (rows * depth) + PITH_IMAGE_SLACK_BYTES : 0;
-    step->parts =
-        gemm->copies ? 0 : pith_parts_of((cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT);
+    plan_parts(step, gemm);
     return 0;
 }
 
@@ -190,7 +228,8 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
                       int64_t b_depth, int64_t b_col, const double *sum_scale, const double *bias,
                       struct pith_gemm_s8 **out)
 {
-    const int32_t stored = pith_image_integer_dtype();
+    const bool words = step->input[0].dtype == PITH_INT16;
+    const int32_t stored = words ? PITH_INT16 : pith_image_integer_dtype();
     const int32_t shift = stored == PITH_UINT8 ? 128 : -128;
     const int32_t a_zero = pith_stored_zero(step->input_quantization[0], stored);
     struct pith_gemm_s8 *gemm;
@@ -198,10 +237,12 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
 
     if (rc != 0)
         return rc;
-    rc = step->input_quantization[1]->block_size
+    rc = words && (step->input_quantization[1]->block_size || !pith_is_word_grid(step->input_quantization[0]))
+             ? 1
+         : step->input_quantization[1]->block_size
              ? plan_blocks(step, &gemm->conv, b_depth, b_col, bias, a_zero)
              : plan_columns(step, &gemm->conv, b_depth, b_col, sum_scale, bias, a_zero);
-    rc = finish_plan(step, gemm, rc);
+    rc = (words ? finish_words : finish_plan)(step, gemm, rc);
     if (rc != 0)
         return rc;
     if (gemm->flips_out) {
@@ -213,6 +254,19 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
     return 0;
 }
 
+static void run_words(const struct pith_gemm_s8 *gemm, struct pith_step *step, int64_t first,
+                      int64_t end)
+{
+    const int64_t rows = gemm->conv.y.w, depth = gemm->conv.in_channels;
+    struct pith_conv_s16_data data = {.x = step->input[0].data, .y = step->output[0].data};
+
+    if (gemm->copies) {
+        memcpy(step->scratch, data.x, (size_t) (rows * depth) * sizeof *data.x);
+        data.x = step->scratch;
+    }
+    pith_conv_s16_run(gemm->words, &data, &(struct pith_conv_s8_span){0, 1, first, end});
+}
+
 void pith_gemm_s8_part(const struct pith_gemm_s8 *gemm, struct pith_step *step, uint32_t part,
                        uint32_t count)
 {
@@ -222,6 +276,10 @@ void pith_gemm_s8_part(const struct pith_gemm_s8 *gemm, struct pith_step *step, 
     int64_t first, end;
 
     pith_gemm_s8_cut(gemm, part, count, &first, &end);
+    if (gemm->words) {
+        run_words(gemm, step, first, end);
+        return;
+    }
     if (gemm->copies) {
         if (gemm->flips_in)
             pith_byte_grid_form()->flip(NULL, data.x, step->scratch, bytes);

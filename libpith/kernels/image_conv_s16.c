@@ -136,10 +136,12 @@ static const struct pith_conv_s16_form *choose_form(const struct pith_conv_s16 *
     return NULL;
 }
 
-static int pack(struct pith_step *step, struct pith_conv_s16 *s)
+int pith_conv_s16_pack(struct pith_step *step, struct pith_conv_s16 *s)
 {
-    int rc = plan_segments(step, s);
+    int rc;
 
+    s->depthwise = s->conv.groups > 1;
+    rc = plan_segments(step, s);
     s->form = choose_form(s);
     step->form = !s->form ? "plain" : s->depthwise ? s->form->depthwise_name : s->form->name;
     if (rc < 0)
@@ -163,8 +165,7 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
         rc = plan_values(step, &s->conv, err);
     if (rc < 0)
         return rc;
-    s->depthwise = s->conv.groups > 1;
-    rc = pack(step, s);
+    rc = pith_conv_s16_pack(step, s);
     step->parts = pith_parts_of(s->conv.y.n * s->conv.y.h);
     step->taken_in = UINT32_C(1) << 1 | (pith_step_has_bias(step) ? UINT32_C(1) << 2 : 0);
     if (s->conv.to.adds && pith_image_equal(&s->conv.added, &s->conv.out))
@@ -194,31 +195,35 @@ static int64_t plain_sum(const struct pith_conv_s8 *conv, const int16_t *x, int6
 }
 
 static void run_plain(const struct pith_conv_s16 *s, const struct pith_conv_s16_data *data,
-                      const struct pith_pixels_s8 *at, int count)
+                      const struct pith_pixels_s8 *at, int count, int64_t from, int64_t end)
 {
     const struct pith_conv_s8 *conv = &s->conv;
 
     for (int p = 0; p < count; p++)
-        for (int64_t m = 0; m < conv->y.c; m++) {
+        for (int64_t m = from; m < end; m++) {
             const int16_t *x = data->x + at->x[p] + m / conv->out_channels * conv->in_channels;
+            const float f = pith_conv_s16_real(&conv->to, m, plain_sum(conv, x, m),
+                                               conv->to.adds ? data->added[at->added[p] + m] : 0);
 
-            data->y[at->y[p] + m] =
-                pith_conv_s16_store(&conv->to, m, plain_sum(conv, x, m),
-                                    conv->to.adds ? data->added[at->added[p] + m] : 0);
+            if (conv->to.real)
+                ((float *) data->y)[at->y[p] + m] = pith_requantize_limit(&conv->to, f);
+            else
+                ((int16_t *) data->y)[at->y[p] + m] =
+                    (int16_t) pith_requantize_integer(&conv->to, f);
         }
 }
 
 /* ---- running ---- */
 
-/* All channels of `count` pixels. */
+/* Channels from..end-1 of `count` pixels. */
 static void run_pixels(const struct pith_conv_s16 *s, const struct pith_conv_s16_data *data,
-                       const struct pith_pixels_s8 *at, int count)
+                       const struct pith_pixels_s8 *at, int count, int64_t from, int64_t end)
 {
     const struct pith_conv_s16_form *form = s->form;
     const int64_t tile_channels = (int64_t) (s->depthwise ? 1 : form->vectors) * form->lanes;
 
-    for (int64_t channel = 0; channel < s->conv.y.c; channel += tile_channels) {
-        const int64_t left = s->conv.y.c - channel;
+    for (int64_t channel = from; channel < end; channel += tile_channels) {
+        const int64_t left = end - channel;
         const int vectors = s->depthwise ? 1 : vectors_from(form, left);
         const int64_t lanes = left < tile_channels ? left : tile_channels;
         pith_conv_s16_tile *const *tiles =
@@ -233,6 +238,21 @@ static void run_pixels(const struct pith_conv_s16 *s, const struct pith_conv_s16
     }
 }
 
+void pith_conv_s16_run(const struct pith_conv_s16 *s, const struct pith_conv_s16_data *data,
+                       const struct pith_conv_s8_span *span)
+{
+    struct pith_pixels_s8_cursor at = {span->row, 0};
+
+    for (int64_t left = (span->row_end - span->row) * s->conv.y.w; left > 0;) {
+        const int now = left < PITH_PIXELS_S8 ? (int) left : PITH_PIXELS_S8;
+        struct pith_pixels_s8 pixels;
+
+        pith_pixels_s8_next(&s->conv, &at, now, &pixels);
+        (s->form ? run_pixels : run_plain)(s, data, &pixels, now, span->channel, span->channel_end);
+        left -= now;
+    }
+}
+
 static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
 {
     const struct pith_conv_s16 *s = step->params;
@@ -242,22 +262,13 @@ static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
         .y = step->output[0].data};
     const int64_t rows = s->conv.y.n * s->conv.y.h;
     const int16_t zero = (int16_t) s->conv.to.zero;
-    struct pith_pixels_s8_cursor at = {pith_part_begin(rows, part, count), 0};
 
     if (part == 0)
         pith_image_fill_halo(&s->conv.out, &s->conv.y, data.y, sizeof zero, &zero);
-    for (int64_t left = (pith_part_begin(rows, part + 1, count) - at.row) * s->conv.y.w;
-         left > 0;) {
-        const int now = left < PITH_PIXELS_S8 ? (int) left : PITH_PIXELS_S8;
-        struct pith_pixels_s8 pixels;
-
-        pith_pixels_s8_next(&s->conv, &at, now, &pixels);
-        if (s->form)
-            run_pixels(s, &data, &pixels, now);
-        else
-            run_plain(s, &data, &pixels, now);
-        left -= now;
-    }
+    pith_conv_s16_run(s, &data,
+                      &(struct pith_conv_s8_span){pith_part_begin(rows, part, count),
+                                                  pith_part_begin(rows, part + 1, count), 0,
+                                                  s->conv.y.c});
 }
 
 static int conv_run(struct pith_step *step, struct pith_error *err)

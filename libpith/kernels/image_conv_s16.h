@@ -28,7 +28,7 @@ struct pith_conv_s16 {
 
 struct pith_conv_s16_data { /* pixel (0,0) of picture 0 */
     const int16_t *x, *added;
-    int16_t *y;
+    void *y; /* int16, or float where conv.to.real */
 };
 
 /* Pixels from number `first` on, as many times so many as there are before number `end`; the vectors of channels from
@@ -48,15 +48,21 @@ struct pith_conv_s16_form {
 /* Those of x86-64, the best first; NULL ends them. */
 extern const struct pith_conv_s16_form *const pith_conv_s16_forms[];
 
-/* What is stored of a sum without its bias. added: the residual, where there is one. */
-static inline int16_t pith_conv_s16_store(const struct pith_requantize *r, int64_t channel, int64_t sum,
-                                          int32_t added)
-{
-    float f = pith_requantize_slant(r, (float) ((double) sum + r->long_bias[channel]) * r->scale[channel]);
+/* Of a convolution whose geometry and store are planned: packs conv.weights for the CPU's best form, or keeps them for the
+ * definition, and says which in step->form. 0, -ENOMEM. */
+int pith_conv_s16_pack(struct pith_step *step, struct pith_conv_s16 *s) PITH_CHECKED;
+/* The part of the output that span names; its channels begin at a multiple of PITH_CONV_S8_CUT. No halo. */
+void pith_conv_s16_run(const struct pith_conv_s16 *s, const struct pith_conv_s16_data *data,
+                       const struct pith_conv_s8_span *span);
 
-    if (r->adds)
-        f = pith_requantize_add(r, f, added);
-    return (int16_t) pith_requantize_integer(r, f);
+/* What becomes of a sum without its bias before it is rounded or limited. added: the residual, where there is one. */
+static inline float pith_conv_s16_real(const struct pith_requantize *r, int64_t channel, int64_t sum,
+                                       int32_t added)
+{
+    const float f =
+        pith_requantize_slant(r, (float) ((double) sum + r->long_bias[channel]) * r->scale[channel]);
+
+    return r->adds ? pith_requantize_add(r, f, added) : f;
 }
 
 #endif

@@ -74,7 +74,7 @@ INLINE void FORM(put)(const struct pith_requantize *r, const struct pith_conv_s1
         const int64_t c = channel + n * LANES;
         const FORM(vector) scale = *(const FORM(loose_vector) *) (r->scale + c);
         const int count = n == N - 1 ? last : LANES;
-        int16_t *y = data->y + at->y[first + p] + c;
+        int16_t *y = (int16_t *) data->y + at->y[first + p] + c;
         FORM(vector) f;
 
         if (high)
@@ -85,6 +85,16 @@ INLINE void FORM(put)(const struct pith_requantize *r, const struct pith_conv_s1
                 r, sum[p][n] + *(const FORM(loose_words) *) (r->bias + c), scale);
         if (data->added) /* it may be read past its end */
             f = FORM(requantize_add)(r, f, WIDE(data->added + at->added[first + p] + c));
+        if (r->real) {
+            float *real = (float *) data->y + at->y[first + p] + c;
+
+            f = FORM(limit)(f, r->real_low, r->real_high);
+            if (count == LANES)
+                memcpy(real, &f, sizeof f);
+            else
+                memcpy(real, &f, (size_t) count * sizeof *real);
+            continue;
+        }
         const FORM(shorts) packed = SHORTS(BETWEEN(NEAREST(f) + r->zero, r->low, r->high));
 
         if (count == LANES)

@@ -24,7 +24,7 @@ struct integer_matmul {
     bool real; /* floats come out: words are summed where those go, and then scaled there */
     struct pith_activation activation;
     struct pith_gemm_s8
-        *bytes; /* where bytes are multiplied as they are: then nothing below the shape is used */
+        *bytes; /* where values are multiplied as they are: then nothing below the shape is used */
 };
 
 static bool per_tensor(const struct pith_quantization *q)
@@ -154,7 +154,8 @@ static bool types_fit(const struct pith_step *step)
     return per_tensor(aq) && bq && (bq->block_size == 0 || step->input[1].data) &&
            (is_eight_bits(step->input[1].dtype) ||
             (is_four_bits(step->input[1].dtype) && step->input[1].data)) &&
-           (yq ? per_tensor(yq) && is_eight_bits(step->output[0].dtype)
+           (yq ? per_tensor(yq) && (is_eight_bits(step->output[0].dtype) ||
+                                    step->output[0].dtype == PITH_INT16)
                : step->output[0].dtype == PITH_FLOAT32);
 }
 
@@ -212,6 +213,8 @@ static int integer_prepare(struct pith_step *step, struct pith_error *err)
         return rc;
     rc = pith_gemm_s8_plan(step, m->rows, m->cols, m->depth, m->b_depth, m->b_col, sum_scale,
                            real_bias, &m->bytes);
+    if (rc == 1 && (step->input[0].dtype == PITH_INT16 || step->output[0].dtype == PITH_INT16))
+        return pith_step_fail(step, err, -ENOTSUP, "such 16-bit integers are for floats");
     if (rc == 1 && bq->block_size != 0)
         return pith_step_fail(step, err, -ENOTSUP, "blocks of such weights are for floats");
     if (rc == 1) {
@@ -305,10 +308,11 @@ static void integer_part(struct pith_step *step, uint32_t part, uint32_t count)
     pith_gemm_s8_part(m->bytes, step, part, count);
 }
 
-#define ENTRY(operator, of, title)                                                                 \
+#define BYTES (PITH_BIT(INT8) | PITH_BIT(UINT8))
+#define ENTRY(operator, of, title, rows)                                                           \
     {                                                                                              \
         .op = operator, .domain = of, .name = title,                                               \
-        .types = {PITH_BIT(INT8) | PITH_BIT(UINT8),                                                \
+        .types = {rows,                                                                            \
                   PITH_BIT(INT8) | PITH_BIT(UINT8) | PITH_BIT(INT4) | PITH_BIT(UINT4)},            \
         .flags =                                                                                   \
             PITH_KERNEL_QUANTIZED | PITH_KERNEL_FUSES_ACTIVATION | PITH_KERNEL_GIVES_FLOATS,       \
@@ -316,8 +320,11 @@ static void integer_part(struct pith_step *step, uint32_t part, uint32_t count)
     }
 
 const struct pith_kernel pith_kernels_integer_matmul[] = {
-    ENTRY("MatMul", NULL, "matmul_s8"),
-    ENTRY("MatMul", PITH_FUSED_DOMAIN, "matmul_s8"), /* with a bias */
-    ENTRY("Gemm", NULL, "gemm_s8"),
+    ENTRY("MatMul", NULL, "matmul_s8", BYTES),
+    ENTRY("MatMul", PITH_FUSED_DOMAIN, "matmul_s8", BYTES), /* with a bias */
+    ENTRY("Gemm", NULL, "gemm_s8", BYTES),
+    ENTRY("MatMul", NULL, "matmul_s16", PITH_BIT(INT16)),
+    ENTRY("MatMul", PITH_FUSED_DOMAIN, "matmul_s16", PITH_BIT(INT16)),
+    ENTRY("Gemm", NULL, "gemm_s16", PITH_BIT(INT16)),
     {0},
 };

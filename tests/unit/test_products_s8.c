@@ -1,5 +1,5 @@
-/* Products and pools of 8-bit values: exact sums and one rounding. */
-#include "libpith/kernels/isa.h"
+/* Products and pools of 8-bit values, and products of 16-bit ones: exact sums and one rounding. */
+#include "libpith/kernels/image_conv_s16.h"
 #include "tests/unit/image_grid.h"
 
 /* ---- products ---- */
@@ -16,83 +16,138 @@ static double product_of(const struct pith_tensor *a, const struct pith_tensor *
     return (double) ((float) sum * scale);
 }
 
+/* What differs between the rounds of a test. */
+struct product {
+    int64_t rows, depth, cols;
+    int32_t a_type, y_type; /* of 8 bits both, or of 16 */
+    bool turned, four_bits, real, sparse, shifted;
+};
+
+static int32_t least_of(int32_t dtype)
+{
+    return dtype == PITH_INT16 ? -32768 : dtype == PITH_INT8 ? -128 : 0;
+}
+
+static void check_product(const struct product *p, int round)
+{
+    const int64_t rows = p->rows, depth = p->depth, cols = p->cols;
+    const int32_t a_least = least_of(p->a_type), y_least = least_of(p->y_type),
+                  span = p->a_type == PITH_INT16 ? 65535 : 255;
+    const bool turned = p->turned, real = p->real;
+    struct pith_shape shapes[2] = {{2, {rows, depth}},
+                                   {2, {turned ? cols : depth, turned ? depth : cols}}};
+    struct grid a, b, y;
+    struct pith_tensor tensors[3] = {{0}};
+    struct byte_step s;
+
+    byte_step_init(&s, turned ? "Gemm" : "MatMul", shapes, 2);
+    if (turned)
+        assert_int_equal(pith_node_set_int(s.graph, s.step.node, "transB", 1), 0);
+    byte_step_infer(&s);
+    grid_init(&a, 0.02F, a_least + (int32_t) pick(0, span));
+    grid_init(&b, 0.01F, p->shifted ? -1 : 0);
+    grid_init(&y, 0.9F, y_least + (int32_t) pick(0, span));
+    a.q.dtype = p->a_type;
+    b.q.dtype = p->four_bits ? PITH_INT4 : PITH_INT8;
+    y.q.dtype = p->y_type;
+    assert_int_equal(pith_tensor_alloc(&tensors[0], p->a_type, &shapes[0], NULL), 0);
+    assert_int_equal(pith_tensor_alloc(&tensors[1], b.q.dtype, &shapes[1], NULL), 0);
+    assert_int_equal(
+        pith_tensor_alloc(&tensors[2], real ? PITH_FLOAT32 : p->y_type, &s.output[0].shape, NULL), 0);
+    for (int64_t i = 0; i < rows * depth; i++)
+        pith_tensor_set(&tensors[0], i, (double) (a_least + pick(0, span)));
+    for (int64_t i = 0; i < depth * cols; i++) /* less a zero point of -1 some don't fit int8 */
+        pith_tensor_set(
+            &tensors[1], i,
+            (double) (p->four_bits ? pick(-8, 6) : pick(-128, round % 10 == 5 ? 127 : 126)));
+    for (int64_t k = 0; p->sparse && k < depth; k++) /* of four of a column two stay */
+        for (int64_t j = 0; j < cols; j++)
+            if ((k + j + k / 4) % 4 > 1)
+                pith_tensor_set(&tensors[1], turned ? j * depth + k : k * cols + j, b.zero);
+    s.input[0] = tensors[0];
+    s.input[0].data = NULL;
+    s.input[1] = tensors[1];
+    s.output[0].dtype = tensors[2].dtype;
+    s.input_grid[0] = &a.q;
+    s.input_grid[1] = &b.q;
+    s.output_grid[0] = real ? NULL : &y.q;
+    assert_ok(byte_step_prepare(&s, PITH_KERNEL_QUANTIZED), &s.err);
+    s.input[0].data = tensors[0].data;
+    s.output[0].data = tensors[2].data;
+    s.step.scratch = malloc(s.step.scratch_bytes + 1);
+    assert_non_null(s.step.scratch);
+    if (s.step.parts >= 2)
+        for (uint32_t part = 0; part < 2; part++)
+            s.step.kernel->run_part(&s.step, part, 2);
+    else
+        assert_ok(s.step.kernel->run(&s.step, &s.err), &s.err);
+    for (int64_t i = 0; i < rows * cols; i++) {
+        const double steps = (double) a.scale * (double) b.scale / (real ? 1.0 : (double) y.scale);
+        const double got = pith_tensor_get(&tensors[2], i) - (real ? 0 : y.zero);
+        double want = product_of(&tensors[0], &tensors[1], &a, &b, i, depth, cols, turned, (float) steps);
+
+        want = real ? want : fmin(fmax(want, y_least - y.zero), y_least + span - y.zero);
+        if (real ? got != want : !rounds_to(want, got, 2e-4))
+            fail_msg("round %d, [%d,%d]: %g, not %.9g", round, (int) (i / cols),
+                     (int) (i % cols), got, want);
+    }
+    free(s.step.scratch);
+    for (int i = 0; i < 3; i++)
+        pith_tensor_free(&tensors[i]);
+    byte_step_done(&s);
+}
+
 /* Rows of whatever 8-bit type by a constant matrix, against sums in int64 rounded once; or floats that come of them, to the
  * bit. */
 static void products_round_the_exact_sum_once(void **state)
 {
+    const enum pith_isa isa = pith_isa();
+
     (void) state;
     for (int round = 0; round < 160; round++) {
-        const int64_t rows = pick(1, 9), depth = pick(1, 90), cols = pick(1, 150);
-        const int32_t a_type = round & 1 ? PITH_INT8 : PITH_UINT8,
-                      y_type = round & 2 ? PITH_INT8 : PITH_UINT8;
-        const bool turned = round % 3 == 0, four_bits = round % 4 == 2, real = round % 5 == 1;
-        const enum pith_isa isa = pith_isa();
-        const int32_t a_least = a_type == PITH_INT8 ? -128 : 0,
-                      y_least = y_type == PITH_INT8 ? -128 : 0;
-        struct pith_shape shapes[2] = {{2, {rows, depth}},
-                                       {2, {turned ? cols : depth, turned ? depth : cols}}};
-        struct grid a, b, y;
-        struct pith_tensor tensors[3] = {{0}};
-        struct byte_step s;
-
-        byte_step_init(&s, turned ? "Gemm" : "MatMul", shapes, 2);
-        if (turned)
-            assert_int_equal(pith_node_set_int(s.graph, s.step.node, "transB", 1), 0);
-        byte_step_infer(&s);
-        grid_init(&a, 0.02F, a_least + (int32_t) pick(0, 255));
         if (round % 8 >= 6)
             pith_isa_set(PITH_ISA_PLAIN); /* then words are multiplied */
-        grid_init(&b, 0.01F, round % 5 ? 0 : -1);
-        grid_init(&y, 0.9F, y_least + (int32_t) pick(0, 255));
-        a.q.dtype = a_type;
-        b.q.dtype = four_bits ? PITH_INT4 : PITH_INT8;
-        y.q.dtype = y_type;
-        assert_int_equal(pith_tensor_alloc(&tensors[0], a_type, &shapes[0], NULL), 0);
-        assert_int_equal(pith_tensor_alloc(&tensors[1], b.q.dtype, &shapes[1], NULL), 0);
-        assert_int_equal(
-            pith_tensor_alloc(&tensors[2], real ? PITH_FLOAT32 : y_type, &s.output[0].shape, NULL), 0);
-        for (int64_t i = 0; i < rows * depth; i++)
-            pith_tensor_set(&tensors[0], i, (double) (a_least + pick(0, 255)));
-        for (int64_t i = 0; i < depth * cols; i++) /* less a zero point of -1 some don't fit int8 */
-            pith_tensor_set(
-                &tensors[1], i,
-                (double) (four_bits ? pick(-8, 6) : pick(-128, round % 10 == 5 ? 127 : 126)));
-        for (int64_t p = 0; round % 4 == 1 && p < depth; p++) /* of four of a column two stay */
-            for (int64_t j = 0; j < cols; j++)
-                if ((p + j + p / 4) % 4 > 1)
-                    pith_tensor_set(&tensors[1], turned ? j * depth + p : p * cols + j, b.zero);
-        s.input[0] = tensors[0];
-        s.input[0].data = NULL;
-        s.input[1] = tensors[1];
-        s.output[0].dtype = tensors[2].dtype;
-        s.input_grid[0] = &a.q;
-        s.input_grid[1] = &b.q;
-        s.output_grid[0] = real ? NULL : &y.q;
-        assert_ok(byte_step_prepare(&s, PITH_KERNEL_QUANTIZED), &s.err);
-        s.input[0].data = tensors[0].data;
-        s.output[0].data = tensors[2].data;
-        s.step.scratch = malloc(s.step.scratch_bytes + 1);
-        assert_non_null(s.step.scratch);
-        if (s.step.parts >= 2)
-            for (uint32_t part = 0; part < 2; part++)
-                s.step.kernel->run_part(&s.step, part, 2);
-        else
-            assert_ok(s.step.kernel->run(&s.step, &s.err), &s.err);
-        for (int64_t i = 0; i < rows * cols; i++) {
-            const double steps = (double) a.scale * (double) b.scale / (real ? 1.0 : (double) y.scale);
-            const double got = pith_tensor_get(&tensors[2], i) - (real ? 0 : y.zero);
-            double want = product_of(&tensors[0], &tensors[1], &a, &b, i, depth, cols, turned, (float) steps);
-
-            want = real ? want : fmin(fmax(want, y_least - y.zero), y_least + 255 - y.zero);
-            if (real ? got != want : !rounds_to(want, got, 2e-4))
-                fail_msg("round %d, [%d,%d]: %g, not %.9g", round, (int) (i / cols),
-                         (int) (i % cols), got, want);
-        }
+        check_product(&(struct product){.rows = pick(1, 9),
+                                        .depth = pick(1, 90),
+                                        .cols = pick(1, 150),
+                                        .a_type = round & 1 ? PITH_INT8 : PITH_UINT8,
+                                        .y_type = round & 2 ? PITH_INT8 : PITH_UINT8,
+                                        .turned = round % 3 == 0,
+                                        .four_bits = round % 4 == 2,
+                                        .real = round % 5 == 1,
+                                        .sparse = round % 4 == 1,
+                                        .shifted = round % 5 == 0},
+                      round);
         pith_isa_set(isa);
-        free(s.step.scratch);
-        for (int i = 0; i < 3; i++)
-            pith_tensor_free(&tensors[i]);
-        byte_step_done(&s);
+    }
+}
+
+/* The same of 16-bit rows, also where sums pass int32, in each form that the CPU has and in plain C. */
+static void products_of_words_round_the_exact_sum_once(void **state)
+{
+    static const enum pith_isa isas[] = {PITH_ISA_PLAIN, PITH_ISA_SSE2, PITH_ISA_AVX2,
+                                         PITH_ISA_AVX512, PITH_ISA_AVX512_VNNI};
+    const enum pith_isa isa = pith_isa();
+
+    (void) state;
+    if (!pith_conv_s16_forms[0])
+        skip();
+    for (int round = 0; round < 160; round++) {
+        const enum pith_isa tried = isas[round % 5];
+
+        if (pith_isa_includes(isa, tried))
+            pith_isa_set(tried);
+        check_product(&(struct product){.rows = pick(1, 9),
+                                        .depth = round % 7 == 0 ? pick(500, 1700) : pick(1, 90),
+                                        .cols = pick(1, 150),
+                                        .a_type = PITH_INT16,
+                                        .y_type = PITH_INT16,
+                                        .turned = round % 3 == 0,
+                                        .four_bits = round % 4 == 2,
+                                        .real = round % 6 == 1,
+                                        .shifted = round % 8 == 4},
+                      round);
+        pith_isa_set(isa);
     }
 }
 
@@ -192,6 +247,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_round_the_exact_sum_once),
+        cmocka_unit_test(products_of_words_round_the_exact_sum_once),
         cmocka_unit_test(pools_round_the_exact_mean_once),
     };
 

@@ -1,5 +1,5 @@
-/* The engine native over values on grids of 16 bits with weights of 8: convolutions are integer, with the same bits from
- * every instruction set, and what executing Q and DQ gives. */
+/* The engine native over values on grids of 16 bits with weights of 8: convolutions and products are integer, with the same
+ * bits from every instruction set, and what executing Q and DQ gives. */
 #include "libpith/kernels/isa.h"
 #include "tests/unit/native_engine.h"
 
@@ -120,16 +120,17 @@ static struct pith_tensor input_of(const struct words *n)
     return x;
 }
 
-static void check_words(const struct words *n)
+/* step: of the output's grid; wanted: the kernel of integers; unwanted: those of floats, NULL behind the last. */
+static void check_graph(struct pith_graph *graph, struct pith_tensor *x, double step, const char *wanted,
+                        const char *const *unwanted)
 {
     const enum pith_isa best = pith_isa();
-    struct pith_graph *graph = build_words(n);
     struct pith_session *literal = compile(graph, LITERALLY);
-    struct pith_tensor x = input_of(n), want, first = {0};
+    struct pith_tensor want, first = {0};
     struct pith_error err = {0};
     int64_t different = 0;
 
-    assert_ok(engine->run(literal, &x, 1, &want, 1, &err), &err);
+    assert_ok(engine->run(literal, x, 1, &want, 1, &err), &err);
     for (int isa = PITH_ISA_COUNT - 1; isa >= 0; isa--) {
         struct pith_session *session;
         struct pith_tensor got;
@@ -138,10 +139,14 @@ static void check_words(const struct words *n)
             continue;
         pith_isa_set(isa);
         session = compile(graph, CHANNELS_LAST);
-        assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
+        assert_ok(engine->run(session, x, 1, &got, 1, &err), &err);
 #if defined __x86_64__
-        assert_true(has_step(session, "image_conv_s16"));
-        assert_false(has_step(session, "image_conv_f32") || has_step(session, "round_to_grid"));
+        assert_true(has_step(session, wanted));
+        for (size_t i = 0; unwanted[i]; i++)
+            assert_false(has_step(session, unwanted[i]));
+#else
+        (void) wanted;
+        (void) unwanted;
 #endif
         if (!first.data)
             assert_ok(pith_tensor_copy(&first, &got, &err), &err);
@@ -152,7 +157,7 @@ static void check_words(const struct words *n)
     }
     pith_isa_set(best);
     for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) {
-        const double steps = fabs(pith_tensor_get(&first, i) - pith_tensor_get(&want, i)) / 0.0001;
+        const double steps = fabs(pith_tensor_get(&first, i) - pith_tensor_get(&want, i)) / step;
 
         assert_true(steps < 3.01); /* a value one step off in the middle makes others so */
         different += steps > 0.5;
@@ -161,7 +166,15 @@ static void check_words(const struct words *n)
     pith_tensor_free(&first);
     engine->close(literal);
     pith_graph_free(graph);
-    pith_tensor_free(&x);
+    pith_tensor_free(x);
+}
+
+static void check_words(const struct words *n)
+{
+    struct pith_tensor x = input_of(n);
+
+    check_graph(build_words(n), &x, 0.0001, "image_conv_s16",
+                (const char *const[]){"image_conv_f32", "round_to_grid", NULL});
 }
 
 static void convolutions_of_words_are_exact(void **state)
@@ -187,11 +200,76 @@ static void sums_past_int32_are_exact_too(void **state)
     check_words(&(struct words){3, 40, 0, 6, 3, 2, PITH_INT16, 127, 3000.0F});
 }
 
+/* ---- products ---- */
+
+static uint32_t add_matrix(struct pith_graph *graph, int64_t depth, int64_t cols)
+{
+    const uint32_t w = add_constant(graph, PITH_INT8, 2, (const int64_t[]){depth, cols});
+
+    set_grid(graph, w, PITH_INT8, 0.002F, 0, 1, (size_t) cols);
+    return w;
+}
+
+/* Two layers with a bias each, as exporters write them, the first with Relu; the last may be on no grid. */
+static struct pith_graph *build_products(const struct words *n, bool ends_in_floats)
+{
+    const struct pith_shape shape = {3, {1, n->size, n->in}};
+    struct pith_error err = {0};
+    struct pith_graph *graph;
+    uint32_t x, in[2];
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    words_grid(graph, n, x, 0.00004F, 501);
+    in[0] = x;
+    in[1] = add_matrix(graph, n->in, n->middle);
+    in[0] = add_node(graph, "MatMul", in, 2, NULL);
+    in[1] = add_bias(graph, n->middle, n->bias);
+    in[0] = add_node(graph, "Add", in, 2, NULL);
+    in[0] = add_node(graph, "Relu", in, 1, NULL);
+    words_grid(graph, n, in[0], 0.0002F, -32768 + 32768 * (n->dtype == PITH_INT16));
+    in[1] = add_matrix(graph, n->middle, n->out);
+    in[0] = add_node(graph, "MatMul", in, 2, NULL);
+    in[1] = add_bias(graph, n->out, n->bias);
+    in[0] = add_node(graph, "Add", in, 2, NULL);
+    if (!ends_in_floats)
+        words_grid(graph, n, in[0], 0.001F, -777);
+    assert_int_equal(pith_graph_add_output(graph, in[0]), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static void products_of_words_are_exact(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 12; round++) {
+        const struct words n = {.in = 1 + pick(0, round % 4 ? 60 : 700),
+                                .middle = 2 + pick(0, 62),
+                                .out = 1 + pick(0, 63),
+                                .size = 1 + pick(0, 9),
+                                .dtype = round % 2 ? PITH_INT16 : PITH_UINT16,
+                                .bias = 0.5F};
+        const struct pith_shape shape = {3, {1, n.size, n.in}};
+        struct pith_error err = {0};
+        struct pith_tensor x;
+
+        assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
+        for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+            ((float *) x.data)[i] = (float) pick(-1000, 1000) * 0.0013F;
+        check_graph(build_products(&n, round % 3 == 2), &x, 0.001, "matmul_s16",
+                    (const char *const[]){"matmul_f32", "round_to_grid", "dequantize", NULL});
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_of_words_are_exact),
         cmocka_unit_test(sums_past_int32_are_exact_too),
+        cmocka_unit_test(products_of_words_are_exact),
     };
 
     return cmocka_run_group_tests_name("words", tests, open_engine, close_engine);

@@ -20,9 +20,12 @@ static bool is_for_layout(const struct plan *plan, const char *op, uint32_t in, 
 {
     const bool from_grid = strcmp(op, "Dequantize") == 0;
 
+    const uint32_t stored = from_grid ? in : out;
+
     return (from_grid || strcmp(op, "Quantize") == 0) && plan->slots[in].known &&
            plan->slots[out].known &&
-           form_is_eight_bits(plan->slots[from_grid ? in : out].quantization);
+           (form_is_eight_bits(plan->slots[stored].quantization) ||
+            plan->slots[stored].tensor.dtype == PITH_INT16);
 }
 
 static int own_step(struct plan *plan, const char *op, uint32_t in, uint32_t out,
@@ -289,8 +292,25 @@ done:
 
 /* ---- computing ---- */
 
+/* A product with a constant matrix of what lies on a grid of 16 bits. */
+static bool takes_words(const struct plan *plan, uint32_t node)
+{
+    const char *op = pith_node_op(plan->graph, node);
+    const uint32_t x = pith_node_input(plan->graph, node, 0),
+                   w = pith_node_input(plan->graph, node, 1);
+    const struct slot *slot = x == PITH_NO_VALUE || plan->slot_of_value[x] == PLAN_NO_SLOT
+                                  ? NULL
+                                  : &plan->slots[plan->slot_of_value[x]];
+
+    return (strcmp(op, "MatMul") == 0 || strcmp(op, "Gemm") == 0) && slot && slot->known &&
+           form_is_sixteen_bits(slot->quantization) && w != PITH_NO_VALUE &&
+           pith_value_constant(plan->graph, w) && plan->slots[slot->root].place != SLOT_CONSTANT &&
+           plan->slots[slot->root].place != SLOT_HEAP;
+}
+
+/* first: the type of the first input, where it is not the one that its slot has. */
 static bool find_integer_kernel(struct plan *plan, uint32_t node, uint32_t *in, size_t in_count,
-                                int32_t output_type, const struct pith_kernel **out)
+                                int32_t first, const struct pith_kernel **out)
 {
     int32_t types[4] = {0};
 
@@ -303,20 +323,20 @@ static bool find_integer_kernel(struct plan *plan, uint32_t node, uint32_t *in, 
         if (plan_slot(plan, value, &in[i]) < 0)
             return false;
         if (i < 4)
-            types[i] = plan->slots[in[i]].tensor.dtype;
+            types[i] = i == 0 && first != PITH_DTYPE_NONE ? first : plan->slots[in[i]].tensor.dtype;
     }
     *out = pith_kernel_find(pith_node_domain(plan->graph, node), pith_node_op(plan->graph, node),
                             pith_graph_opset(plan->graph, ""), types, in_count < 4 ? in_count : 4,
-                            output_type, PITH_KERNEL_QUANTIZED, NULL);
+                            PITH_DTYPE_NONE, PITH_KERNEL_QUANTIZED, NULL);
     return *out != NULL;
 }
 
-/* A product of bytes with a constant matrix takes and gives them as channels-last kernels store
+/* A product of integers with a constant matrix takes and gives them as channels-last kernels store
  * theirs: then nothing between two products has to turn one signedness into the other. */
 static int store_as_images(struct plan *plan, const struct pith_kernel *kernel, uint32_t value,
-                           uint32_t *in, uint32_t *out, struct pith_error *err)
+                           bool words, uint32_t *in, uint32_t *out, struct pith_error *err)
 {
-    const struct form form = {.dtype = pith_image_integer_dtype()};
+    const struct form form = {.dtype = words ? PITH_INT16 : pith_image_integer_dtype()};
     const struct pith_quantization *grid;
     int rc;
 
@@ -343,6 +363,7 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
                              .in_count = in_count,
                              .out_count = 1,
                              .activation = NO_ACTIVATION};
+    const bool words = takes_words(plan, node);
     const struct pith_quantization *grid;
     struct slot was;
     int rc = 0;
@@ -350,15 +371,17 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
     if (!in)
         return -ENOMEM;
     if (pith_node_output_count(plan->graph, node) != 1 ||
-        integer_stored_input(plan, node, 0) == PLAN_NO_SLOT)
+        (!words && integer_stored_input(plan, node, 0) == PLAN_NO_SLOT))
         goto done;
-    if (!find_integer_kernel(plan, node, in, in_count, PITH_DTYPE_NONE, &call.kernel))
+    if (!find_integer_kernel(plan, node, in, in_count, words ? PITH_INT16 : PITH_DTYPE_NONE,
+                             &call.kernel))
         goto done;
     if (call.kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
         fuse_activation(plan, &value, &call.activation);
     grid = pith_value_quantization(plan->graph, value);
-    if (form_is_eight_bits(grid) || (!grid && call.kernel->flags & PITH_KERNEL_GIVES_FLOATS)) {
-        rc = store_as_images(plan, call.kernel, value, in, &out, err);
+    if ((words ? form_is_sixteen_bits(grid) : form_is_eight_bits(grid)) ||
+        (!grid && call.kernel->flags & PITH_KERNEL_GIVES_FLOATS)) {
+        rc = store_as_images(plan, call.kernel, value, words, in, &out, err);
         if (rc < 0)
             goto done;
         was = plan->slots[out];
