@@ -163,10 +163,33 @@ static void rows_of_a_group_are_those_of_its_steps(void **state)
     pith_isa_set(best);
 }
 
+/* Windows of one pixel with padding around: the first and the last rows read the halo and nothing
+ * else, and are bands of their own, since rows are wide or threads are as many. */
+static void rows_that_read_the_halo_alone_find_it_filled(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 8; round++) {
+        const bool many = round % 2, quantized = round % 4 > 1;
+        const int64_t pad = 1 + round / 4;
+        const struct bottleneck net = {.batch = 1,
+                                       .channels = 3,
+                                       .quantized = quantized,
+                                       .kernel = 1,
+                                       .stride = 1,
+                                       .wide = many ? 8 : quantized ? 1040 : 260,
+                                       .height = many ? 2 : 3,
+                                       .width = many ? 5 : 200,
+                                       .pads = {pad, pad, pad, pad}};
+
+        check(&net, many ? (uint32_t) (net.height + 2 * pad) : 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_a_group_are_those_of_its_steps),
+        cmocka_unit_test(rows_that_read_the_halo_alone_find_it_filled),
     };
 
     return cmocka_run_group_tests_name("row groups", tests, open_engine, close_engine);

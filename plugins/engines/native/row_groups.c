@@ -89,13 +89,16 @@ static void set_operands(const struct row_group *group, struct running *run, siz
     run->step.output = &run->output;
 }
 
-/* The rows that every link gives for rows from..to-1 of the last one. */
+/* The rows that every link gives for rows from..to-1 of the last one. Where a window lies in the
+ * halo alone, the row beside it is asked for, as it is what fills the halo. */
 static void ask_for_rows(const struct row_group *group, struct running *run, int64_t from,
                          int64_t to)
 {
     for (size_t l = group->count; l-- > 0;) {
         const struct pith_rows *rows = &group->link[l]->step.rows;
 
+        from = from < rows->count ? from : rows->count - 1;
+        to = to > 0 ? to : 1;
         run[l].from = from;
         run[l].to = to;
         from = bounded(from, rows->count) * rows->stride + rows->first;
