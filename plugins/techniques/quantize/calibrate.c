@@ -43,23 +43,22 @@ static int collect(void *user, size_t index, uint64_t sample, const struct pith_
 
 static void choose_range(struct group *group, const struct range_options *options)
 {
-    group->range = range_estimate(&group->histogram, options->method, options->percentile);
-    group->wide = range_estimate(&group->histogram, RANGE_MINMAX, 0);
     struct range exact, whole = range_estimate(&group->histogram, RANGE_MINMAX, 0);
 
+    group->range = range_estimate(&group->histogram, options->method, options->percentile);
+    group->wide = whole;
     if (options->headroom) {
         group->range = unseen_widen(&group->unseen, group->range);
-        whole = unseen_widen(&group->unseen, whole);
-    }
-    /* No other grid has as little squared error as one that has none. */
-    if (options->method == RANGE_MSE && lattice_range(&group->lattice, whole, &exact))
-        group->range = exact;
-    if (options->headroom) {
         group->wide.low *= WIDE_ROOM;
         group->wide.high *= WIDE_ROOM;
+        whole = unseen_widen(&group->unseen, whole);
     }
     group->range.low = fmax(group->range.low, group->floor);
     group->wide.low = fmax(group->wide.low, group->floor);
+    whole.low = fmax(whole.low, group->floor);
+    /* No other grid has as little squared error as one that has none. */
+    if (options->method == RANGE_MSE && lattice_range(&group->lattice, whole, &exact))
+        group->range = exact;
 }
 
 int calibrate_ranges(struct plan *plan, const struct pith_host *host, uint64_t count,

@@ -106,10 +106,14 @@ uint32_t function_source(const struct pith_graph *graph, uint32_t value)
 /* The node gives 0 for all that lies below *out. */
 static bool has_floor(const struct pith_graph *graph, uint32_t node, double *out)
 {
-    size_t count = 0;
-    const uint32_t *users = pith_value_users(graph, pith_node_output(graph, node, 0), &count);
+    const uint32_t y = pith_node_output(graph, node, 0);
     const struct pith_tensor *number, *limit;
+    const uint32_t *users;
+    size_t count = 0;
 
+    if (y == PITH_NO_VALUE)
+        return false;
+    users = pith_value_users(graph, y, &count);
     if (node_is(graph, node, "HardSwish")) {
         *out = -3.0;
         return true;
@@ -131,30 +135,35 @@ static bool has_floor(const struct pith_graph *graph, uint32_t node, double *out
                  : pith_node_has(graph, users[0], "min") && pith_node_float(graph, users[0], "min", 1) == 0.0F;
 }
 
-/* A value that is 0 where what makes it of x is at its floor. */
-static bool vanishes(const struct pith_graph *graph, uint32_t value, int depth)
+/* A value that is 0 where x is at the floor that a HardSigmoid, or an Add and a Clip, of x itself has. */
+static bool vanishes(const struct pith_graph *graph, uint32_t value, uint32_t x, int depth)
 {
     const uint32_t node = value == PITH_NO_VALUE ? PITH_NO_NODE : pith_value_producer(graph, value);
+    uint32_t from;
 
     if (node == PITH_NO_NODE || depth == 0)
         return false;
-    if (node_is(graph, node, "HardSigmoid") || node_is(graph, node, "Clip"))
-        return true;
-    if (node_is(graph, node, "Mul") && is_number(graph, pith_node_input(graph, node, 0)))
-        return vanishes(graph, pith_node_input(graph, node, 1), depth - 1);
+    from = pith_node_input(graph, node, 0);
+    if (node_is(graph, node, "HardSigmoid"))
+        return from == x;
+    if (node_is(graph, node, "Clip"))
+        return from != PITH_NO_VALUE && pith_value_producer(graph, from) != PITH_NO_NODE &&
+               pith_node_input(graph, pith_value_producer(graph, from), 0) == x;
+    if (node_is(graph, node, "Mul") && is_number(graph, from))
+        return vanishes(graph, pith_node_input(graph, node, 1), x, depth - 1);
     return (node_is(graph, node, "Mul") || node_is(graph, node, "Div")) &&
-           is_number(graph, pith_node_input(graph, node, 1)) &&
-           vanishes(graph, pith_node_input(graph, node, 0), depth - 1);
+           is_number(graph, pith_node_input(graph, node, 1)) && vanishes(graph, from, x, depth - 1);
 }
 
 /* The node multiplies x by what vanishes where x is at its floor. */
 static bool is_gated(const struct pith_graph *graph, uint32_t node, uint32_t x)
 {
-    const uint32_t a = pith_node_input(graph, node, 0), b = pith_node_input(graph, node, 1);
+    const uint32_t a = pith_node_input(graph, node, 0), b = pith_node_input(graph, node, 1),
+                   y = pith_node_output(graph, node, 0);
     struct walk walk = {.graph = graph, .source = x};
 
-    return node_is(graph, node, "Mul") && go_back(&walk, pith_node_output(graph, node, 0)) &&
-           vanishes(graph, a == x ? b : a, 3);
+    return node_is(graph, node, "Mul") && y != PITH_NO_VALUE && go_back(&walk, y) &&
+           vanishes(graph, a == x ? b : a, x, 3);
 }
 
 double function_floor(const struct pith_graph *graph, uint32_t value)

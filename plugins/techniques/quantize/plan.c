@@ -233,13 +233,13 @@ static bool is_source(const struct plan *plan, uint32_t value)
     return false;
 }
 
-/* Of groups of one value. */
+/* Of groups of one value. Every grid holds 0. */
 static void set_floors(struct plan *plan)
 {
     uint32_t limit = pith_graph_value_limit(plan->graph);
 
     for (size_t i = 0; i < plan->group_count; i++)
-        plan->groups[i].floor = function_floor(plan->graph, plan->groups[i].value);
+        plan->groups[i].floor = fmin(function_floor(plan->graph, plan->groups[i].value), 0);
     for (uint32_t value = 0; value < limit; value++)
         if (plan->group_of[value] != NO_GROUP && plan->groups[plan->group_of[value]].value != value)
             plan->groups[plan->group_of[value]].floor = -INFINITY;

@@ -15,7 +15,7 @@ struct group {      /* activations that share one grid */
     uint32_t value; /* the first of them */
     bool fixed;     /* the range follows from the operator (Sigmoid, Softmax, Tanh) */
     uint8_t bits;   /* 8 or 16; 0: no layer's form wants it quantized */
-    double floor; /* of a single value: nothing below it makes a difference; else -INFINITY */
+    double floor; /* of a single value: nothing below it makes a difference; 0 at most; else -INFINITY */
     struct range range;
     struct range wide; /* of a 16-bit grid */
     struct histogram histogram;
