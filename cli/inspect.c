@@ -1,6 +1,7 @@
 /* pith inspect: layers, shapes, parameters, multiply-accumulates and bytes of a model. */
 #include "cli/model.h"
 #include "cli/output.h"
+#include "libpith/base/names.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -188,7 +189,7 @@ static void print_graph(const json_t *graph)
 
             (void) snprintf(name, sizeof name, "%s",
                             json_string_value(json_object_get(value, "name")));
-            printf("  %-7.*s %s  %s\n", (int) strlen(sides[i]) - 1, sides[i], disarm(name),
+            printf("  %-7.*s %s  %s\n", (int) strlen(sides[i]) - 1, sides[i], pith_disarm(name, ""),
                    json_string_value(json_object_get(value, "type")));
         }
     }

@@ -2,6 +2,7 @@
 #include "cli/output.h"
 
 #include "libpith/base/json.h"
+#include "libpith/base/names.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -34,16 +35,6 @@ struct table *table_new(size_t columns)
     return table;
 }
 
-char *disarm(char *text)
-{
-    for (unsigned char *c = (unsigned char *) text; *c; c++)
-        if (*c < 0x20 || *c == 0x7f)
-            *c = '?';
-        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* a control of 8 bits, in UTF-8 */
-            c[0] = c[1] = '?';
-    return text;
-}
-
 void table_row(struct table *table, const char *const *cells)
 {
     if (table->rows == table->capacity) {
@@ -53,7 +44,7 @@ void table_row(struct table *table, const char *const *cells)
     }
     for (size_t i = 0; i < table->columns; i++)
         table->cells[table->rows * table->columns + i] =
-            disarm(must(strdup(cells[i] ? cells[i] : "")));
+            pith_disarm(must(strdup(cells[i] ? cells[i] : "")), "");
     table->rows++;
 }
 

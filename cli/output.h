@@ -11,9 +11,6 @@ void table_row(struct table *table, const char *const *cells); /* as many as col
 void table_print(const struct table *table);                   /* the first row is the head */
 void table_free(struct table *table);
 
-/* Control characters of names from outside become '?', in place: a terminal would obey them. Table cells are so already. */
-char *disarm(char *text);
-
 /* "0.9 MB", "1.9 ms", "0.26×", "99.4 %"; "-" for a negative or NaN number, which is: unknown. Returns text. */
 #define FIGURE_BYTES 32
 const char *figure_bytes(double bytes, char text[FIGURE_BYTES]);

@@ -5,26 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Names of models, files and peers are told, and may hold what a terminal obeys: escape sequences
- * begin with control characters. Ends of lines stay: some faults are several lines. */
-static void disarm(char *text)
-{
-    for (; *text; text++) {
-        unsigned char *c = (unsigned char *) text;
-
-        if ((*c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f)
-            *c = '?';
-        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* one of 8 bits, in UTF-8 */
-            c[0] = c[1] = '?';
-    }
-}
+#include "libpith/base/names.h"
 
 int pith_vfail(struct pith_error *err, int code, const char *format, va_list arguments)
 {
     if (err) {
         err->code = code;
         (void) vsnprintf(err->text, sizeof err->text, format, arguments); /* cut where longer */
-        disarm(err->text);
+        pith_disarm(err->text, "\n\t"); /* some faults are several lines */
     }
     return code;
 }

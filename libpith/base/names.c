@@ -103,3 +103,13 @@ bool pith_ends_with(const char *text, const char *end)
 
     return length > end_length && strcmp(text + length - end_length, end) == 0;
 }
+
+char *pith_disarm(char *text, const char *kept)
+{
+    for (unsigned char *c = (unsigned char *) text; *c; c++)
+        if ((*c < 0x20 || *c == 0x7f) && !strchr(kept, *c))
+            *c = '?';
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* one of 8 bits, in UTF-8 */
+            c[0] = c[1] = '?';
+    return text;
+}

@@ -16,5 +16,8 @@ char *pith_name_pattern(const char *name);
 bool pith_name_matches(const char *name, const char *pattern);
 /* Whether a name or path ends in `end`, such as ".zst", and something stands before it. */
 bool pith_ends_with(const char *text, const char *end);
+/* Names of models, files and peers are printed, and may hold what a terminal obeys: escape sequences begin with control
+ * characters. These become '?', in place, but for those in `kept`. Returns text. */
+char *pith_disarm(char *text, const char *kept);
 
 #endif

@@ -33,6 +33,15 @@ static void names_are_what_a_topic_and_a_path_can_hold(void **state)
     assert_false(pith_name_valid(long_name));
 }
 
+static void what_a_terminal_obeys_is_taken_out(void **state)
+{
+    char text[] = "a\033[31m\tb\n\177\xc2\x9b\x63 \xc3\xbc \xc2\xb5s\xc2";
+
+    (void) state;
+    assert_string_equal(pith_disarm(text, "\n\t"), "a?[31m\tb\n???c \xc3\xbc \xc2\xb5s\xc2");
+    assert_string_equal(pith_disarm(text, ""), "a?[31m?b????c \xc3\xbc \xc2\xb5s\xc2");
+}
+
 static void nearest_name_is_a_near_miss_or_none(void **state)
 {
     static const char *const known[] = {"quantize", "prune", "rate_hz", "distill", NULL};
@@ -122,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_what_a_topic_and_a_path_can_hold),
+        cmocka_unit_test(what_a_terminal_obeys_is_taken_out),
         cmocka_unit_test(nearest_name_is_a_near_miss_or_none),
         cmocka_unit_test(wall_text_is_utc_with_milliseconds),
         cmocka_unit_test(log_quote_escapes_and_never_overruns),
