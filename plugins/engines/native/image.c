@@ -10,14 +10,6 @@
 
 #define IMAGE_INPUTS 16 /* a node with more is built planar */
 
-static bool named(const char *op, const char *const *list)
-{
-    for (; *list; list++)
-        if (strcmp(op, *list) == 0)
-            return true;
-    return false;
-}
-
 /* ---- values ---- */
 
 bool image_may_lie(const struct plan *plan, uint32_t value)
@@ -209,7 +201,7 @@ static bool is_convolution(const struct plan *plan, uint32_t node)
 {
     static const char *const heavy[] = {"Conv", "ConvTranspose", NULL};
 
-    return named(pith_node_op(plan->graph, node), heavy);
+    return plan_is_one_of(pith_node_op(plan->graph, node), heavy);
 }
 
 /* Whether the node's activations allow a step over channels-last values, and whether it is worth
@@ -241,7 +233,7 @@ static bool is_integer_product(const struct plan *plan, uint32_t node)
     static const char *const products[] = {"Gemm", "MatMul", NULL};
     const uint32_t x = pith_node_input(plan->graph, node, 0);
 
-    if (!named(pith_node_op(plan->graph, node), products) || !is_activation(plan, x) ||
+    if (!plan_is_one_of(pith_node_op(plan->graph, node), products) || !is_activation(plan, x) ||
         !stored_as_integers(plan, x) ||
         plan->slots[plan->slots[plan->slot_of_value[x]].root].place == SLOT_HEAP)
         return false;
@@ -485,7 +477,7 @@ static bool works_by_element(const char *op)
         "Max",         "Min",       "PRelu",      "Sin",     "Cos",
         NULL};
 
-    return named(op, list);
+    return plan_is_one_of(op, list);
 }
 
 /* A constant of one element, or of one a channel: (C,1,1) and the like. */

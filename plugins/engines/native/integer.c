@@ -167,14 +167,6 @@ static int build_dequantize(struct plan *plan, uint32_t node)
 
 /* ---- which nodes ---- */
 
-static bool named(const char *op, const char *const *list)
-{
-    for (; *list; list++)
-        if (strcmp(op, *list) == 0)
-            return true;
-    return false;
-}
-
 /* Move elements without computing: what goes in on a grid comes out on it. data_inputs: how many
  * lead with data. */
 bool integer_moves(const char *op)
@@ -185,7 +177,7 @@ bool integer_moves(const char *op)
                                        "Identity",  "MaxPool", "GlobalMaxPool", "Concat",
                                        NULL};
 
-    return named(op, list);
+    return plan_is_one_of(op, list);
 }
 
 uint32_t integer_stored_input(struct plan *plan, uint32_t node, size_t index)

@@ -8,6 +8,14 @@
 
 #define BUILD_ATTEMPTS 4
 
+bool plan_is_one_of(const char *op, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(op, *list) == 0)
+            return true;
+    return false;
+}
+
 int plan_grow(void *table, size_t item_bytes, size_t count, size_t *capacity)
 {
     void **items = table;

@@ -30,10 +30,7 @@ static bool maps(const char *op)
         "Max",         "Min",       "Add",        "Sub",     "Mul",
         "Div",         "Pow",       "PRelu",      "Identity", NULL};
 
-    for (const char *const *at = list; *at; at++)
-        if (strcmp(op, *at) == 0)
-            return true;
-    return false;
+    return plan_is_one_of(op, list);
 }
 
 static bool is_number(const struct plan *plan, const struct function *f, uint32_t value)

@@ -6,7 +6,7 @@
 
 #include "libpith/kernels/kernel.h"
 
-#define TEAM_MAX_THREADS 32 /* a bit each beside the number of a step */
+#define TEAM_MAX_THREADS 32 /* their number stands in six bits beside that of a step */
 
 struct team;
 
