@@ -32,29 +32,21 @@ TARGET static void FORM(quantize)(const struct pith_byte_grid *grid, const void 
     }
 }
 
-TARGET static void FORM(from_u8)(const struct pith_byte_grid *grid, const void *from_, void *to_,
-                                 int64_t count)
-{
-    const uint8_t *restrict from = from_;
-    float *restrict to = to_;
-    const float scale = grid->scale;
-    const int32_t zero = grid->zero;
+#define FROM_BYTES(name, byte)                                                                     \
+    TARGET static void FORM(name)(const struct pith_byte_grid *grid, const void *from_, void *to_, \
+                                  int64_t count)                                                   \
+    {                                                                                              \
+        const byte *restrict from = from_;                                                         \
+        float *restrict to = to_;                                                                  \
+        const float scale = grid->scale;                                                           \
+        const int32_t zero = grid->zero;                                                           \
+                                                                                                   \
+        for (int64_t i = 0; i < count; i++)                                                        \
+            to[i] = (float) (from[i] - zero) * scale;                                              \
+    }
 
-    for (int64_t i = 0; i < count; i++)
-        to[i] = (float) (from[i] - zero) * scale;
-}
-
-TARGET static void FORM(from_s8)(const struct pith_byte_grid *grid, const void *from_, void *to_,
-                                 int64_t count)
-{
-    const int8_t *restrict from = from_;
-    float *restrict to = to_;
-    const float scale = grid->scale;
-    const int32_t zero = grid->zero;
-
-    for (int64_t i = 0; i < count; i++)
-        to[i] = (float) (from[i] - zero) * scale;
-}
+FROM_BYTES(from_u8, uint8_t)
+FROM_BYTES(from_s8, int8_t)
 
 TARGET static void FORM(round)(const struct pith_float_grid *grid, const float *restrict from, float *restrict to,
                                int64_t count)
@@ -72,42 +64,30 @@ TARGET static void FORM(round)(const struct pith_float_grid *grid, const float *
     }
 }
 
-TARGET static void FORM(scale_u8)(const struct pith_byte_scaling *s, const void *from_,
-                                  const float *factor_, void *to_, int64_t count)
-{
-    const uint8_t *from = from_;
-    const float *restrict factor = factor_;
-    uint8_t *to = to_;
-    const int32_t from_zero = s->zero;
-    const float zero = (float) s->to_zero, least = (float) s->to_least, greatest = least + 255.0F;
-
-    IN_ANY_ORDER for (int64_t i = 0; i < count; i++)
-    {
-        float q = nearbyintf((float) (from[i] - from_zero) * factor[i]) + zero;
-
-        q = q == q ? q : zero;
-        q = q < least ? least : q;
-        q = q > greatest ? greatest : q;
-        to[i] = (uint8_t) (int32_t) q;
+#define SCALE_BYTES(name, byte)                                                                    \
+    TARGET static void FORM(name)(const struct pith_byte_scaling *s, const void *from_,            \
+                                  const float *factor_, void *to_, int64_t count)                  \
+    {                                                                                              \
+        const byte *from = from_;                                                                  \
+        const float *restrict factor = factor_;                                                    \
+        uint8_t *to = to_;                                                                         \
+        const int32_t from_zero = s->zero;                                                         \
+        const float zero = (float) s->to_zero, least = (float) s->to_least,                        \
+                    greatest = least + 255.0F;                                                     \
+                                                                                                   \
+        IN_ANY_ORDER for (int64_t i = 0; i < count; i++)                                           \
+        {                                                                                          \
+            float q = nearbyintf((float) (from[i] - from_zero) * factor[i]) + zero;                \
+                                                                                                   \
+            q = q == q ? q : zero;                                                                 \
+            q = q < least ? least : q;                                                             \
+            q = q > greatest ? greatest : q;                                                       \
+            to[i] = (uint8_t) (int32_t) q;                                                         \
+        }                                                                                          \
     }
-}
 
-TARGET static void FORM(scale_s8)(const struct pith_byte_scaling *s, const void *from_,
-                                  const float *factor_, void *to_, int64_t count)
-{
-    const int8_t *from = from_;
-    const float *restrict factor = factor_;
-    uint8_t *to = to_;
-    const int32_t from_zero = s->zero;
-    const float zero = (float) s->to_zero, least = (float) s->to_least, greatest = least + 255.0F;
+SCALE_BYTES(scale_u8, uint8_t)
+SCALE_BYTES(scale_s8, int8_t)
 
-    IN_ANY_ORDER for (int64_t i = 0; i < count; i++)
-    {
-        float q = nearbyintf((float) (from[i] - from_zero) * factor[i]) + zero;
-
-        q = q == q ? q : zero;
-        q = q < least ? least : q;
-        q = q > greatest ? greatest : q;
-        to[i] = (uint8_t) (int32_t) q;
-    }
-}
+#undef FROM_BYTES
+#undef SCALE_BYTES
