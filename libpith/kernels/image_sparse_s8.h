@@ -65,8 +65,9 @@ struct pith_sparse_s8_form {
     pith_sparse_s8_turn *turn;
     pith_sparse_s8_line *part[4]; /* the same, of a line: `turned` is its first pixel's */
     /* What an estimate weighs, in instructions: four products of a vector in dense tiles; a block of it with one tap, and in a
-     * line; what becomes of a vector's sums; and Winograd's form (or NULL), which is taken where this one is not, with what share of the time of dense tiles it
-     * takes. x86-64: as bench/kernels_s8 shows, with weights 1x4. aarch64: as counted in the object file (README.md). */
+     * line; what becomes of a vector's sums; and Winograd's form (or NULL), which is taken where this one is not, with what
+     * share of the time of dense tiles it takes. x86-64: as bench/kernels_s8 shows, with weights 1x4. aarch64: as counted in
+     * the object file (README.md). */
     double dense, block, line_block, stored;
     const struct pith_winograd_s8_form *rival;
     double rival_share;

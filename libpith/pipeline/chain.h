@@ -4,7 +4,8 @@
  * Data are rows in C order. A window collects rows and hands on `size` of them; what a row is follows from the input that
  * takes the window: its elements divided by size (76 frames into (1,76,32,1): rows of 32). So a graph that gives
  * (1,1,8,32) gives 8 such rows. A graph's open dimensions follow from the window before it too; of two, the first is a
- * batch of one. Where more are open, they follow from the row's shape, or from that of what the graph before gives. Values between stages are float32. Thread: one at a time per chain; feeding allocates nothing. */
+ * batch of one. Where more are open, they follow from the row's shape, or from that of what the graph before gives. Values
+ * between stages are float32. Thread: one at a time per chain; feeding allocates nothing. */
 #ifndef PITH_PIPELINE_CHAIN_H
 #define PITH_PIPELINE_CHAIN_H
 

@@ -349,10 +349,11 @@ static void make_softmax(struct maker *m)
 static void make_reduce(struct maker *m)
 {
     static const char *const ops[] = {
-        "ReduceSum", "ReduceMean", "ReduceMax",       "ReduceMin", "ReduceL1",
-        "ReduceL2",  "ReduceMean", "ReduceSumSquare", "ReduceSum", "ReduceLogSumExp"};
+        "ReduceSum",  "ReduceMean", "ReduceMax", "ReduceMin",       "ReduceL1",
+        "ReduceL2",   "ReduceMean", "ReduceSum", "ReduceLogSumExp", "ReduceSumSquare"};
     const uint32_t x = pick(m, roll(m, 6) ? PITH_FLOAT32 : 0, 1, 6);
-    const char *op = ops[roll(m, COUNT(ops))];
+    /* a square makes many steps of one */
+    const char *op = ops[roll(m, COUNT(ops) - m->calm)];
     int64_t axes[6];
     size_t count = 0;
     uint32_t node;

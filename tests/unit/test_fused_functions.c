@@ -50,7 +50,7 @@ static void hard_swish_of_floats_is_one_step(void **state)
     (void) state;
     for (int round = 0; round < 2 * SWISHES; round++) {
         const int64_t dims[] = {1, 5, 3, 7};
-        const uint32_t input = begin(14, 4, dims);
+        const uint32_t input = begin(round % 4 > 1 && round < 10 ? 11 : 14, 4, dims);
         const uint32_t x = two("Mul", input, number(3.0F));
 
         check(hard_swish(x, round / 2), round % 2 ? "unary" : "binary", 1, 4e-6);
