@@ -101,7 +101,8 @@ static int image_channels_prepare(struct pith_step *step, struct pith_error *err
         }                                                                                          \
     }
 
-ROW(float)
+ROW(uint32_t)
+ROW(uint16_t)
 ROW(uint8_t)
 
 static void image_channels_part(struct pith_step *step, uint32_t part, uint32_t count)
@@ -109,25 +110,33 @@ static void image_channels_part(struct pith_step *step, uint32_t part, uint32_t 
     const struct channels *c = step->params;
     const struct pith_image *from = &step->input_image[0], *to = &step->output_image[0];
     const struct pith_image_dims d = pith_image_dims(&step->output[0].shape);
-    const bool bytes = step->kernel->flags & PITH_KERNEL_QUANTIZED;
-    const uint8_t zero_byte = bytes ? (uint8_t) step->output_quantization[0]->zero_point[0] : 0;
-    const float zero = 0.0F;
+    const size_t bytes = pith_dtype_bits(step->output[0].dtype) / 8;
+    const int32_t stored = step->kernel->flags & PITH_KERNEL_QUANTIZED
+                               ? step->output_quantization[0]->zero_point[0]
+                               : 0; /* a float's bits are 0 too */
+    const uint8_t byte = (uint8_t) stored;
+    const uint16_t word = (uint16_t) stored;
 
     for (int64_t n = 0; n < d.n; n++)
         for (int64_t h = pith_part_begin(d.h, part, count);
              h < pith_part_begin(d.h, part + 1, count); h++) {
             const int64_t x = n * from->picture + h * from->row, y = n * to->picture + h * to->row;
 
-            if (bytes)
+            if (bytes == 1)
                 row_uint8_t(c, (uint8_t *) step->output[0].data + y, to->pixel,
                             (const uint8_t *) step->input[0].data + x, from->pixel, d.w);
+            else if (bytes == 2)
+                row_uint16_t(c, (uint16_t *) step->output[0].data + y, to->pixel,
+                             (const uint16_t *) step->input[0].data + x, from->pixel, d.w);
             else
-                row_float(c, (float *) step->output[0].data + y, to->pixel,
-                          (const float *) step->input[0].data + x, from->pixel, d.w);
+                row_uint32_t(c, (uint32_t *) step->output[0].data + y, to->pixel,
+                             (const uint32_t *) step->input[0].data + x, from->pixel, d.w);
         }
     if (part == 0)
-        pith_image_fill_halo(to, &d, step->output[0].data, bytes ? 1 : sizeof zero,
-                             bytes ? (const void *) &zero_byte : (const void *) &zero);
+        pith_image_fill_halo(to, &d, step->output[0].data, bytes,
+                             bytes == 1   ? (const void *) &byte
+                             : bytes == 2 ? (const void *) &word
+                                          : (const void *) &stored);
 }
 
 static int image_channels_run(struct pith_step *step, struct pith_error *err)
@@ -150,6 +159,15 @@ const struct pith_kernel pith_kernels_channels[] = {
      .domain = PITH_FUSED_DOMAIN,
      .name = "image_channels_s8",
      .types = {PITH_BIT(INT8) | PITH_BIT(UINT8)},
+     .flags = PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_QUANTIZED,
+     .prepare = image_channels_prepare,
+     .run = image_channels_run,
+     .run_part = image_channels_part},
+    {.op = "Channels",
+     .domain = PITH_FUSED_DOMAIN,
+     .name = "image_channels_s16",
+     .types = {PITH_BIT(INT16)},
+     .output_type = PITH_BIT(INT16),
      .flags = PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_QUANTIZED,
      .prepare = image_channels_prepare,
      .run = image_channels_run,

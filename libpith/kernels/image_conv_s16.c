@@ -65,7 +65,7 @@ static int plan_segments(struct pith_step *step, struct pith_conv_s16 *s)
     const int64_t across = by_row ? 1 : conv->kernel[1];
 
     s->segments = conv->kernel[0] * across;
-    s->segment = pith_step_alloc(step, s->segments * (int64_t) sizeof *s->segment);
+    s->segment = pith_step_alloc(step, (s->segments + 1) * (int64_t) sizeof *s->segment);
     if (!s->segment)
         return -ENOMEM;
     for (int64_t i = 0; i < s->segments; i++)
@@ -73,6 +73,7 @@ static int plan_segments(struct pith_step *step, struct pith_conv_s16 *s)
             .x = i / across * conv->dilation[0] * conv->in.row +
                  i % across * conv->dilation[1] * conv->in.pixel,
             .depth = conv->in_channels * (by_row ? conv->kernel[1] : 1)};
+    s->segment[s->segments] = s->segment[s->segments - 1];
     return 0;
 }
 
@@ -108,21 +109,34 @@ static int pack_dense(struct pith_step *step, struct pith_conv_s16 *s)
     return 0;
 }
 
+/* Where a channel of a block lies among its lanes. */
+static int64_t lane_of(int64_t channel, int64_t lanes)
+{
+    return channel / 4 % 2 * lanes + channel / 8 * 4 + channel % 4;
+}
+
 static int pack_depthwise(struct pith_step *step, struct pith_conv_s16 *s)
 {
     const struct pith_conv_s8 *conv = &s->conv;
-    const int64_t lanes = s->form->lanes, all = (conv->y.c + lanes - 1) / lanes;
-    int32_t *to;
+    const int64_t lanes = s->form->lanes, block = 2 * lanes,
+                  blocks = (conv->y.c + block - 1) / block, pairs = (s->segments + 1) / 2;
+    int32_t *all;
 
-    s->vector_bytes = s->segments * lanes * (int64_t) sizeof *to;
-    to = pith_step_alloc(step, all * s->vector_bytes);
-    if (!to)
+    s->vector_bytes = (pairs + 2) * block * (int64_t) sizeof *all;
+    all = pith_step_alloc(step, blocks * s->vector_bytes);
+    if (!all)
         return -ENOMEM;
-    for (int64_t m = 0; m < conv->y.c; m++)
+    for (int64_t m = 0; m < conv->y.c; m++) {
+        int32_t *to = all + m / block * (pairs + 2) * block + lane_of(m % block, lanes);
+        const int8_t *w = conv->weights + m * s->segments;
+
         for (int64_t tap = 0; tap < s->segments; tap++)
-            to[(m / lanes * s->segments + tap) * lanes + m % lanes] =
-                (uint16_t) conv->weights[m * s->segments + tap];
-    s->weights = pith_step_share(step, to);
+            to[tap / 2 * block] |=
+                (int32_t) ((uint32_t) (uint16_t) w[tap] << (tap % 2 ? 16 : 0));
+        to[pairs * block] = conv->to.bias[m];
+        memcpy(&to[(pairs + 1) * block], &conv->to.scale[m], sizeof(float));
+    }
+    s->weights = pith_step_share(step, all);
     return 0;
 }
 
@@ -220,21 +234,21 @@ static void run_pixels(const struct pith_conv_s16 *s, const struct pith_conv_s16
                        const struct pith_pixels_s8 *at, int count, int64_t from, int64_t end)
 {
     const struct pith_conv_s16_form *form = s->form;
-    const int64_t tile_channels = (int64_t) (s->depthwise ? 1 : form->vectors) * form->lanes;
+    const int64_t unit = s->depthwise ? 2 * form->lanes : form->lanes; /* of packed weights */
+    const int64_t tile_channels = s->depthwise ? unit : form->vectors * unit;
+    const bool is_long = s->conv.to.is_long;
 
     for (int64_t channel = from; channel < end; channel += tile_channels) {
-        const int64_t left = end - channel;
+        const int64_t left = end - channel, lanes = left < tile_channels ? left : tile_channels;
         const int vectors = s->depthwise ? 1 : vectors_from(form, left);
-        const int64_t lanes = left < tile_channels ? left : tile_channels;
-        pith_conv_s16_tile *const *tiles =
-            s->depthwise ? form->depthwise[s->conv.to.is_long] : form->tiles[s->conv.to.is_long][vectors - 1];
-
+        pith_conv_s16_tile *const *tiles = s->depthwise
+                                               ? form->depthwise[is_long || s->conv.to.adds]
+                                               : form->tiles[is_long][vectors - 1];
         int p = 0;
 
         for (int size = 2; size >= 0; size--)
-            p = tiles[size](s, data, at, p, count,
-                            s->weights + channel / form->lanes * s->vector_bytes, channel,
-                            (int) (lanes - (vectors - 1) * form->lanes));
+            p = tiles[size](s, data, at, p, count, s->weights + channel / unit * s->vector_bytes,
+                            channel, (int) (lanes - (vectors - 1) * unit));
     }
 }
 

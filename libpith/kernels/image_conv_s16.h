@@ -18,10 +18,11 @@ struct pith_conv_s16 {
     struct pith_conv_s8 conv;
     const struct pith_conv_s16_form *form; /* NULL: the definition */
     bool depthwise;
-    struct pith_segment_s8 *segment; /* depthwise: a tap each */
+    struct pith_segment_s8 *segment; /* depthwise: a tap each, of an odd number the last one twice */
     int64_t segments;
     /* [tile of channels][segment][pair][vector of channels][lane][two bytes]; of one vector of channels, vector_bytes.
-     * Depthwise: words and as many zeros, [vector of channels][tap][lane]. */
+     * Depthwise, of one block of two vectors of channels: [block][two taps][vector][lane][two words], and behind them the
+     * biases and the scales, [vector][lane]. Channels lie as the lower and upper halves of every 128 bits of the input do. */
     int64_t vector_bytes;
     const uint8_t *weights;
 };
@@ -32,7 +33,7 @@ struct pith_conv_s16_data { /* pixel (0,0) of picture 0 */
 };
 
 /* Pixels from number `first` on, as many times so many as there are before number `end`; the vectors of channels from
- * `channel` on, of which the last has `last` lanes. Returns the first pixel that is left. */
+ * `channel` on, of which the last has `last` lanes (depthwise: the block has so many). Returns the first pixel that is left. */
 typedef int pith_conv_s16_tile(const struct pith_conv_s16 *s, const struct pith_conv_s16_data *data,
                                const struct pith_pixels_s8 *at, int first, int end, const uint8_t *weights,
                                int64_t channel, int last);
@@ -42,7 +43,7 @@ struct pith_conv_s16_form {
     enum pith_isa isa;
     int lanes, vectors;                /* int32 lanes of a vector; most vectors of a tile */
     pith_conv_s16_tile *tiles[2][4][3]; /* whose sums may pass int32; vectors of channels less one; log2 of the pixels */
-    pith_conv_s16_tile *depthwise[2][3];
+    pith_conv_s16_tile *depthwise[2][3]; /* with a residual, or where sums may pass int32; log2 of the pixels */
 };
 
 /* Those of x86-64, the best first; NULL ends them. */

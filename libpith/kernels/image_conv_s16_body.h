@@ -4,7 +4,9 @@
  * Who includes it defines FORM(name), the name with the form's ending; TARGET, the function attribute;
  * LANES, the int32 lanes of a vector, which are output channels; VECTORS, the most of a tile; APART(P, N),
  * 1 where a tile of that size has registers for two sums; PAIRS_OF(p), two bytes of each lane at p as
- * words; DOT(sum, x, w), a sum and the products of pairs of words; NEAREST(f), floats to int32, half to
+ * words; DOT(sum, x, w), a sum and the products of pairs of words; LOW16, HIGH16 (a, b), the words of the
+ * lower or upper half of every 128 bits of a and b, in turns; PACK(a, b), int32 that int16 hold as these, in the
+ * order that undoes it; NEAREST(f), floats to int32, half to
  * even; BETWEEN(q, low, high), int32 limited; WIDE(p), LANES of int16 at p as int32; SHORTS(q), int32 that
  * int16 hold as a vector of these. */
 #define UNROLL _Pragma("GCC unroll 8")
@@ -13,6 +15,8 @@
 typedef int32_t FORM(words) __attribute__((vector_size(4 * LANES), may_alias));
 typedef float FORM(vector) __attribute__((vector_size(4 * LANES)));
 typedef int16_t FORM(shorts) __attribute__((vector_size(2 * LANES)));
+typedef int16_t FORM(pairs) __attribute__((vector_size(4 * LANES)));
+typedef int16_t FORM(loose_pairs) __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
 typedef int16_t FORM(loose_shorts) __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 typedef int32_t FORM(loose_words) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t FORM(half_words) __attribute__((vector_size(2 * LANES)));
@@ -22,23 +26,22 @@ typedef double FORM(loose_doubles) __attribute__((vector_size(4 * LANES), aligne
 typedef float FORM(loose_vector) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #include "libpith/kernels/requantize_body.h"
 
-/* The first `count` lanes, fewer than all. */
-INLINE void FORM(put_some)(int16_t *y, FORM(shorts) q, int count)
+/* The first `count`, fewer than `all`. */
+INLINE void FORM(put_first)(int16_t *y, const int16_t *from, int count, const int all)
 {
-    const int16_t *from = (const int16_t *) &q;
-
-    if (LANES > 8 && count & 8) {
-        memcpy(y, from, 8 * sizeof *y);
-        y += 8;
-        from += 8;
-    }
-    if (LANES > 4 && count & 4) {
-        memcpy(y, from, 4 * sizeof *y);
-        y += 4;
-        from += 4;
+    UNROLL for (int size = 16; size >= 4; size /= 2) if (all > size && count & size)
+    {
+        memcpy(y, from, (size_t) size * sizeof *y);
+        y += size;
+        from += size;
     }
     for (int i = 0; i < (count & 3); i++)
         y[i] = from[i];
+}
+
+INLINE void FORM(put_some)(int16_t *y, FORM(shorts) q, int count)
+{
+    FORM(put_first)(y, (const int16_t *) &q, count, LANES);
 }
 
 /* high * 2^16 + low with the bias, as floats rounded once: double holds it exactly. */
@@ -204,21 +207,76 @@ INLINE void FORM(long_tile)(const struct pith_conv_s16 *s, const struct pith_con
     FORM(put)(r, data, at, first, high, low, channel, last, P, N);
 }
 
-/* One tap of one channel is a pair of words, whose second weight is 0. */
+/* A block of channels of depthwise convolution: its weights, then what brings its sums to the output, all in the order in
+ * which interleaved taps lie. */
+INLINE void FORM(put_block)(const struct pith_requantize *r, int16_t *y, const FORM(words) *sum,
+                            const FORM(words) *behind, int count)
+{
+    FORM(words) q[2];
+
+    UNROLL for (int h = 0; h < 2; h++)
+    {
+        const FORM(vector) f = FORM(requantize_real)(r, sum[h] + behind[h],
+                                                     ((const FORM(vector) *) behind)[2 + h]);
+
+        q[h] = BETWEEN(NEAREST(f) + r->zero, r->low, r->high);
+    }
+    const FORM(pairs) all = PACK(q[0], q[1]);
+
+    if (count == 2 * LANES)
+        memcpy(y, &all, sizeof all);
+    else
+#if LANES == 16
+        _mm512_mask_storeu_epi16(y, (UINT32_C(1) << count) - 1, (__m512i) all);
+#else
+        FORM(put_first)(y, (const int16_t *) &all, count, 2 * LANES);
+#endif
+}
+
+/* The same by way of sums in the order of the channels: with a residual, or where sums with their bias may pass int32. */
+INLINE void FORM(put_long_block)(const struct pith_requantize *r,
+                                 const struct pith_conv_s16_data *data,
+                                 const struct pith_pixels_s8 *at, int pixel, const FORM(words) *sum,
+                                 int64_t channel, int count)
+{
+    FORM(words) ordered[2][1][4], high[1][4] = {{{0}}};
+
+    for (int i = 0; i < LANES / 2; i++) /* four lanes at a time */
+        memcpy((int32_t *) &ordered[i / (LANES / 4)][0][0] + i % (LANES / 4) * 4,
+               (const int32_t *) &sum[i % 2] + i / 2 * 4, 4 * sizeof(int32_t));
+    for (int h = 0; h < 2 && count > h * LANES; h++)
+        FORM(put)(r, data, at, pixel, r->is_long ? high : NULL, ordered[h], channel + h * LANES,
+                  count - h * LANES < LANES ? count - h * LANES : LANES, 1, 1);
+}
+
+/* Two taps of one channel are a pair of words. */
 INLINE void FORM(taps)(const struct pith_conv_s16 *s, const struct pith_conv_s16_data *data,
                        const struct pith_pixels_s8 *at, int first,
                        const struct pith_requantize *r, const uint8_t *weights, int64_t channel,
                        int last, const int P, const bool LONG)
 {
     const FORM(words) *w = (const FORM(words) *) weights;
-    FORM(words) high[4][4], sum[4][4];
+    FORM(words) sum[4][2];
 
-    FORM(clear)(high, P, 1);
-    FORM(clear)(sum, P, 1);
-    for (int64_t i = 0; i < s->segments; i++)
-        UNROLL for (int p = 0; p < P; p++) sum[p][0] =
-            DOT(sum[p][0], WIDE(data->x + at->x[first + p] + s->segment[i].x + channel), w[i]);
-    FORM(put)(r, data, at, first, LONG ? high : NULL, sum, channel, last, P, 1);
+    UNROLL for (int p = 0; p < P; p++) sum[p][0] = sum[p][1] = (FORM(words)){0};
+    for (int64_t i = 0; i < s->segments; i += 2, w += 2)
+        UNROLL for (int p = 0; p < P; p++)
+        {
+            const int16_t *x = data->x + at->x[first + p] + channel;
+            FORM(pairs) a = *(const FORM(loose_pairs) *) (x + s->segment[i].x),
+                        b = *(const FORM(loose_pairs) *) (x + s->segment[i + 1].x);
+
+            __asm__("" : "+v"(a), "+v"(b)); /* each is used twice: else compilers load it twice */
+            sum[p][0] = DOT(sum[p][0], LOW16(a, b), w[0]);
+            sum[p][1] = DOT(sum[p][1], HIGH16(a, b), w[1]);
+        }
+    UNROLL for (int p = 0; p < P; p++)
+    {
+        if (LONG)
+            FORM(put_long_block)(r, data, at, first + p, sum[p], channel, last);
+        else
+            FORM(put_block)(r, (int16_t *) data->y + at->y[first + p] + channel, sum[p], w, last);
+    }
 }
 
 #define ALL_OF(name, P, call)                                                                      \

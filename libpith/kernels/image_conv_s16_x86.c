@@ -34,6 +34,9 @@ static inline __attribute__((always_inline)) __m128i pairs_of_sse2(const uint8_t
 #define DOT(sum, x, w) ((sum) + (words_sse2) _mm_madd_epi16((__m128i) (x), (__m128i) (w)))
 #define NEAREST(f)     ((words_sse2) _mm_cvtps_epi32((__m128) (f)))
 #define SHORTS(q)      __builtin_convertvector(q, shorts_sse2)
+#define LOW16(a, b)    ((words_sse2) _mm_unpacklo_epi16((__m128i) (a), (__m128i) (b)))
+#define HIGH16(a, b)   ((words_sse2) _mm_unpackhi_epi16((__m128i) (a), (__m128i) (b)))
+#define PACK(a, b)     ((pairs_sse2) _mm_packs_epi32((__m128i) (a), (__m128i) (b)))
 #define WIDE(p)        __builtin_convertvector(*(const loose_shorts_sse2 *) (p), words_sse2)
 #define BETWEEN(q, low, high)                                                                      \
     between_sse2((__m128i) (q), _mm_set1_epi32(low), _mm_set1_epi32(high))
@@ -60,6 +63,9 @@ static inline __attribute__((always_inline)) four_words between_sse2(__m128i q, 
 #undef DOT
 #undef NEAREST
 #undef SHORTS
+#undef LOW16
+#undef HIGH16
+#undef PACK
 #undef WIDE
 #undef BETWEEN
 
@@ -74,7 +80,10 @@ TARGET static inline __attribute__((always_inline)) __m128i shorts_of_avx2(__m25
 {
     return _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
 }
-#define SHORTS(q) ((shorts_avx2) shorts_of_avx2((__m256i) (q)))
+#define SHORTS(q)      ((shorts_avx2) shorts_of_avx2((__m256i) (q)))
+#define LOW16(a, b)    ((words_avx2) _mm256_unpacklo_epi16((__m256i) (a), (__m256i) (b)))
+#define HIGH16(a, b)   ((words_avx2) _mm256_unpackhi_epi16((__m256i) (a), (__m256i) (b)))
+#define PACK(a, b)     ((pairs_avx2) _mm256_packs_epi32((__m256i) (a), (__m256i) (b)))
 #define WIDE(p)                                                                                    \
     ((words_avx2) _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *) (const void *) (p))))
 #define BETWEEN(q, low, high)                                                                      \
@@ -90,6 +99,9 @@ TARGET static inline __attribute__((always_inline)) __m128i shorts_of_avx2(__m25
 #undef DOT
 #undef NEAREST
 #undef SHORTS
+#undef LOW16
+#undef HIGH16
+#undef PACK
 #undef WIDE
 #undef BETWEEN
 
@@ -99,7 +111,10 @@ TARGET static inline __attribute__((always_inline)) __m128i shorts_of_avx2(__m25
 #define AVX512      "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq"
 #define PAIRS_OF(p)                                                                                \
     ((words_512) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *) (const void *) (p))))
-#define SHORTS(q) ((shorts_512) _mm512_cvtepi32_epi16((__m512i) (q)))
+#define SHORTS(q)    ((shorts_512) _mm512_cvtepi32_epi16((__m512i) (q)))
+#define LOW16(a, b)  ((words_512) _mm512_unpacklo_epi16((__m512i) (a), (__m512i) (b)))
+#define HIGH16(a, b) ((words_512) _mm512_unpackhi_epi16((__m512i) (a), (__m512i) (b)))
+#define PACK(a, b)   ((pairs_512) _mm512_packs_epi32((__m512i) (a), (__m512i) (b)))
 #define WIDE(p)                                                                                    \
     ((words_512) _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *) (const void *) (p))))
 #define BETWEEN(q, low, high)                                                                      \
@@ -107,6 +122,7 @@ TARGET static inline __attribute__((always_inline)) __m128i shorts_of_avx2(__m25
         _mm512_max_epi32((__m512i) (q), _mm512_set1_epi32(low)), _mm512_set1_epi32(high)))
 typedef int32_t words_512 __attribute__((vector_size(64), may_alias));
 typedef int16_t shorts_512 __attribute__((vector_size(32)));
+typedef int16_t pairs_512 __attribute__((vector_size(64)));
 
 #define FORM(name)     name##_avx512
 #define TARGET         __attribute__((target(AVX512)))

@@ -1,4 +1,5 @@
-/* Pooling of channels-last 8-bit values: MaxPool, AveragePool and their Global forms. Windows are
+/* Pooling of channels-last 8-bit values: MaxPool, AveragePool and their Global forms; and MaxPool of
+ * 16-bit ones. Windows are
  * clipped to the picture, so no halo is read; loops run along the channels of one pixel. An average
  * is float(sum of x - zero) * (x scale / y scale) / float(count), rounded half to even (or away
  * from 0: pith_average_ties_away): in every form the same three operations. */
@@ -8,15 +9,32 @@
 
 #include "libpith/kernels/families.h"
 #include "libpith/kernels/image_pool.h"
+#include "libpith/kernels/isa.h"
 #include "libpith/kernels/requantize.h"
+
+#if defined __x86_64__
+#include <immintrin.h>
+#elif defined __aarch64__
+#include <arm_neon.h>
+#endif
 
 #define BLOCK      256       /* channels whose sums are held on the stack */
 #define TAPS_LIMIT (1 << 22) /* 255 * taps stays inside int32 */
 
+/* The greatest of each channel of the taps, of which there is one at least. bytes: of a pixel. */
+typedef void max_taps(const struct pith_image_taps *taps, const char *x, char *y, int64_t bytes);
+
+struct max_form {
+    enum pith_isa isa;
+    max_taps *of_bytes, *of_words;
+};
+static const struct max_form *best_max_form(void);
+
 struct image_pool_s8 {
     struct pith_image_pool common;
+    size_t element_bytes;
+    max_taps *max;
     bool ties_away;
-    uint8_t zero_byte;
     int32_t x_zero, zero, least; /* stored integers */
     int32_t moved; /* what a stored integer of y lies above the one that its grid means */
     float ratio;   /* a step of x in steps of y */
@@ -40,18 +58,21 @@ static int plan_grids(struct pith_step *step, struct image_pool_s8 *pool, bool m
 {
     const struct pith_quantization *xq = step->input_quantization[0],
                                    *yq = step->output_quantization[0];
-    const int32_t stored = pith_image_integer_dtype();
+    const bool words = step->input[0].dtype == PITH_INT16;
+    const int32_t stored = words ? PITH_INT16 : pith_image_integer_dtype();
 
-    if (!pith_is_byte_grid(xq) || !pith_is_byte_grid(yq) || step->input[0].dtype != stored ||
-        step->output[0].dtype != stored)
+    if (!(words ? pith_is_word_grid(xq) && pith_is_word_grid(yq)
+                : pith_is_byte_grid(xq) && pith_is_byte_grid(yq)) ||
+        step->input[0].dtype != stored || step->output[0].dtype != stored)
         return pith_step_fail(step, err, -ENOTSUP,
                               "this quantization is not one for the channels-last kernel");
     pool->x_zero = pith_stored_zero(xq, stored);
     pool->zero = pith_stored_zero(yq, stored);
     pool->ties_away = pith_average_ties_away(step);
     pool->moved = pool->zero - own_zero(step, yq);
-    pool->zero_byte = (uint8_t) pool->zero;
-    pool->least = stored == PITH_INT8 ? -128 : 0;
+    pool->element_bytes = words ? sizeof(int16_t) : 1;
+    pool->max = words ? best_max_form()->of_words : best_max_form()->of_bytes;
+    pool->least = words ? -32768 : stored == PITH_INT8 ? -128 : 0;
     pool->ratio = xq->scale[0] / yq->scale[0];
     if (max && (pool->x_zero != pool->zero || xq->scale[0] != yq->scale[0]))
         return pith_step_fail(step, err, -ENOTSUP, "MaxPool from one grid to another");
@@ -86,23 +107,105 @@ typedef int8_t stored;
 typedef uint8_t stored;
 #endif
 
-static void greater(stored *restrict y, const stored *restrict x, int64_t count)
+/* From element `first` of the pixel on. */
+#define MAX_PLAIN(name, type)                                                                      \
+    static void name##_from(const struct pith_image_taps *taps, const char *from, char *to,        \
+                            int64_t first, int64_t bytes)                                          \
+    {                                                                                              \
+        const type *x = (const type *) (const void *) from;                                        \
+        type *y = (type *) (void *) to;                                                            \
+        const int64_t count = bytes / (int64_t) sizeof(type);                                      \
+                                                                                                   \
+        for (int64_t c = first; c < count; c++) {                                                  \
+            type most = x[c];                                                                      \
+                                                                                                   \
+            for (int64_t ky = 0; ky < taps->rows; ky++)                                            \
+                for (int64_t kx = 0; kx < taps->cols; kx++) {                                      \
+                    const type tap = x[ky * taps->row + kx * taps->col + c];                       \
+                                                                                                   \
+                    most = tap > most ? tap : most;                                                \
+                }                                                                                  \
+            y[c] = most;                                                                           \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_plain(const struct pith_image_taps *taps, const char *x, char *y,           \
+                             int64_t bytes)                                                        \
+    {                                                                                              \
+        name##_from(taps, x, y, 0, bytes);                                                         \
+    }
+MAX_PLAIN(max_bytes, stored)
+MAX_PLAIN(max_words, int16_t)
+
+/* Whole vectors of `VECTOR`, then whatever is left of fewer: vectors of `next`'s. */
+#define MAX_VECTORS(name, type, target, vector, load, store, greater, next)                        \
+    target static void name(const struct pith_image_taps *taps, const char *x, char *y,            \
+                            int64_t bytes)                                                         \
+    {                                                                                              \
+        const int64_t size = sizeof(vector), row = taps->row * (int64_t) sizeof(type),             \
+                      col = taps->col * (int64_t) sizeof(type);                                    \
+        int64_t at = 0;                                                                            \
+                                                                                                   \
+        for (; at + size <= bytes; at += size) {                                                   \
+            vector most = load((const void *) (x + at));                                           \
+                                                                                                   \
+            for (int64_t ky = 0; ky < taps->rows; ky++)                                            \
+                for (int64_t kx = 0; kx < taps->cols; kx++)                                        \
+                    most = greater(most, load((const void *) (x + at + ky * row + kx * col)));     \
+            store((void *) (y + at), most);                                                        \
+        }                                                                                          \
+        if (at < bytes)                                                                            \
+            next(taps, x + at, y + at, bytes - at);                                                \
+    }
+
+#if defined __x86_64__
+#define TARGET_AVX2 __attribute__((target("avx2,fma")))
+MAX_VECTORS(max_bytes_sse2, stored, , __m128i, _mm_loadu_si128, _mm_storeu_si128, _mm_max_epu8,
+            max_bytes_plain)
+MAX_VECTORS(max_words_sse2, int16_t, , __m128i, _mm_loadu_si128, _mm_storeu_si128, _mm_max_epi16,
+            max_words_plain)
+MAX_VECTORS(max_bytes_avx2, stored, TARGET_AVX2, __m256i, _mm256_loadu_si256, _mm256_storeu_si256,
+            _mm256_max_epu8, max_bytes_sse2)
+MAX_VECTORS(max_words_avx2, int16_t, TARGET_AVX2, __m256i, _mm256_loadu_si256, _mm256_storeu_si256,
+            _mm256_max_epi16, max_words_sse2)
+#elif defined __aarch64__
+MAX_VECTORS(max_bytes_neon, stored, , int8x16_t, vld1q_s8, vst1q_s8, vmaxq_s8, max_bytes_plain)
+MAX_VECTORS(max_words_neon, int16_t, , int16x8_t, vld1q_s16, vst1q_s16, vmaxq_s16, max_words_plain)
+#endif
+
+static const struct max_form max_forms[] = {
+#if defined __x86_64__
+    {PITH_ISA_AVX2, max_bytes_avx2, max_words_avx2},
+    {PITH_ISA_SSE2, max_bytes_sse2, max_words_sse2},
+#elif defined __aarch64__
+    {PITH_ISA_NEON, max_bytes_neon, max_words_neon},
+#endif
+    {PITH_ISA_PLAIN, max_bytes_plain, max_words_plain},
+};
+
+static const struct max_form *best_max_form(void)
 {
-    for (int64_t c = 0; c < count; c++)
-        y[c] = x[c] > y[c] ? x[c] : y[c];
+    const struct max_form *form = max_forms;
+
+    while (!pith_isa_includes(pith_isa(), form->isa))
+        form++;
+    return form;
 }
 
 static void max_pixel(const struct pith_step *step, const struct pith_image_taps *taps,
-                      const void *from, void *y, int64_t divisor)
+                      const void *x, void *y, int64_t divisor)
 {
     const struct image_pool_s8 *pool = step->params;
-    const stored *x = from;
+    const int64_t channels = pool->common.channels;
+    int16_t *words = y;
 
     (void) divisor;
-    memset(y, (uint8_t) pool->least, (size_t) pool->common.channels);
-    for (int64_t ky = 0; ky < taps->rows; ky++)
-        for (int64_t kx = 0; kx < taps->cols; kx++)
-            greater(y, x + ky * taps->row + kx * taps->col, pool->common.channels);
+    if (taps->rows > 0 && taps->cols > 0)
+        pool->max(taps, x, y, channels * (int64_t) pool->element_bytes);
+    else if (pool->element_bytes == 1)
+        memset(y, (uint8_t) pool->least, (size_t) channels);
+    else
+        for (int64_t c = 0; c < channels; c++)
+            words[c] = (int16_t) pool->least;
 }
 
 static void add(int32_t *restrict sum, const stored *restrict x, int64_t count)
@@ -167,9 +270,13 @@ static void pool_part(struct pith_step *step, pith_image_pool_pixel *pixel, uint
     const struct image_pool_s8 *pool = step->params;
     const struct pith_image_dims dims = pith_image_dims(&step->output[0].shape);
 
-    pith_image_pool_part(step, &pool->common, 1, pixel, part, count);
+    const uint8_t byte = (uint8_t) pool->zero;
+    const int16_t word = (int16_t) pool->zero;
+
+    pith_image_pool_part(step, &pool->common, pool->element_bytes, pixel, part, count);
     if (part == 0)
-        pith_image_fill_halo(&pool->common.out, &dims, step->output[0].data, 1, &pool->zero_byte);
+        pith_image_fill_halo(&pool->common.out, &dims, step->output[0].data, pool->element_bytes,
+                             pool->element_bytes == 1 ? (const void *) &byte : &word);
 }
 
 static void max_part(struct pith_step *step, uint32_t part, uint32_t count)
@@ -196,18 +303,20 @@ static int average_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-#define ENTRY(operator, loop)                                                                      \
+#define BYTES (PITH_BIT(INT8) | PITH_BIT(UINT8))
+#define ENTRY(operator, loop, ending, type)                                                        \
     {                                                                                              \
-        .op = operator, .name = "image_" #loop "_pool_s8",                                         \
-        .types = {PITH_BIT(INT8) | PITH_BIT(UINT8)},                                               \
+        .op = operator, .name = "image_" #loop "_pool_" ending, .types = {type},                   \
         .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST, .prepare = pool_prepare,       \
         .run = loop##_run, .run_part = loop##_part                                                 \
     }
 
 const struct pith_kernel pith_kernels_image_pool_s8[] = {
-    ENTRY("MaxPool", max),
-    ENTRY("AveragePool", average),
-    ENTRY("GlobalMaxPool", max),
-    ENTRY("GlobalAveragePool", average),
+    ENTRY("MaxPool", max, "s8", BYTES),
+    ENTRY("AveragePool", average, "s8", BYTES),
+    ENTRY("GlobalMaxPool", max, "s8", BYTES),
+    ENTRY("GlobalAveragePool", average, "s8", BYTES),
+    ENTRY("MaxPool", max, "s16", PITH_BIT(INT16)),
+    ENTRY("GlobalMaxPool", max, "s16", PITH_BIT(INT16)),
     {0},
 };

@@ -282,18 +282,22 @@ static int read_zero(struct pith_step *step, struct pad *p, struct pith_error *e
     const struct pith_quantization *xq = step->input_quantization[0],
                                    *yq = step->output_quantization[0];
     const int32_t dtype = step->input[0].dtype;
-    const bool given = step->opset >= 11 && pith_step_has(step, 2);
+    const bool given = step->opset >= 11 && pith_step_has(step, 2), words = dtype == PITH_INT16;
+    bool (*const fits)(const struct pith_quantization *) =
+        words ? pith_is_word_grid : pith_is_byte_grid;
     uint8_t zero;
+    int16_t word;
 
     if (given && !step->input[2].data)
         return pith_step_fail(step, err, -ENOTSUP, "a constant that is not known");
-    if (!pith_is_byte_grid(xq) || !pith_is_byte_grid(yq) || xq->scale[0] != yq->scale[0] ||
+    if (!fits(xq) || !fits(yq) || xq->scale[0] != yq->scale[0] ||
         pith_stored_zero(xq, dtype) != pith_stored_zero(yq, dtype) ||
         (given ? pith_tensor_get(&step->input[2], 0) != 0.0
                : step->opset < 11 && pith_node_float(step->graph, step->node, "value", 0) != 0.0F))
         return pith_step_fail(step, err, -ENOTSUP, "the integers of one grid, and zeros, are moved");
     zero = (uint8_t) pith_stored_zero(xq, dtype);
-    memcpy(p->value, &zero, sizeof zero);
+    word = (int16_t) pith_stored_zero(xq, dtype);
+    memcpy(p->value, words ? (const void *) &word : &zero, words ? sizeof word : sizeof zero);
     return 0;
 }
 
@@ -381,6 +385,7 @@ static int image_pad_run(struct pith_step *step, struct pith_error *err)
 const struct pith_kernel pith_kernels_pad[] = {
     IMAGE_PAD("image_pad_f32", PITH_BIT(FLOAT32), 0),
     IMAGE_PAD("image_pad_s8", PITH_BIT(UINT8) | PITH_BIT(INT8), PITH_KERNEL_QUANTIZED),
+    IMAGE_PAD("image_pad_s16", PITH_BIT(INT16), PITH_KERNEL_QUANTIZED),
     {.op = "Pad", .name = "pad", .types = {NUMBERS_MOVED}, .prepare = pad_prepare, .run = pad_run},
     {0},
 };

@@ -200,6 +200,109 @@ static void sums_past_int32_are_exact_too(void **state)
     check_words(&(struct words){3, 40, 0, 6, 3, 2, PITH_INT16, 127, 3000.0F});
 }
 
+/* ---- what moves words ---- */
+
+static uint32_t reshape(struct pith_graph *graph, uint32_t x, size_t rank, const int64_t *dims)
+{
+    const struct pith_shape shape = {1, {(int64_t) rank}};
+    struct pith_error err = {0};
+    struct pith_tensor to;
+    uint32_t in[2] = {x, 0};
+
+    assert_ok(pith_tensor_alloc(&to, PITH_INT64, &shape, &err), &err);
+    memcpy(to.data, dims, rank * sizeof *dims);
+    assert_ok(pith_graph_add_constant(graph, NULL, &to, &in[1], &err), &err);
+    pith_tensor_free(&to);
+    return add_node(graph, "Reshape", in, 2, NULL);
+}
+
+/* A channel shuffle, all of whose values are on the grid of y. */
+static uint32_t shuffle(struct pith_graph *graph, const struct words *n, uint32_t y, int64_t size, float scale)
+{
+    const int64_t apart[] = {1, 2, n->middle, size, size}, joined[] = {1, 2 * n->middle, size, size};
+    uint32_t node;
+
+    y = reshape(graph, y, 5, apart);
+    words_grid(graph, n, y, scale, -777);
+    y = add_node(graph, "Transpose", &y, 1, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "perm", (const int64_t[]){0, 2, 1, 3, 4}, 5), 0);
+    words_grid(graph, n, y, scale, -777);
+    y = reshape(graph, y, 4, joined);
+    words_grid(graph, n, y, scale, -777);
+    return y;
+}
+
+/* A convolution, a pooling, padding, two branches side by side, shuffled; a depthwise convolution with a residual. */
+static struct pith_graph *build_moves(const struct words *n)
+{
+    const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
+    const float scale = 0.00005F;
+    struct pith_error err = {0};
+    struct pith_graph *graph;
+    struct pith_tensor pads;
+    uint32_t x, y, in[3], node;
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    words_grid(graph, n, x, 0.00004F, 501);
+    in[0] = x;
+    in[1] = add_weights(graph, n->middle, n->in, n->kernel, n->weight);
+    y = conv(graph, in, 2, n->kernel / 2, 1, 1);
+    words_grid(graph, n, y, scale, -777);
+    y = add_node(graph, "MaxPool", &y, 1, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "kernel_shape", (const int64_t[]){3, 3}, 2), 0);
+    assert_int_equal(pith_node_set_ints(graph, node, "pads", (const int64_t[]){1, 1, 1, 1}, 4), 0);
+    words_grid(graph, n, y, scale, -777);
+    assert_ok(pith_tensor_alloc(&pads, PITH_INT64, &(struct pith_shape){1, {8}}, &err), &err);
+    memcpy(pads.data, (const int64_t[]){0, 0, 1, 0, 0, 0, 0, 1}, 8 * sizeof(int64_t));
+    in[0] = y;
+    assert_ok(pith_graph_add_constant(graph, NULL, &pads, &in[1], &err), &err);
+    pith_tensor_free(&pads);
+    y = add_node(graph, "Pad", in, 2, NULL);
+    words_grid(graph, n, y, scale, -777);
+    in[0] = y;
+    in[1] = add_weights(graph, n->middle, n->middle, 1, n->weight);
+    in[1] = conv(graph, in, 2, 0, 1, 1);
+    words_grid(graph, n, in[1], scale, -777);
+    y = add_node(graph, "Concat", in, 2, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "axis", 1), 0);
+    words_grid(graph, n, y, scale, -777);
+    y = shuffle(graph, n, y, n->size + 1, scale);
+    in[0] = y;
+    in[1] = add_weights(graph, 2 * n->middle, 1, 3, n->weight);
+    in[2] = add_bias(graph, 2 * n->middle, n->bias);
+    in[0] = conv(graph, in, 3, 1, 1, 2 * n->middle);
+    words_grid(graph, n, in[0], 0.00009F, 99);
+    in[1] = y;
+    y = add_node(graph, "Add", in, 2, NULL);
+    words_grid(graph, n, y, 0.0001F, 12);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static void words_are_moved_as_they_are(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 12; round++) {
+        const struct words n = {.in = 1 + pick(0, 40),
+                                .middle = 2 + pick(0, 40),
+                                .size = 3 + pick(0, 9),
+                                .kernel = 3,
+                                .dtype = round % 2 ? PITH_INT16 : PITH_UINT16,
+                                .weight = pick(7, 127),
+                                .bias = round % 3 ? 0.5F : 5.0F};
+        static const char *const moves[] = {"image_max_pool_s16", "image_pad_s16", "image_channels_s16"};
+        struct pith_tensor x = input_of(&n);
+
+        check_graph(build_moves(&n), &x, 0.0001, moves[round % 3],
+                    (const char *const[]){"image_conv_f32", "round_to_grid", "image_channels_f32", NULL});
+    }
+}
+
 /* ---- products ---- */
 
 static uint32_t add_matrix(struct pith_graph *graph, int64_t depth, int64_t cols)
@@ -269,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_of_words_are_exact),
         cmocka_unit_test(sums_past_int32_are_exact_too),
+        cmocka_unit_test(words_are_moved_as_they_are),
         cmocka_unit_test(products_of_words_are_exact),
     };
 

@@ -40,6 +40,21 @@ bool image_lies(const struct plan *plan, uint32_t value)
     return false;
 }
 
+bool image_has_words(const struct plan *plan, uint32_t value)
+{
+    const uint32_t first = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
+    uint32_t at = first;
+
+    if (first == PLAN_NO_SLOT || !form_is_sixteen_bits(plan->slots[first].quantization))
+        return false;
+    do {
+        if (plan->slots[at].tensor.dtype == PITH_INT16 && plan->slots[at].image.channels_last)
+            return true;
+        at = plan->slots[at].next_form;
+    } while (at != first);
+    return false;
+}
+
 int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form extra, uint32_t *out,
                struct pith_error *err)
 {
@@ -431,11 +446,12 @@ static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool produc
     return rc < 0 ? rc : 1;
 }
 
-/* A convolution of what lies on a grid of 16 bits, to such a grid. */
+/* A convolution of what lies on a grid of 16 bits, to such a grid; or what moves such values, where they are stored so. */
 static bool takes_words(const struct plan *plan, uint32_t node)
 {
-    return is_convolution(plan, node) &&
-           stored_as(plan, pith_node_input(plan->graph, node, 0), PITH_INT16);
+    const uint32_t x = pith_node_input(plan->graph, node, 0);
+
+    return is_convolution(plan, node) ? stored_as(plan, x, PITH_INT16) : image_has_words(plan, x);
 }
 
 /* As integers where they come so. A convolution whose result goes on no grid of as many bits, or whose

@@ -93,7 +93,7 @@ static int to_planar(struct plan *plan, uint32_t x, uint32_t y, struct pith_erro
     return rc < 0 ? rc : 1;
 }
 
-/* How channels-last steps that only move elements take them: bytes as they are stored, and all else as floats. */
+/* How channels-last steps that only move elements to planar ones take them: bytes as they are stored, and all else as floats. */
 static int32_t dtype_of(const struct slot *slot)
 {
     return slot->tensor.dtype == PITH_FLOAT32 || form_is_sixteen_bits(slot->quantization)
@@ -210,7 +210,7 @@ static int add_slice(struct plan *plan, uint32_t x, uint32_t wide, int64_t chann
                              .activation = PITH_ACTIVATION_NONE,
                              .form = STEP_IMAGE};
     uint32_t from, slice;
-    int rc = image_slot(plan, x, dtype_of(&plan->slots[wide]), (struct form){0}, &from, err);
+    int rc = image_slot(plan, x, plan->slots[wide].tensor.dtype, (struct form){0}, &from, err);
 
     if (rc < 0)
         return rc;
@@ -233,6 +233,20 @@ static int add_slice(struct plan *plan, uint32_t x, uint32_t wide, int64_t chann
     return rc;
 }
 
+/* How the values of a Concat are stored in what it gives. Words stay words where half of them come so. */
+static int32_t dtype_of_concat(const struct plan *plan, uint32_t node,
+                               const struct pith_quantization *grid)
+{
+    const size_t count = pith_node_input_count(plan->graph, node);
+    size_t words = 0;
+
+    if (form_is_eight_bits(grid))
+        return pith_image_integer_dtype();
+    for (size_t i = 0; i < count; i++)
+        words += image_has_words(plan, pith_node_input(plan->graph, node, i));
+    return words > 0 && 2 * words >= count ? PITH_INT16 : PITH_FLOAT32;
+}
+
 /* The inputs become slices of the output's channels: their producers write there. */
 static int build_concat(struct plan *plan, uint32_t node, struct pith_error *err)
 {
@@ -240,19 +254,20 @@ static int build_concat(struct plan *plan, uint32_t node, struct pith_error *err
     const struct pith_quantization *grid;
     int64_t channel = 0;
     uint32_t wide, first;
+    int32_t dtype;
     int rc;
 
     if (!may_concat(plan, node))
         return 0;
     first = plan->slot_of_value[pith_node_input(plan->graph, node, 0)];
     grid = plan->slots[first].quantization;
-    if (form_is_eight_bits(grid)) {
-        grid = form_grid(plan, grid, pith_image_integer_dtype());
+    dtype = dtype_of_concat(plan, node, grid);
+    if (dtype != PITH_FLOAT32) {
+        grid = form_grid(plan, grid, dtype);
         if (!grid)
             return -ENOMEM;
     }
-    rc = plan_add_slot(plan, form_is_eight_bits(grid) ? grid->dtype : PITH_FLOAT32,
-                       pith_value_shape(plan->graph, y), &wide);
+    rc = plan_add_slot(plan, dtype, pith_value_shape(plan->graph, y), &wide);
     if (rc < 0)
         return rc;
     plan->slots[wide].quantization = grid;

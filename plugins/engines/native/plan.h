@@ -279,6 +279,8 @@ int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
 /* Whether the value may lie channels-last, and whether some form of it does. */
 bool image_may_lie(const struct plan *plan, uint32_t value);
 bool image_lies(const struct plan *plan, uint32_t value);
+/* Whether some channels-last form of it is int16. */
+bool image_has_words(const struct plan *plan, uint32_t value);
 /* The value in channels-last form: floats, or integers as kernels here take them (int16, or pith_image_integer_dtype). */
 int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form extra, uint32_t *out,
                struct pith_error *err);
