@@ -262,6 +262,40 @@ static void a_pad_with_zeros_becomes_the_convolutions_own(void **state)
     }
 }
 
+/* A convolution adds the pad that stands behind it in the graph: that one is made first. */
+static void a_shortcut_that_comes_later_is_added_in_passing(void **state)
+{
+    (void) state;
+    for (int quantized = 0; quantized < 2; quantized++) {
+        const struct net net = {.channels = 5, .size = 9, .features = 3, .quantized = quantized};
+        struct pith_graph *graph = build(&net);
+        struct pith_error err = {0};
+        uint32_t in[2] = {pith_graph_input(graph, 0)}, padded, y;
+        struct pith_session *session;
+        struct pith_session_description about;
+        int sums = 0;
+
+        in[1] = add_constant(graph, quantized ? PITH_INT8 : PITH_FLOAT32, 4, (const int64_t[]){5, 3, 1, 1});
+        if (quantized)
+            set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, 5);
+        y = add_node(graph, "Conv", in, 2, NULL);
+        add_pad(graph, in[0], (const int64_t[]){0, 1, 0, 0, 0, 1, 0, 0}, 0.0, &padded);
+        grid(graph, &net, padded, 0.01F, 117);
+        y = add_node(graph, "Add", (const uint32_t[]){y, padded}, 2, NULL);
+        grid(graph, &net, y, 0.02F, 100);
+        assert_int_equal(pith_graph_add_output(graph, y), 0);
+        assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+        session = compile(graph, CHANNELS_LAST);
+        assert_true(has_step(session, "image_pad"));
+        assert_int_equal(engine->describe(session, &about), 0);
+        for (size_t i = 0; i < about.step_count; i++)
+            sums += strcmp(about.steps[i].name, "Add") == 0;
+        assert_int_equal(sums, 1); /* the net's own, which is behind no convolution */
+        engine->close(session);
+        pith_graph_free(graph);
+    }
+}
+
 /* Integers from outside, as TensorFlow Lite's models take them. zero: of the DequantizeLinear, 0 on
  * the grid behind it. */
 static struct pith_graph *net_of_integers(int32_t dtype, int32_t zero)
@@ -561,6 +595,7 @@ int main(void)
         cmocka_unit_test(a_channel_without_weights_gives_its_bias),
         cmocka_unit_test(a_bias_that_no_sum_holds_is_added_to_floats),
         cmocka_unit_test(a_pad_with_zeros_becomes_the_convolutions_own),
+        cmocka_unit_test(a_shortcut_that_comes_later_is_added_in_passing),
         cmocka_unit_test(transposing_there_and_back_is_nothing),
         cmocka_unit_test(integers_from_outside_are_taken_as_they_lie),
         cmocka_unit_test(many_operands_are_joined),

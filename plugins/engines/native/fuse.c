@@ -128,6 +128,69 @@ uint32_t fuse_residual(struct plan *plan, uint32_t *value)
     return other;
 }
 
+/* The Add behind a product, with at most a normalization and an activation between. */
+static uint32_t find_sum(const struct plan *plan, uint32_t node, uint32_t *out_value)
+{
+    static const char *const between[] = {"BatchNormalization", "Relu", "Clip", "LeakyRelu", NULL};
+    uint32_t value = pith_node_output(plan->graph, node, 0);
+
+    for (int steps = 0; steps < 3 && value != PITH_NO_VALUE; steps++) {
+        const uint32_t user = plan->user[value];
+
+        if (user == PITH_NO_NODE)
+            break;
+        if (is_op(plan->graph, user, "Add")) {
+            *out_value = value;
+            return user;
+        }
+        if (!plan_is_one_of(pith_node_op(plan->graph, user), between))
+            break;
+        value = pith_node_output(plan->graph, user, 0);
+    }
+    return PITH_NO_NODE;
+}
+
+static bool is_shortcut_op(const struct plan *plan, uint32_t node)
+{
+    static const char *const ops[] = {"Pad",    "MaxPool",  "AveragePool",
+                                      "Resize", "Upsample", "Identity", NULL};
+
+    return plan_is_one_of(pith_node_op(plan->graph, node), ops) &&
+           pith_node_output_count(plan->graph, node) == 1;
+}
+
+size_t fuse_shortcut(const struct plan *plan, uint32_t node, uint32_t out[FUSE_SHORTCUT_NODES])
+{
+    const struct pith_graph *graph = plan->graph;
+    uint32_t value, sum, chain[FUSE_SHORTCUT_NODES];
+    size_t count = 0;
+
+    if (!is_op(graph, node, "Conv") && !is_op(graph, node, "ConvTranspose"))
+        return 0;
+    sum = find_sum(plan, node, &value);
+    if (sum == PITH_NO_NODE)
+        return 0;
+    value = pith_node_input(graph, sum, pith_node_input(graph, sum, 0) == value);
+    while (value != PITH_NO_VALUE && !pith_value_constant(graph, value) &&
+           plan->slot_of_value[value] == PLAN_NO_SLOT) {
+        const uint32_t from = pith_value_producer(graph, value);
+
+        if (from == PITH_NO_NODE || count == FUSE_SHORTCUT_NODES || !is_shortcut_op(plan, from))
+            return 0;
+        for (size_t i = 1; i < pith_node_input_count(graph, from); i++)
+            if (pith_node_input(graph, from, i) != PITH_NO_VALUE &&
+                !pith_value_constant(graph, pith_node_input(graph, from, i)))
+                return 0;
+        chain[count++] = from;
+        value = pith_node_input(graph, from, 0);
+    }
+    if (value == PITH_NO_VALUE || pith_value_constant(graph, value))
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        out[i] = chain[count - 1 - i];
+    return count;
+}
+
 void fuse_undo(struct plan *plan, uint32_t from, uint32_t to)
 {
     while (from != to) {

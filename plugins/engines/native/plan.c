@@ -262,6 +262,22 @@ static int add_outputs(struct plan *plan, struct pith_error *err)
     return 0;
 }
 
+/* A step takes in the Add behind it only where the other operand is there: a pool or pad that leads
+ * to that comes first, wherever the graph has it. */
+static int build_with_shortcut(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    uint32_t before[FUSE_SHORTCUT_NODES];
+    const size_t count =
+        plan->options.plain || plan->absorbed[node] ? 0 : fuse_shortcut(plan, node, before);
+    int rc = 0;
+
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = plan_build_node(plan, before[i], err);
+        plan->absorbed[before[i]] = true;
+    }
+    return rc < 0 ? rc : plan_build_node(plan, node, err);
+}
+
 static int build(struct plan *plan, const struct pith_shape *input_shapes,
                  const struct pith_tensor *captures, bool *out_refused, struct pith_error *err)
 {
@@ -280,7 +296,7 @@ static int build(struct plan *plan, const struct pith_shape *input_shapes,
         rc = add_captures(plan, captures, err);
     order = pith_graph_order(plan->graph, &count);
     for (size_t i = 0; i < count && rc == 0; i++)
-        rc = plan_build_node(plan, order[i], err);
+        rc = build_with_shortcut(plan, order[i], err);
     if (rc == 0)
         rc = add_outputs(plan, err);
     if (rc == 0)

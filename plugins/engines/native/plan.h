@@ -232,6 +232,10 @@ int fuse_batch_norm(struct plan *plan, uint32_t node, uint32_t *value, uint32_t 
 /* The value that an Add behind *value, its only user, adds to it, where that was made before and has
  * the same shape; *value is then what the Add gives. PITH_NO_VALUE: there is none such. */
 uint32_t fuse_residual(struct plan *plan, uint32_t *value);
+/* Of an Add that would be stored with what the node gives: the nodes, in the order to build them in, that lead from what is there
+ * already to its other operand. 0: there is none, or what leads there is more than pools, pads and the like. */
+#define FUSE_SHORTCUT_NODES 4
+size_t fuse_shortcut(const struct plan *plan, uint32_t node, uint32_t out[FUSE_SHORTCUT_NODES]);
 /* Takes back what was absorbed between `from` and the value `to` that it led to. */
 void fuse_undo(struct plan *plan, uint32_t from, uint32_t to);
 
