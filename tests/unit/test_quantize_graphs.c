@@ -401,6 +401,37 @@ static void quantize_rounds_what_branches_give(void **unused)
     pith_graph_free(graph);
 }
 
+/* A shortcut that is pooled and given more channels, as detectors of faces have it: it comes on a grid to the layer that it is
+ * added to. What lies between that layer and its Relu stays unrounded. */
+static void quantize_lets_moved_shortcuts_stay_integers(void **unused)
+{
+    const int64_t pads[8] = {0, 0, 0, 0, 0, 4, 0, 0}, dims = 8;
+    const struct pith_tensor list = {PITH_INT64, {1, {dims}}, (void *) (uintptr_t) pads, sizeof pads};
+    uint32_t x, y, pool, conv, amounts;
+    struct pith_graph *graph = begin((int64_t[]){1, 3, 8, 8}, 4, &x);
+    struct applied applied;
+
+    (void) unused;
+    assert_ok(pith_graph_add_constant(graph, NULL, &list, &amounts, &err), &err);
+    x = NODE(graph, "Conv", "first", NULL, x, CONSTANT(graph, 0.5f, 4, 3, 1, 1));
+    x = NODE(graph, "Relu", "relu", NULL, x);
+    y = NODE(graph, "Conv", "second", &conv, x, CONSTANT(graph, 0.5f, 8, 4, 2, 2));
+    assert_ok(pith_node_set_ints(graph, conv, "strides", (int64_t[]){2, 2}, 2), &err);
+    x = NODE(graph, "MaxPool", "pooled", &pool, x);
+    assert_ok(pith_node_set_ints(graph, pool, "kernel_shape", (int64_t[]){2, 2}, 2), &err);
+    assert_ok(pith_node_set_ints(graph, pool, "strides", (int64_t[]){2, 2}, 2), &err);
+    x = NODE(graph, "Pad", "padded", NULL, x, amounts);
+    x = NODE(graph, "Relu", "sum", NULL, NODE(graph, "Add", "added", NULL, y, x));
+    finish(graph, NODE(graph, "Conv", "third", NULL, x, CONSTANT(graph, 0.5f, 4, 8, 1, 1)));
+    assert_ok(apply_to(graph, "{\"max_error_ratio\": 0}", true, &applied), &err);
+    assert_non_null(grid_of(applied.graph, "padded"));
+    assert_non_null(grid_of(applied.graph, "pooled"));
+    assert_null(grid_of(applied.graph, "second"));
+    assert_null(grid_of(applied.graph, "added"));
+    done(&applied);
+    pith_graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +446,7 @@ int main(void)
         cmocka_unit_test(quantize_rounds_what_branches_give),
         cmocka_unit_test(quantize_makes_biases_of_what_is_added_to_channels),
         cmocka_unit_test(quantize_leaves_room_for_biases_of_tiny_weights),
+        cmocka_unit_test(quantize_lets_moved_shortcuts_stay_integers),
     };
 
     return cmocka_run_group_tests_name("quantize", tests, open_plugins, close_plugins);

@@ -114,6 +114,31 @@ static bool comes_as_integers(const struct plan *plan, uint32_t value, uint8_t b
     return true;
 }
 
+/* A layer may add to its sums what lies on a grid, and round once, behind the Relu that follows. What an Add takes there that was
+ * only moved (a pooled and padded shortcut) is put on its grid, or all of it would go through floats. */
+static void push_shortcut(struct walk *walk, uint32_t value)
+{
+    static const char *const limits[] = {"Relu", "Clip", "LeakyRelu", NULL};
+    const struct pith_graph *graph = walk->plan->graph;
+    uint32_t node = pith_value_producer(graph, value), sum;
+
+    if (!node_is_one_of(graph, node, limits))
+        return;
+    sum = pith_node_input(graph, node, 0);
+    node = pith_value_producer(graph, sum);
+    if (node == PITH_NO_NODE || !node_is(graph, node, "Add"))
+        return;
+    for (size_t i = 0; i < 2; i++) {
+        const uint32_t input = pith_node_input(graph, node, i);
+        const uint32_t from = pith_value_producer(graph, input),
+                       other = pith_value_producer(graph, pith_node_input(graph, node, 1 - i));
+
+        if (from != PITH_NO_NODE && moves_elements(graph, from) && other != PITH_NO_NODE &&
+            is_static_layer(walk->plan, other))
+            (void) push(walk, input, walk->plan->bits[value]);
+    }
+}
+
 /* From a quantized value to the inputs of what made it. */
 static void walk_back(struct walk *walk, uint32_t value)
 {
@@ -142,6 +167,8 @@ static void walk_back(struct walk *walk, uint32_t value)
             (void) push(walk, a, walk->plan->bits[value]);
             (void) push(walk, b, walk->plan->bits[value]);
         }
+    } else {
+        push_shortcut(walk, value);
     }
 }
 
