@@ -18,7 +18,7 @@ static int check_types(struct pith_step *step, struct pith_error *err)
         return pith_step_needs(step, 1);
     if (!pith_is_word_grid(step->input_quantization[0]) || !wq || wq->block_size != 0 ||
         (wq->count > 1 && (wq->axis != 0 || (int64_t) wq->count != step->input[1].shape.dim[0])) ||
-        step->output[0].dtype != PITH_INT16 ||
+        (step->output[0].dtype != PITH_INT16 && step->output[0].dtype != PITH_FLOAT32) ||
         (step->residual.set && step->input[step->residual.input].dtype != PITH_INT16))
         return pith_step_fail(step, err, -ENOTSUP,
                               "this quantization is not one for 16-bit integers");
@@ -276,9 +276,12 @@ static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
         .y = step->output[0].data};
     const int64_t rows = s->conv.y.n * s->conv.y.h;
     const int16_t zero = (int16_t) s->conv.to.zero;
+    const float none = 0.0F;
 
     if (part == 0)
-        pith_image_fill_halo(&s->conv.out, &s->conv.y, data.y, sizeof zero, &zero);
+        pith_image_fill_halo(&s->conv.out, &s->conv.y, data.y,
+                             s->conv.to.real ? sizeof none : sizeof zero,
+                             s->conv.to.real ? (const void *) &none : &zero);
     pith_conv_s16_run(s, &data,
                       &(struct pith_conv_s8_span){pith_part_begin(rows, part, count),
                                                   pith_part_begin(rows, part + 1, count), 0,
@@ -299,7 +302,7 @@ const struct pith_kernel pith_kernels_image_conv_s16[] = {
                PITH_BIT(INT8) | PITH_BIT(UINT8) | PITH_BIT(INT4) | PITH_BIT(UINT4)},
      .output_type = PITH_BIT(INT16),
      .flags = PITH_KERNEL_QUANTIZED | PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_FUSES_ACTIVATION |
-              PITH_KERNEL_FUSES_RESIDUAL,
+              PITH_KERNEL_FUSES_RESIDUAL | PITH_KERNEL_GIVES_FLOATS,
      .prepare = conv_prepare,
      .run = conv_run,
      .run_part = conv_part},

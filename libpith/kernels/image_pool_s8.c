@@ -107,16 +107,13 @@ typedef int8_t stored;
 typedef uint8_t stored;
 #endif
 
-/* From element `first` of the pixel on. */
 #define MAX_PLAIN(name, type)                                                                      \
-    static void name##_from(const struct pith_image_taps *taps, const char *from, char *to,        \
-                            int64_t first, int64_t bytes)                                          \
+    static void name(const struct pith_image_taps *taps, const char *from, char *to, int64_t bytes) \
     {                                                                                              \
         const type *x = (const type *) (const void *) from;                                        \
         type *y = (type *) (void *) to;                                                            \
-        const int64_t count = bytes / (int64_t) sizeof(type);                                      \
                                                                                                    \
-        for (int64_t c = first; c < count; c++) {                                                  \
+        for (int64_t c = 0; c < bytes / (int64_t) sizeof(type); c++) {                             \
             type most = x[c];                                                                      \
                                                                                                    \
             for (int64_t ky = 0; ky < taps->rows; ky++)                                            \
@@ -127,25 +124,24 @@ typedef uint8_t stored;
                 }                                                                                  \
             y[c] = most;                                                                           \
         }                                                                                          \
-    }                                                                                              \
-    static void name##_plain(const struct pith_image_taps *taps, const char *x, char *y,           \
-                             int64_t bytes)                                                        \
-    {                                                                                              \
-        name##_from(taps, x, y, 0, bytes);                                                         \
     }
-MAX_PLAIN(max_bytes, stored)
-MAX_PLAIN(max_words, int16_t)
+MAX_PLAIN(max_bytes_plain, stored)
+MAX_PLAIN(max_words_plain, int16_t)
 
-/* Whole vectors of `VECTOR`, then whatever is left of fewer: vectors of `next`'s. */
+/* Vectors, of which the last one may cover what the one before it did; with fewer bytes than one has: `next`. */
 #define MAX_VECTORS(name, type, target, vector, load, store, greater, next)                        \
     target static void name(const struct pith_image_taps *taps, const char *x, char *y,            \
                             int64_t bytes)                                                         \
     {                                                                                              \
         const int64_t size = sizeof(vector), row = taps->row * (int64_t) sizeof(type),             \
                       col = taps->col * (int64_t) sizeof(type);                                    \
-        int64_t at = 0;                                                                            \
                                                                                                    \
-        for (; at + size <= bytes; at += size) {                                                   \
+        if (bytes < size) {                                                                        \
+            next(taps, x, y, bytes);                                                               \
+            return;                                                                                \
+        }                                                                                          \
+        for (int64_t from = 0; from < bytes; from += size) {                                       \
+            const int64_t at = from + size <= bytes ? from : bytes - size;                         \
             vector most = load((const void *) (x + at));                                           \
                                                                                                    \
             for (int64_t ky = 0; ky < taps->rows; ky++)                                            \
@@ -153,8 +149,6 @@ MAX_PLAIN(max_words, int16_t)
                     most = greater(most, load((const void *) (x + at + ky * row + kx * col)));     \
             store((void *) (y + at), most);                                                        \
         }                                                                                          \
-        if (at < bytes)                                                                            \
-            next(taps, x + at, y + at, bytes - at);                                                \
     }
 
 #if defined __x86_64__

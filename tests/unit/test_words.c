@@ -1,5 +1,5 @@
 /* The engine native over values on grids of 16 bits with weights of 8: convolutions and products are integer, with the same
- * bits from every instruction set, and what executing Q and DQ gives. */
+ * bits from every instruction set, and what executing Q and DQ gives. And, on grids of 8 bits too, what stands beside them. */
 #include "libpith/kernels/isa.h"
 #include "tests/unit/native_engine.h"
 
@@ -69,7 +69,11 @@ static uint32_t conv(struct pith_graph *graph, const uint32_t *in, size_t count,
 
 static void words_grid(struct pith_graph *graph, const struct words *n, uint32_t value, float scale, int32_t zero)
 {
-    set_grid(graph, value, n->dtype, scale, n->dtype == PITH_UINT16 ? zero + 32768 : 0, 0, 0);
+    if (n->dtype == PITH_UINT8 || n->dtype == PITH_INT8)
+        set_grid(graph, value, n->dtype, scale * 256.0F,
+                 zero / 256 + (n->dtype == PITH_UINT8 ? 128 : 0), 0, 0);
+    else
+        set_grid(graph, value, n->dtype, scale, n->dtype == PITH_UINT16 ? zero + 32768 : 0, 0, 0);
 }
 
 /* A convolution with Relu, a depthwise one, and a 1x1 one with a residual. */
@@ -303,6 +307,72 @@ static void words_are_moved_as_they_are(void **state)
     }
 }
 
+/* ---- residuals that are moved ---- */
+
+/* A block of a face detector: depthwise with a stride, 1x1 to more channels; beside it a pooling and channels of zeros, which
+ * are on no grid of their own; their sum. What is added comes behind the product in the graph's order. */
+static struct pith_graph *build_block(const struct words *n)
+{
+    const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
+    struct pith_error err = {0};
+    struct pith_graph *graph;
+    struct pith_tensor pads;
+    uint32_t x, sum[2], in[3], node;
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    words_grid(graph, n, x, 0.00004F, 501);
+    in[0] = x;
+    in[1] = add_weights(graph, n->in, n->in, 1, n->weight);
+    x = conv(graph, in, 2, 0, 1, 1);
+    words_grid(graph, n, x, 0.00005F, 256);
+    in[0] = x;
+    in[1] = add_weights(graph, n->in, 1, 3, n->weight);
+    in[2] = add_bias(graph, n->in, n->bias);
+    in[0] = conv(graph, in, 3, 1, 2, n->in);
+    words_grid(graph, n, in[0], 0.00007F, -777);
+    in[1] = add_weights(graph, n->in + n->middle, n->in, 1, n->weight);
+    sum[0] = conv(graph, in, 2, 0, 1, 1);
+    in[0] = add_node(graph, "MaxPool", &x, 1, &node);
+    assert_int_equal(pith_node_set_ints(graph, node, "kernel_shape", (const int64_t[]){2, 2}, 2), 0);
+    assert_int_equal(pith_node_set_ints(graph, node, "strides", (const int64_t[]){2, 2}, 2), 0);
+    assert_ok(pith_tensor_alloc(&pads, PITH_INT64, &(struct pith_shape){1, {8}}, &err), &err);
+    memcpy(pads.data, (const int64_t[]){0, 0, 0, 0, 0, n->middle, 0, 0}, 8 * sizeof(int64_t));
+    assert_ok(pith_graph_add_constant(graph, NULL, &pads, &in[1], &err), &err);
+    pith_tensor_free(&pads);
+    sum[1] = add_node(graph, "Pad", in, 2, NULL);
+    x = add_node(graph, "Add", sum, 2, NULL);
+    x = add_node(graph, "Relu", &x, 1, NULL);
+    words_grid(graph, n, x, 0.0001F, -32768 + 32768 * (n->dtype == PITH_INT16));
+    assert_int_equal(pith_graph_add_output(graph, x), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static void moved_residuals_stay_integers(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 16; round++) {
+        static const int32_t dtypes[] = {PITH_INT16, PITH_UINT16, PITH_INT8, PITH_UINT8};
+        const struct words n = {.in = 2 + pick(0, 40),
+                                .middle = 1 + pick(0, 20),
+                                .size = 2 * pick(2, 6),
+                                .dtype = dtypes[round % 4],
+                                .weight = pick(7, 127),
+                                .bias = 0.5F};
+        const bool bytes = round % 4 > 1;
+        static const char *const moves[] = {"image_max_pool_s16", "image_pad_s16", "image_max_pool_s8",
+                                            "image_pad_s8"};
+        struct pith_tensor x = input_of(&n);
+
+        check_graph(build_block(&n), &x, bytes ? 0.0001 * 256 : 0.0001, moves[2 * bytes + round / 4 % 2],
+                    (const char *const[]){"image_conv_f32", "image_pair_f32", "round_to_grid", "pad", "binary", NULL});
+    }
+}
+
 /* ---- products ---- */
 
 static uint32_t add_matrix(struct pith_graph *graph, int64_t depth, int64_t cols)
@@ -373,6 +443,7 @@ int main(void)
         cmocka_unit_test(convolutions_of_words_are_exact),
         cmocka_unit_test(sums_past_int32_are_exact_too),
         cmocka_unit_test(words_are_moved_as_they_are),
+        cmocka_unit_test(moved_residuals_stay_integers),
         cmocka_unit_test(products_of_words_are_exact),
     };
 

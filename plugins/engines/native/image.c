@@ -10,82 +10,6 @@
 
 #define IMAGE_INPUTS 16 /* a node with more is built planar */
 
-/* ---- values ---- */
-
-bool image_may_lie(const struct plan *plan, uint32_t value)
-{
-    const uint32_t number = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
-    const struct slot *slot = number == PLAN_NO_SLOT ? NULL : &plan->slots[number];
-
-    return slot && slot->known && form_has_image(&slot->tensor.shape) &&
-           pith_shape_elements(&slot->tensor.shape) > 0 &&
-           plan->slots[slot->root].place != SLOT_CONSTANT &&
-           plan->slots[slot->root].place != SLOT_HEAP &&
-           (slot->tensor.dtype == PITH_FLOAT32 || form_is_eight_bits(slot->quantization) ||
-            form_is_sixteen_bits(slot->quantization));
-}
-
-bool image_lies(const struct plan *plan, uint32_t value)
-{
-    const uint32_t first = plan->slot_of_value[value];
-    uint32_t at = first;
-
-    if (!image_may_lie(plan, value))
-        return false;
-    do {
-        if (plan->slots[at].image.channels_last)
-            return true;
-        at = plan->slots[at].next_form;
-    } while (at != first);
-    return false;
-}
-
-bool image_has_words(const struct plan *plan, uint32_t value)
-{
-    const uint32_t first = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
-    uint32_t at = first;
-
-    if (first == PLAN_NO_SLOT || !form_is_sixteen_bits(plan->slots[first].quantization))
-        return false;
-    do {
-        if (plan->slots[at].tensor.dtype == PITH_INT16 && plan->slots[at].image.channels_last)
-            return true;
-        at = plan->slots[at].next_form;
-    } while (at != first);
-    return false;
-}
-
-int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form extra, uint32_t *out,
-               struct pith_error *err)
-{
-    extra.channels_last = true;
-    extra.real = dtype == PITH_FLOAT32;
-    extra.dtype = dtype;
-    return form_of_slot(plan, plan->slot_of_value[value], &extra, out, err);
-}
-
-int image_output(struct plan *plan, uint32_t value, int32_t dtype, uint32_t *out)
-{
-    const struct pith_shape *shape = pith_value_shape(plan->graph, value);
-    const struct pith_quantization *grid = NULL;
-    int rc;
-
-    if (!shape)
-        return -EINVAL;
-    if (dtype != PITH_FLOAT32) {
-        grid = form_grid(plan, pith_value_quantization(plan->graph, value), dtype);
-        if (!grid)
-            return -ENOMEM;
-    }
-    rc = plan_add_slot(plan, dtype, shape, out);
-    if (rc < 0)
-        return rc;
-    plan->slots[*out].quantization = grid;
-    plan->slots[*out].image.channels_last = form_has_image(shape);
-    plan->slot_of_value[value] = *out;
-    return 0;
-}
-
 /* A value on a grid that a step gives as floats: these are rounded to it, to integers of 8 bits or,
  * on a wider grid, to floats. */
 static int round_output(struct plan *plan, uint32_t value, struct pith_error *err)
@@ -104,7 +28,7 @@ static int round_output(struct plan *plan, uint32_t value, struct pith_error *er
 
     if (!grid)
         return 0;
-    rc = image_output(plan, value, eight_bits ? pith_image_integer_dtype() : PITH_FLOAT32, &stored);
+    rc = image_output(plan, value, NULL, eight_bits ? pith_image_integer_dtype() : PITH_FLOAT32, &stored);
     if (rc < 0)
         return rc;
     if (eight_bits || form_is_sixteen_bits(grid))
@@ -124,6 +48,7 @@ struct candidate { /* a step that is being put together */
     int32_t dtype; /* of its activations as they are stored: FLOAT32, INT16, or pith_image_integer_dtype() */
     bool integer;  /* they are no floats */
     const struct pith_kernel *kernel;
+    const struct pith_quantization *moved; /* the grid of integers that it only moves; else NULL */
     uint32_t value; /* that it gives */
     uint32_t added; /* the value of its residual, or PITH_NO_VALUE */
     uint32_t in[IMAGE_INPUTS];
@@ -220,11 +145,11 @@ static bool is_convolution(const struct plan *plan, uint32_t node)
 }
 
 /* Whether the node's activations allow a step over channels-last values, and whether it is worth
- * it: something heavy, or something that lies so already. */
+ * it: something heavy, or something that lies so already. *out_integer: whether all are stored as integers. */
 static bool inputs_allow(const struct plan *plan, uint32_t node, bool *out_integer)
 {
-    const uint32_t first = first_activation(plan, node);
-    bool worth = is_convolution(plan, node);
+    bool worth = is_convolution(plan, node),
+         integer = stored_as_integers(plan, first_activation(plan, node));
 
     for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
         const uint32_t value = pith_node_input(plan->graph, node, i);
@@ -234,10 +159,9 @@ static bool inputs_allow(const struct plan *plan, uint32_t node, bool *out_integ
         if (!image_may_lie(plan, value))
             return false;
         worth = worth || image_lies(plan, value);
-        if (stored_as_integers(plan, value) != stored_as_integers(plan, first))
-            return false;
+        integer = integer && stored_as_integers(plan, value);
     }
-    *out_integer = stored_as_integers(plan, first);
+    *out_integer = integer;
     return worth;
 }
 
@@ -272,6 +196,13 @@ static bool result_fits(const struct plan *plan, uint32_t value, int32_t dtype)
                                  : !q || (q->count == 1 && q->block_size == 0);
 }
 
+/* Whether the result can be stored as the step gives it. */
+static bool candidate_fits(const struct plan *plan, const struct candidate *c)
+{
+    return result_fits(plan, c->value, c->dtype) ||
+           (c->moved && !pith_value_quantization(plan->graph, c->value));
+}
+
 /* An Add behind the product, and what follows that one. */
 static void add_residual(struct plan *plan, struct candidate *c)
 {
@@ -286,7 +217,7 @@ static void add_residual(struct plan *plan, struct candidate *c)
     if (c->added == PITH_NO_VALUE)
         return;
     fuse_activation(plan, &c->value, &after);
-    if (!image_may_lie(plan, c->added) || !stored_as(plan, c->added, c->dtype) ||
+    if (!image_may_lie(plan, c->added) || (c->integer && !stored_as(plan, c->added, c->dtype)) ||
         !result_fits(plan, c->value, c->dtype)) {
         fuse_undo(plan, product, c->value);
         c->value = product;
@@ -310,7 +241,7 @@ static bool is_depthwise(const struct plan *plan, const struct candidate *c)
 /* A convolution of bytes whose result is on no grid gives floats: its sums are the same integers. */
 static bool gives_floats(const struct plan *plan, const struct candidate *c)
 {
-    return !is_depthwise(plan, c) && c->integer && c->dtype != PITH_INT16 && (c->kernel->flags & PITH_KERNEL_GIVES_FLOATS) &&
+    return !is_depthwise(plan, c) && c->integer && (c->kernel->flags & PITH_KERNEL_GIVES_FLOATS) &&
            !c->residual.set && !pith_value_quantization(plan->graph, c->value);
 }
 
@@ -330,7 +261,7 @@ static int fuse(struct plan *plan, struct candidate *c)
     if (c->kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
         fuse_activation(plan, &c->value, &c->activation);
     add_residual(plan, c);
-    if (result_fits(plan, c->value, c->dtype) || gives_floats(plan, c))
+    if (candidate_fits(plan, c) || gives_floats(plan, c))
         return 1;
     fuse_undo(plan, first, c->value);
     return 0;
@@ -408,6 +339,14 @@ static int gather_activations(struct plan *plan, struct candidate *c, const stru
     return image_slot(plan, c->added, c->dtype, (struct form){0}, &c->in[c->in_count++], err);
 }
 
+/* What goes in on a grid comes out on it. */
+static bool moves_elements(const struct plan *plan, uint32_t node)
+{
+    static const char *const moves[] = {"MaxPool", "GlobalMaxPool", "Pad", "Channels", NULL};
+
+    return plan_is_one_of(pith_node_op(plan->graph, node), moves);
+}
+
 static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool product,
                     struct pith_error *err)
 {
@@ -424,6 +363,8 @@ static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool produc
     int rc;
 
     c.kernel = find_kernel(plan, node, dtype);
+    if (c.integer && moves_elements(plan, node))
+        c.moved = plan->slots[plan->slot_of_value[pith_node_input(plan->graph, node, 0)]].quantization;
     if (!c.kernel || (!product && !image_window_halo(plan, node, &halo)))
         return 0;
     if (product)
@@ -435,7 +376,8 @@ static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool produc
         return rc;
     rc = gather_activations(plan, &c, &halo, err);
     if (rc == 0)
-        rc = image_output(plan, c.value, gives_floats(plan, &c) ? PITH_FLOAT32 : dtype, &out);
+        rc = image_output(plan, c.value, c.moved, gives_floats(plan, &c) ? PITH_FLOAT32 : dtype,
+                          &out);
     if (rc < 0)
         return rc;
     call = (struct plan_call){c.kernel, node,         c.in,       &out,      c.in_count,
@@ -570,7 +512,7 @@ static int build_blindly(struct plan *plan, uint32_t node, struct pith_error *er
                             &c.in[i], err);
     }
     if (rc >= 0)
-        rc = image_output(plan, c.value, c.dtype, &out);
+        rc = image_output(plan, c.value, NULL, c.dtype, &out);
     if (rc < 0)
         return rc;
     call = (struct plan_call){c.kernel, node,         c.in,       &out,        c.in_count,

@@ -280,6 +280,8 @@ void form_join(struct plan *plan, uint32_t slot, uint32_t form);
 /* ---- image.c: steps over channels-last values ---- */
 /* 1: done; 0: the node is for planar kernels; an error. */
 int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
+
+/* ---- image_value.c ---- */
 /* Whether the value may lie channels-last, and whether some form of it does. */
 bool image_may_lie(const struct plan *plan, uint32_t value);
 bool image_lies(const struct plan *plan, uint32_t value);
@@ -288,8 +290,9 @@ bool image_has_words(const struct plan *plan, uint32_t value);
 /* The value in channels-last form: floats, or integers as kernels here take them (int16, or pith_image_integer_dtype). */
 int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form extra, uint32_t *out,
                struct pith_error *err);
-/* A slot for a value that a channels-last step gives, as floats or on its grid. */
-int image_output(struct plan *plan, uint32_t value, int32_t dtype, uint32_t *out);
+/* A slot for a value that a channels-last step gives, as floats or on a grid: its own, or where it has none and only elements
+ * of a value on `grid` were moved, that one. */
+int image_output(struct plan *plan, uint32_t value, const struct pith_quantization *grid, int32_t dtype, uint32_t *out);
 
 /* ---- image_halo.c ---- */
 struct halo { /* pixels */

@@ -309,7 +309,7 @@ int table_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
         return rc == -ENOTSUP || rc == -EAGAIN ? 0 : rc;
     rc = absorb(plan, &f, node);
     if (rc == 0)
-        rc = image ? image_output(plan, f.y, pith_image_integer_dtype(), &out)
+        rc = image ? image_output(plan, f.y, NULL, pith_image_integer_dtype(), &out)
                    : plan_output_slot(plan, f.y, &out);
     call.kernel = plan_own_kernel("Table", plan->slots[in[0]].tensor.dtype, to->dtype);
     call.in = in;

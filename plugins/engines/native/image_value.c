@@ -1,0 +1,80 @@
+/* Values that lie channels-last: which may, which do, and their slots. */
+#include "plugins/engines/native/plan.h"
+
+#include <errno.h>
+
+bool image_may_lie(const struct plan *plan, uint32_t value)
+{
+    const uint32_t number = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
+    const struct slot *slot = number == PLAN_NO_SLOT ? NULL : &plan->slots[number];
+
+    return slot && slot->known && form_has_image(&slot->tensor.shape) &&
+           pith_shape_elements(&slot->tensor.shape) > 0 &&
+           plan->slots[slot->root].place != SLOT_CONSTANT &&
+           plan->slots[slot->root].place != SLOT_HEAP &&
+           (slot->tensor.dtype == PITH_FLOAT32 || form_is_eight_bits(slot->quantization) ||
+            form_is_sixteen_bits(slot->quantization));
+}
+
+bool image_lies(const struct plan *plan, uint32_t value)
+{
+    const uint32_t first = plan->slot_of_value[value];
+    uint32_t at = first;
+
+    if (!image_may_lie(plan, value))
+        return false;
+    do {
+        if (plan->slots[at].image.channels_last)
+            return true;
+        at = plan->slots[at].next_form;
+    } while (at != first);
+    return false;
+}
+
+bool image_has_words(const struct plan *plan, uint32_t value)
+{
+    const uint32_t first = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
+    uint32_t at = first;
+
+    if (first == PLAN_NO_SLOT || !form_is_sixteen_bits(plan->slots[first].quantization))
+        return false;
+    do {
+        if (plan->slots[at].tensor.dtype == PITH_INT16 && plan->slots[at].image.channels_last)
+            return true;
+        at = plan->slots[at].next_form;
+    } while (at != first);
+    return false;
+}
+
+int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form extra, uint32_t *out,
+               struct pith_error *err)
+{
+    extra.channels_last = true;
+    extra.real = dtype == PITH_FLOAT32;
+    extra.dtype = dtype;
+    return form_of_slot(plan, plan->slot_of_value[value], &extra, out, err);
+}
+
+int image_output(struct plan *plan, uint32_t value, const struct pith_quantization *grid,
+                 int32_t dtype, uint32_t *out)
+{
+    const struct pith_shape *shape = pith_value_shape(plan->graph, value);
+    const struct pith_quantization *own = pith_value_quantization(plan->graph, value);
+    int rc;
+
+    if (!shape)
+        return -EINVAL;
+    grid = dtype == PITH_FLOAT32 ? NULL : own ? own : grid;
+    if (dtype != PITH_FLOAT32) {
+        grid = form_grid(plan, grid, dtype);
+        if (!grid)
+            return -ENOMEM;
+    }
+    rc = plan_add_slot(plan, dtype, shape, out);
+    if (rc < 0)
+        return rc;
+    plan->slots[*out].quantization = grid;
+    plan->slots[*out].image.channels_last = form_has_image(shape);
+    plan->slot_of_value[value] = *out;
+    return 0;
+}
