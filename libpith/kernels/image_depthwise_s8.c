@@ -156,8 +156,8 @@ int pith_depthwise_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, co
         return -ENOMEM;
     d->folded = can_fold(conv, form->width[0].bytes);
     d->each = form->planes ? 2 : 4;
-    d->columns = form->width[0].columns && !d->folded && conv->kernel[0] == 3 && conv->kernel[1] == 3 &&
-                 conv->dilation[1] == 1 && conv->stride[1] <= 2;
+    d->columns = form->width[0].columns && conv->kernel[0] == 3 && conv->kernel[1] == 3 &&
+                 conv->dilation[1] == 1;
     rc = plan_taps(step, conv, d);
     d->blocks = pith_step_alloc(step, (conv->y.c + 15) / 16 * (int64_t) sizeof *d->blocks);
     if (rc < 0 || !d->blocks)
@@ -197,6 +197,7 @@ static void run_row(const struct pith_conv_s8 *conv, const struct depthwise *d,
                                         .bias = b->bias,
                                         .scale = b->scale,
                                         .to = &conv->to};
+    int64_t stride = conv->stride[1];
 
     if (d->folded) {
         const int64_t bytes = conv->y.w * conv->y.c;
@@ -205,9 +206,10 @@ static void run_row(const struct pith_conv_s8 *conv, const struct depthwise *d,
         row.x_step = row.y_step = row.width;
         row.count = (bytes + row.width - 1) / row.width;
         row.last = (int) (bytes - (row.count - 1) * row.width);
+        stride = row.width / conv->y.c;
     }
     if (d->columns)
-        b->width->columns(&row, (int) conv->stride[1]);
+        b->width->columns(&row, (int) stride);
     else
         b->width->taps(&row);
 }

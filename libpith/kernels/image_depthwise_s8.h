@@ -26,7 +26,7 @@ struct pith_depthwise_s8_row {
 struct pith_depthwise_s8_width {
     int bytes; /* channels of a block; 0 ends a list */
     void (*taps)(const struct pith_depthwise_s8_row *row); /* any kernel */
-    /* Kernels of three columns and three rows, which move by `stride` 1 or 2 pixels: columns are interleaved once. Or NULL. */
+    /* Kernels of three columns and three rows, which move by `stride` columns: those that they meet again are interleaved once. Or NULL. */
     void (*columns)(const struct pith_depthwise_s8_row *row, int stride);
 };
 

@@ -15,6 +15,9 @@
 #define HIGH16       OP(unpackhi_epi16)
 #define NEAREST(f)   ((FORM(words)) OP(cvtps_epi32)((OF_WIDTH(__m, WIDTH))(f)))
 #define NARROW(q, r) OF_WIDTH(narrow_, WIDTH)((const OPERAND *) (q), r)
+#define NARROW_BARE(q)                                                                             \
+    OP(packus_epi16)(OP(packs_epi32)((OPERAND) (q)[0], (OPERAND) (q)[1]),                          \
+                     OP(packs_epi32)((OPERAND) (q)[2], (OPERAND) (q)[3]))
 #if HALVES == 1
 #define SPLIT(four, h) ((OPERAND) (four))
 #define DOT(sum, x, w) ((FORM(words)) OP(dpbusd_epi32)((OPERAND) (sum), x, w))
@@ -28,12 +31,12 @@
 TARGET static inline __attribute__((always_inline)) void FORM(put)(uint8_t *to, OPERAND bytes,
                                                                    int count)
 {
-#if MASKED
-    OP(mask_storeu_epi8)(to, UINT64_MAX >> (64 - count), bytes);
-#else
     if (count == (int) sizeof bytes)
         memcpy(to, &bytes, sizeof bytes);
     else
+#if MASKED
+        OP(mask_storeu_epi8)(to, UINT64_MAX >> (64 - count), bytes);
+#else
         memcpy(to, &bytes, (size_t) count);
 #endif
 }

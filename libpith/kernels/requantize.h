@@ -98,6 +98,12 @@ static inline uint8_t pith_requantize_store(const struct pith_requantize *r, flo
     return (uint8_t) pith_requantize_integer(r, f);
 }
 
+/* Whether rounded products are stored as they are, as unsigned bytes: no slope, no zero point, the limits a byte's own. */
+static inline bool pith_requantize_is_bare(const struct pith_requantize *r)
+{
+    return r->slope == 1.0F && r->zero == 0 && r->low == 0 && r->high == 255;
+}
+
 static inline float pith_requantize_limit(const struct pith_requantize *r, float f)
 {
     f = f < r->real_low ? r->real_low : f;

@@ -351,61 +351,113 @@ static void convolution_rounds_the_exact_sum_once(void **state)
     }
 }
 
+/* How many forms of each kind were compared. */
+struct tried {
+    int sparse, four_bits, winograd, two_of_four, depthwise;
+};
+
+static void count_form(struct tried *tried, const char *name)
+{
+    tried->winograd += strncmp(name, "winograd", 8) == 0;
+    tried->sparse += strncmp(name, "sparse", 6) == 0;
+    tried->four_bits += strncmp(name, "int4", 4) == 0;
+    tried->two_of_four += strncmp(name, "2:4", 3) == 0;
+    tried->depthwise += strncmp(name, "depthwise", 9) == 0;
+}
+
+/* Runs a case, its step filled, in every form that it has, and compares each with the plain one. */
+static void check_forms(struct conv_case *t, int round, struct tried *tried)
+{
+    struct pith_conv_s8 *conv;
+    struct picture want;
+
+    assert_ok(byte_step_prepare(&t->s, FORM), &t->s.err);
+    conv_case_data(t);
+    conv = t->s.step.params;
+    assert_int_equal(pith_conv_s8_use(&t->s.step, NULL), 0);
+    want = t->y;
+    want.block = malloc(want.bytes);
+    assert_non_null(want.block);
+    want.data = want.block + (t->y.data - t->y.block);
+    assert_ok(t->s.step.kernel->run(&t->s.step, &t->s.err), &t->s.err);
+    memcpy(want.block, t->y.block, t->y.bytes);
+    for (size_t i = 0; pith_conv_s8_form_at(conv, i); i++) {
+        const struct pith_conv_s8_form *form = pith_conv_s8_form_at(conv, i);
+        char what[96];
+
+        snprintf(what, sizeof what, "round %d, %s", round, form->name);
+        memset(t->y.block, MARK, t->y.bytes);
+        if (pith_conv_s8_use(&t->s.step, form) == 1)
+            continue;
+        t->s.step.scratch = aligned_alloc(64, (t->s.step.scratch_bytes + 64) / 64 * 64);
+        assert_non_null(t->s.step.scratch);
+        assert_ok(t->s.step.kernel->run(&t->s.step, &t->s.err), &t->s.err);
+        free(t->s.step.scratch);
+        count_form(tried, form->name);
+        picture_check_equal(&t->y, &want, what);
+        if (memcmp(t->y.block, want.block, t->y.bytes) != 0)
+            fail_msg("%s: writes outside of the value", what);
+    }
+    free(want.block);
+}
+
 /* Whatever form runs, each gives the bytes of the plain one. */
 static void every_form_of_convolution_is_the_plain_one(void **state)
 {
-    int sparse = 0, four_bits = 0, winograd = 0, two_of_four = 0;
+    struct tried tried = {0};
 
     (void) state;
     for (int round = 0; round < 400; round++) {
         struct conv_case t;
-        struct pith_conv_s8 *conv;
-        struct picture want;
 
         conv_case_init(&t, round);
         conv_case_fill_step(&t, round);
-        assert_ok(byte_step_prepare(&t.s, FORM), &t.s.err);
-        conv_case_data(&t);
-        conv = t.s.step.params;
-        assert_int_equal(pith_conv_s8_use(&t.s.step, NULL), 0);
-        want = t.y;
-        want.block = malloc(want.bytes);
-        assert_non_null(want.block);
-        want.data = want.block + (t.y.data - t.y.block);
-        assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
-        memcpy(want.block, t.y.block, t.y.bytes);
-        for (size_t i = 0; pith_conv_s8_form_at(conv, i); i++) {
-            const struct pith_conv_s8_form *form = pith_conv_s8_form_at(conv, i);
-            char what[96];
-
-            snprintf(what, sizeof what, "round %d, %s", round, form->name);
-            memset(t.y.block, MARK, t.y.bytes);
-            if (pith_conv_s8_use(&t.s.step, form) == 1)
-                continue;
-            t.s.step.scratch = aligned_alloc(64, (t.s.step.scratch_bytes + 64) / 64 * 64);
-            assert_non_null(t.s.step.scratch);
-            assert_ok(t.s.step.kernel->run(&t.s.step, &t.s.err), &t.s.err);
-            free(t.s.step.scratch);
-            winograd += strncmp(form->name, "winograd", 8) == 0;
-            sparse += strncmp(form->name, "sparse", 6) == 0;
-            four_bits += strncmp(form->name, "int4", 4) == 0;
-            two_of_four += strncmp(form->name, "2:4", 3) == 0;
-            picture_check_equal(&t.y, &want, what);
-            if (memcmp(t.y.block, want.block, t.y.bytes) != 0)
-                fail_msg("%s: writes outside of the value", what);
-        }
-        free(want.block);
+        check_forms(&t, round, &tried);
         conv_case_done(&t);
     }
-    assert_true(winograd >= 40);
+    assert_true(tried.winograd >= 40);
 #if defined __x86_64__
-    assert_true(sparse >= 100 && four_bits >= 20 && two_of_four >= 60);
+    assert_true(tried.sparse >= 100 && tried.four_bits >= 20 && tried.two_of_four >= 60);
 #elif defined __aarch64__
-    (void) four_bits;
-    assert_true(sparse >= 100 && two_of_four >= 20);
-#else
-    (void) sparse, (void) four_bits, (void) two_of_four;
+    assert_true(tried.sparse >= 100 && tried.two_of_four >= 20);
 #endif
+}
+
+/* What most layers have: a rectifier, and all of a byte's range for what it leaves. Forms store that with fewer instructions;
+ * depthwise ones have a loop for each way in which neighbours share columns. */
+static void rectified_bytes_are_the_plain_ones(void **state)
+{
+    static const int64_t channels[] = {8, 16, 24, 32, 48, 64, 80, 128, 144};
+    struct tried tried = {0};
+
+    (void) state;
+    for (int round = 0; round < 108; round++) {
+        const int64_t c = channels[round % 9], stride = 1 + round / 9 % 3, size = pick(8, 15);
+        const bool depthwise = round % 4 != 3;
+        const struct geometry g = {.rank = 4,
+                                   .batch = 1,
+                                   .groups = depthwise ? c : 1,
+                                   .in_channels = depthwise ? 1 : pick(1, 40),
+                                   .out_channels = depthwise ? 1 : c,
+                                   .in = {(size - 1) * stride + 1, (size - 1) * stride + 1},
+                                   .out = {size, size},
+                                   .kernel = {3, 3},
+                                   .stride = {stride, stride},
+                                   .dilation = {1, 1},
+                                   .pad = {1, 1},
+                                   .pad_end = {1, 1}};
+        struct conv_case t;
+
+        conv_case_of(&t, g, 0); /* no residual; weights of 8 bits */
+        if (round % 5 == 4)
+            conv_extremes(&t, round % 2);
+        conv_case_fill_step(&t, 0);
+        t.y_grid.zero = least();
+        t.s.step.activation = (struct pith_activation){true, 1.0F, 0.0F, INFINITY};
+        check_forms(&t, round, &tried);
+        conv_case_done(&t);
+    }
+    assert_true(tried.depthwise >= 81);
 }
 
 /* Sums that are four times too large on the way still fit just below the limit, or 64 times with
@@ -495,6 +547,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_rounds_the_exact_sum_once),
         cmocka_unit_test(every_form_of_convolution_is_the_plain_one),
+        cmocka_unit_test(rectified_bytes_are_the_plain_ones),
         cmocka_unit_test(winograd_sums_reach_their_limit),
         cmocka_unit_test(convolution_refuses_a_halo_that_is_too_small),
     };
