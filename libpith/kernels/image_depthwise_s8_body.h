@@ -3,13 +3,15 @@
  * image_dense_s8_body.h; LOW8, HIGH8, LOW16, HIGH16 (a, b), the interleaved bytes or words of the
  * lower or upper half of every 128 bits; NARROW(q, r), four vectors of int32 as one of bytes, with
  * the zero point added and limited; FORM(put)(to, bytes, count), which stores the first of them;
- * and, where stored bytes are unsigned, NARROW_BARE(q), the same for what pith_requantize_is_bare.
+ * and, where stored bytes are unsigned, NARROW_BARE(q), the same without zero point and limits.
  * Interleaving and narrowing both work in parts of 128 bits, so that channels come out in order. */
 #define BYTES  (4 * LANES)
 #define UNROLL _Pragma("GCC unroll 4")
 #define INLINE TARGET static inline __attribute__((always_inline))
 #ifdef NARROW_BARE
-#define IS_BARE(row) ((row)->width == BYTES && pith_requantize_is_bare((row)->to))
+#define IS_BARE(row)                                                                               \
+    ((row)->width == BYTES && (row)->to->slope == 1.0F && (row)->to->zero == 0 &&                  \
+     !(row)->to->limits)
 #else
 #define IS_BARE(row)   false
 #define NARROW_BARE(q) NARROW(q, r)
@@ -51,7 +53,7 @@ INLINE void FORM(start)(const struct pith_depthwise_s8_row *row, FORM(words) * s
     UNROLL for (int i = 0; i < 4; i++) sum[i] = ((const FORM(words) *) row->bias)[i];
 }
 
-/* bare: all of a block's bytes are stored, as pith_requantize_is_bare says. */
+/* bare: all of a block's bytes are stored, and there is no slope, zero point or limit. */
 INLINE void FORM(store)(const struct pith_depthwise_s8_row *row, const struct pith_requantize *r,
                         const FORM(words) * sum, uint8_t *y, int count, const bool bare)
 {

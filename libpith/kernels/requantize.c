@@ -129,6 +129,7 @@ static int plan_grid(struct pith_step *step, struct pith_requantize *r, float *o
     r->zero = pith_stored_zero(q, y->dtype);
     r->low = stored_limit(r, last->low / q->scale[0], least, span_of(step));
     r->high = stored_limit(r, last->high / q->scale[0], least, span_of(step));
+    r->limits = r->low != 0 || r->high != 255;
     return 0;
 }
 

@@ -37,6 +37,7 @@ struct pith_requantize {
     bool real; /* float32 output: real_low and real_high limit it, else low and high, in stored integers */
     float real_low, real_high;
     int32_t zero, low, high;
+    bool limits; /* whether low or high are others than an unsigned byte's own */
 };
 
 /* What pith_requantize_plan knows of one channel's weights. */
@@ -96,12 +97,6 @@ static inline int32_t pith_requantize_integer(const struct pith_requantize *r, f
 static inline uint8_t pith_requantize_store(const struct pith_requantize *r, float f)
 {
     return (uint8_t) pith_requantize_integer(r, f);
-}
-
-/* Whether rounded products are stored as they are, as unsigned bytes: no slope, no zero point, the limits a byte's own. */
-static inline bool pith_requantize_is_bare(const struct pith_requantize *r)
-{
-    return r->slope == 1.0F && r->zero == 0 && r->low == 0 && r->high == 255;
 }
 
 static inline float pith_requantize_limit(const struct pith_requantize *r, float f)

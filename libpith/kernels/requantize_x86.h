@@ -26,12 +26,16 @@ static __attribute__((noinline, unused)) void put_some(uint8_t *to, uint64_t byt
     target __m##width##i narrow_##width(const __m##width##i *q, const struct pith_requantize *r)   \
     {                                                                                              \
         const __m##width##i zero = mm##_set1_epi16((int16_t) r->zero),                             \
-                            a = mm##_adds_epi16(mm##_packs_epi32(q[0], q[1]), zero),               \
-                            b = mm##_adds_epi16(mm##_packs_epi32(q[2], q[3]), zero),               \
                             low = mm##_set1_epi8((char) r->low),                                   \
                             high = mm##_set1_epi8((char) r->high);                                 \
+        __m##width##i a = mm##_packs_epi32(q[0], q[1]), b = mm##_packs_epi32(q[2], q[3]);          \
                                                                                                    \
-        return mm##_min_epu8(mm##_max_epu8(mm##_packus_epi16(a, b), low), high);                   \
+        if (r->zero != 0) {                                                                        \
+            a = mm##_adds_epi16(a, zero);                                                          \
+            b = mm##_adds_epi16(b, zero);                                                          \
+        }                                                                                          \
+        a = mm##_packus_epi16(a, b);                                                               \
+        return r->limits ? mm##_min_epu8(mm##_max_epu8(a, low), high) : a;                         \
     }                                                                                              \
                                                                                                    \
     target __m##width##i pack_##width(const __m##width *f, const struct pith_requantize *r)        \
