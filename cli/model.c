@@ -87,6 +87,21 @@ static int32_t row_dtype(const struct pith_graph *graph)
     }
 }
 
+/* The graph as a stage, with what it keeps from one run to the next where its file says so. */
+static json_t *only_stage(const struct pith_graph *graph)
+{
+    const char *pairs = pith_graph_metadata(graph, "pith.state");
+    json_t *stage = json_pack("{ss}", "graph", "model");
+    json_t *state = pairs ? json_loads(pairs, 0, NULL) : NULL;
+
+    if (stage && json_is_object(state) && json_object_set(stage, "state", state) < 0) {
+        json_decref(stage);
+        stage = NULL;
+    }
+    json_decref(state);
+    return stage;
+}
+
 static int make_manifest(struct model *model, struct pith_error *err)
 {
     static const char no_digest[] =
@@ -99,10 +114,10 @@ static int make_manifest(struct model *model, struct pith_error *err)
 
     if (rc < 0)
         return rc;
-    json = json_pack("{ss ss s{s{ss sI}} s{ss so} s[{ss}]}", "model", "model", "version", "0",
+    json = json_pack("{ss ss s{s{ss sI}} s{ss so} s[o]}", "model", "model", "version", "0",
                      "graphs", "model", "sha256", no_digest, "bytes",
                      (json_int_t) model->file_bytes[0], "input", "type", type, "row", row, "stages",
-                     "graph", "model");
+                     only_stage(graph));
     text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (!text)
         rc = pith_fail(err, -ENOMEM, "no memory for the model");

@@ -12,7 +12,6 @@
 
 #define MOST_OPERATORS (UINT32_C(1) << 17)
 #define MOST_PORTS     (UINT64_C(1) << 21) /* of all operators together */
-#define CODE_CUSTOM_OP 32                  /* BuiltinOperator CUSTOM */
 #define OPSET          18 /* axes of reductions are inputs; half of what is written elsewhere reads it */
 #define OPSET_GELU     20
 #define OPSET_SIXTEEN  21 /* QuantizeLinear to 16 and 4 bits */
@@ -24,24 +23,9 @@ bool pith_is_tflite(const uint8_t *data, size_t bytes)
 
 /* ---- the table ---- */
 
-static const struct tflite_operator *find_operator(int32_t code)
-{
-    static const struct tflite_operator *const lists[] = {
-        tflite_window_operators,    tflite_matrix_operators, tflite_elementwise_operators,
-        tflite_shape_operators,     tflite_index_operators,  tflite_reduce_operators,
-        tflite_recurrent_operators, tflite_type_operators,
-    };
-
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        for (const struct tflite_operator *row = lists[i]; row->name; row++)
-            if (row->code == code)
-                return row;
-    return NULL;
-}
-
 /* The old field has room for 127; the new one was added behind it, and older files don't have it.
  */
-static int32_t code_of(struct flat_table code)
+int32_t tflite_code_of(struct flat_table code)
 {
     int32_t old = flat_i8(code, CODE_DEPRECATED, 0);
     int32_t number = flat_i32(code, CODE_BUILTIN, 0);
@@ -49,29 +33,59 @@ static int32_t code_of(struct flat_table code)
     return number > old ? number : old;
 }
 
-static int refuse_operator(uint32_t index, struct flat_table code, struct pith_error *err)
+#define CUSTOM_NAME_BYTES 96
+
+static void custom_name(struct flat_table code, char name[CUSTOM_NAME_BYTES])
 {
     struct flat_vector custom = flat_text(code, CODE_CUSTOM);
-    char name[96] = "";
 
-    for (uint32_t i = 0; i < custom.count && i + 1 < sizeof name; i++) {
+    name[0] = 0;
+    for (uint32_t i = 0; i < custom.count && i + 1 < CUSTOM_NAME_BYTES; i++) {
         uint8_t c = flat_item_u8(custom, i);
 
         name[i] = (char) (c < 0x20 || c >= 0x7f ? '_' : c);
         name[i + 1] = 0;
     }
-    if (code_of(code) == CODE_CUSTOM_OP)
+}
+
+static const struct tflite_operator *find_operator(struct flat_table code)
+{
+    static const struct tflite_operator *const lists[] = {
+        tflite_window_operators,    tflite_matrix_operators, tflite_elementwise_operators,
+        tflite_shape_operators,     tflite_index_operators,  tflite_reduce_operators,
+        tflite_recurrent_operators, tflite_type_operators,   tflite_variable_operators,
+    };
+    const int32_t number = tflite_code_of(code);
+    char custom[CUSTOM_NAME_BYTES] = "";
+
+    if (number == TFLITE_CUSTOM)
+        custom_name(code, custom);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const struct tflite_operator *row = lists[i]; row->name; row++)
+            if (row->code == number &&
+                (number != TFLITE_CUSTOM || strcmp(row->name, custom) == 0))
+                return row;
+    return NULL;
+}
+
+static int refuse_operator(uint32_t index, struct flat_table code, struct pith_error *err)
+{
+    const int32_t number = tflite_code_of(code);
+    char custom[CUSTOM_NAME_BYTES];
+
+    custom_name(code, custom);
+    if (number == TFLITE_CUSTOM)
         return pith_fail(err, -ENOTSUP,
                          "operator %u is the custom operator \"%s\", which is not known here; "
                          "convert the model again without custom operators",
-                         (unsigned) index, name);
-    if (tflite_builtin_name(code_of(code)))
+                         (unsigned) index, custom);
+    if (tflite_builtin_name(number))
         return pith_fail(err, -ENOTSUP, "operator %u is %s, which is not known here",
-                         (unsigned) index, tflite_builtin_name(code_of(code)));
+                         (unsigned) index, tflite_builtin_name(number));
     return pith_fail(err, -ENOTSUP,
                      "operator %u is number %" PRId32
                      " of TensorFlow Lite's built-in operators, which is newer than pith",
-                     (unsigned) index, code_of(code));
+                     (unsigned) index, number);
 }
 
 /* ---- one operator ---- */
@@ -124,6 +138,8 @@ static int read_node(struct tflite_node *node, struct flat_table from, struct pi
         return pith_fail(err, -EBADMSG, "its options are those of another operator");
     if (row->options != OPTIONS_NONE && options == row->options)
         node->options = flat_child(from, OPERATOR_OPTIONS);
+    if (row->code == TFLITE_CUSTOM)
+        node->custom_options = flat_items(from, OPERATOR_CUSTOM_OPTIONS, 1);
     return 0;
 }
 
@@ -140,7 +156,7 @@ static int translate(struct tflite_reader *reader, uint32_t index, struct flat_t
         return pith_fail(err, -EBADMSG, "operator %u is broken, or the file is cut off",
                          (unsigned) index);
     code = flat_item_table(codes, number);
-    node.row = find_operator(code_of(code));
+    node.row = find_operator(code);
     if (!node.row && !reader->file.broken)
         return refuse_operator(index, code, err);
     rc = reader->file.broken ? -EBADMSG : read_node(&node, from, err);
@@ -293,7 +309,7 @@ static int64_t needed_opset(const struct tflite_reader *reader)
     int64_t opset = OPSET;
 
     for (uint32_t i = 0; i < codes.count && !reader->file.broken; i++) {
-        const struct tflite_operator *row = find_operator(code_of(flat_item_table(codes, i)));
+        const struct tflite_operator *row = find_operator(flat_item_table(codes, i));
 
         if (row && row->op && strcmp(row->op, "Gelu") == 0)
             opset = OPSET_GELU;
@@ -344,6 +360,8 @@ static int read_subgraph(struct tflite_reader *reader, struct flat_table subgrap
         rc = translate(reader, i, flat_item_table(operators, i), err);
     if (rc == 0)
         rc = add_outputs(reader, outputs, err);
+    if (rc == 0)
+        rc = tflite_end_variables(reader, err);
     return rc;
 }
 

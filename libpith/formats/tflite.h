@@ -4,7 +4,8 @@
  * The graph has ONNX's operators and its order of axes (channels second); inputs and outputs keep the file's names, types and
  * shapes (channels last). Quantized tensors become quantized values; an input or output that is stored as integers stays so,
  * with DequantizeLinear behind it or QuantizeLinear before it. Of a file with several sub-graphs the first is read. State
- * that an interpreter keeps between calls (of recurrent layers) begins at zero in every run. */
+ * that an interpreter keeps between calls begins at zero in every run of a recurrent layer; that of variables goes in and comes
+ * out (tflite_variables.c), and metadata "pith.state" says which output is which input: a JSON object of names. */
 #ifndef PITH_FORMATS_TFLITE_H
 #define PITH_FORMATS_TFLITE_H
 

@@ -24,6 +24,7 @@ struct tflite_tensor {
     struct pith_shape shape; /* the file's order; PITH_DIM_UNKNOWN where its signature leaves a size open */
     bool is_interface;       /* an input or output of the model: its name is kept for that */
     bool is_variable;
+    uint32_t variable; /* of a handle: reader->variables[variable - 1]; 0: it is none */
     /* Of a constant: its elements, in the file or, where `own`, from pith_tensor_alloc. data NULL: no constant. */
     struct pith_tensor constant;
     bool own;
@@ -44,6 +45,9 @@ struct tflite_reader { /* of one file */
     /* Vectors may lie in many tables at once: what is copied of them, and what operators name, is counted here. */
     uint64_t copy_bytes_left;
     uint64_t ports_left;
+    struct tflite_variable *variables; /* in the arena */
+    uint32_t variable_count;
+    bool called_once; /* a sub-graph that sets them up was seen */
 };
 
 /* ---- tflite_tensor.c: the file's tensors ---- */
@@ -74,6 +78,7 @@ struct tflite_node {
     const struct tflite_operator *row;
     uint32_t index; /* of the operator in the file */
     struct flat_table options;
+    struct flat_vector custom_options; /* bytes, of a custom operator */
     const int32_t *inputs, *outputs; /* tensors, or TFLITE_NO_TENSOR; checked */
     uint32_t input_count, output_count;
     uint32_t emitted; /* nodes so far, for their names */
@@ -84,7 +89,7 @@ struct tflite_node {
 typedef void tflite_translate(struct tflite_node *node);
 
 struct tflite_operator {
-    int32_t code;     /* BuiltinOperator */
+    int32_t code;     /* BuiltinOperator; TFLITE_CUSTOM: the custom operator of that name */
     const char *name; /* "CONV_2D" */
     tflite_translate *translate;
     uint8_t options; /* the table that its options must be, or OPTIONS_NONE where none are read */
@@ -96,7 +101,7 @@ struct tflite_operator {
 /* Lists of rows, each ending in a NULL name. */
 extern const struct tflite_operator tflite_window_operators[], tflite_matrix_operators[], tflite_elementwise_operators[],
     tflite_shape_operators[], tflite_index_operators[], tflite_reduce_operators[], tflite_recurrent_operators[],
-    tflite_type_operators[];
+    tflite_type_operators[], tflite_variable_operators[];
 
 /* Says what is wrong with the operator: "operator 12 (CONV_2D): ...". */
 void tflite_fail(struct tflite_node *node, int code, const char *format, ...) PITH_PRINTF(3, 4);
@@ -172,6 +177,18 @@ uint32_t tflite_activate(struct tflite_node *node, int activation, uint32_t outp
 /* Q or DQ between what is stored and what operators see. */
 void tflite_emit_linear(struct tflite_node *node, const char *op, const struct pith_quantization *grid, uint32_t input,
                         uint32_t output);
+
+/* Numbers of 32 bits from the options of a custom operator. */
+void tflite_custom_ints(struct tflite_node *node, int32_t *out, uint32_t count);
+
+/* ---- tflite.c ---- */
+#define TFLITE_CUSTOM 32 /* BuiltinOperator CUSTOM */
+/* The BuiltinOperator of an operator code. */
+int32_t tflite_code_of(struct flat_table code);
+
+/* ---- tflite_variables.c ---- */
+/* Outputs for what variables hold at the end, behind all others, and which input each belongs to: metadata "pith.state". */
+int tflite_end_variables(struct tflite_reader *reader, struct pith_error *err);
 
 /* ---- tflite_names.c ---- */
 /* The name of a built-in operator, known here or not; NULL: there is none with that number. */

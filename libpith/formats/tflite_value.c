@@ -496,6 +496,20 @@ uint32_t tflite_ints(struct tflite_node *node, uint32_t i, int64_t *out, uint32_
     return (uint32_t) count;
 }
 
+void tflite_custom_ints(struct tflite_node *node, int32_t *out, uint32_t count)
+{
+    const struct flat_vector bytes = node->custom_options;
+
+    if (bytes.count < count * sizeof *out)
+        tflite_fail(node, -EBADMSG, "its options hold %u bytes where %u must be",
+                    (unsigned) bytes.count, (unsigned) (count * sizeof *out));
+    for (uint32_t i = 0; i < count; i++) {
+        out[i] = 0;
+        for (uint32_t k = 0; k < sizeof *out && node->rc == 0; k++)
+            out[i] |= (int32_t) ((uint32_t) flat_item_u8(bytes, 4 * i + k) << (8 * k));
+    }
+}
+
 float tflite_real(struct tflite_node *node, uint32_t i)
 {
     const struct tflite_tensor *tensor = tflite_input(node, i);

@@ -243,16 +243,41 @@ static void conv_3d(struct tflite_node *node)
     set_window(node, emitted, flat_i8(node->options, WINDOW_PADDING, PADDING_SAME), axes, 3);
 }
 
-/* The inputs are the output's shape, weights OHWI, the input, and maybe a bias. Its window is that
- * of the convolution that it turns round: from the output to the input. */
-static void transpose_conv(struct tflite_node *node)
+/* A convolution turned round. Weights: OHWI. */
+struct turned {
+    uint32_t x, w, bias; /* inputs of the operator */
+    int activation;
+    int64_t strides[2], pads[4], more[2]; /* more: rows and columns behind what the window gives */
+};
+
+static void emit_turned(struct tflite_node *node, const struct turned *turned)
 {
     static const uint32_t order[] = {3, 0, 1, 2};
+    uint32_t inputs[3], output, emitted;
+
+    inputs[0] = tflite_take(node, turned->x, FORM_PLANAR);
+    inputs[1] = tflite_take_permuted(node, turned->w, order);
+    inputs[2] = tflite_take_bias(node, turned->bias, turned->x, turned->w);
+    output = tflite_result_activated(node, turned->activation, FORM_PLANAR);
+    emitted =
+        tflite_emit(node, "ConvTranspose", inputs, inputs[2] == PITH_NO_VALUE ? 2 : 3, &output, 1);
+    tflite_set_ints(node, emitted, "strides", turned->strides, 2);
+    tflite_set_ints(node, emitted, "pads", turned->pads, 4);
+    if (turned->more[0] || turned->more[1])
+        tflite_set_ints(node, emitted, "output_padding", turned->more, 2);
+}
+
+/* The inputs are the output's shape, weights, the input, and maybe a bias. Its window is that of
+ * the convolution that it turns round: from the output to the input. */
+static void transpose_conv(struct tflite_node *node)
+{
     const struct tflite_tensor *w = tflite_input(node, 1);
     struct window_axis axes[FILTER_AXES] = {{0}};
-    int64_t shape[4] = {0}, strides[2], pads[4], more[2];
-    int activation = flat_i8(node->options, TRANSPOSE_ACTIVATION, 0);
-    uint32_t inputs[3], output, emitted;
+    int64_t shape[4] = {0};
+    struct turned turned = {.x = 2,
+                            .w = 1,
+                            .bias = 3,
+                            .activation = flat_i8(node->options, TRANSPOSE_ACTIVATION, 0)};
 
     read_places(node, 2, axes, FILTER_AXES);
     if (w->shape.rank != 4 || tflite_output(node, 0)->shape.rank != 4)
@@ -274,32 +299,61 @@ static void transpose_conv(struct tflite_node *node)
     if (!window_is_sane(node, axes, FILTER_AXES))
         return;
     for (uint32_t k = 0; k < FILTER_AXES; k++) {
-        int64_t in = axes[k].in, full = (in - 1) * axes[k].stride + axes[k].kernel;
+        int64_t in = axes[k].in, full = (in - 1) * axes[k].stride + axes[k].kernel, after;
 
         axes[k].in = shape[k + 1];
         axes[k].before = 0;
         if (flat_i8(node->options, WINDOW_PADDING, PADDING_SAME) == PADDING_SAME)
             same_pads(&axes[k]);
-        strides[k] = axes[k].stride;
-        pads[k] = axes[k].before;
-        pads[2 + k] = full - axes[k].before - shape[k + 1];
-        more[k] = pads[2 + k] < 0 ? -pads[2 + k] : 0;
-        pads[2 + k] = pads[2 + k] > 0 ? pads[2 + k] : 0;
-        if (in < 1 || more[k] >= axes[k].stride) {
+        after = full - axes[k].before - shape[k + 1];
+        turned.strides[k] = axes[k].stride;
+        turned.pads[k] = axes[k].before;
+        turned.pads[2 + k] = after > 0 ? after : 0;
+        turned.more[k] = after < 0 ? -after : 0;
+        if (in < 1 || turned.more[k] >= axes[k].stride) {
             tflite_fail(node, -EBADMSG, "its output's shape is not one that its window gives");
             return;
         }
     }
-    inputs[0] = tflite_take(node, 2, FORM_PLANAR);
-    inputs[1] = tflite_take_permuted(node, 1, order);
-    inputs[2] = tflite_take_bias(node, 3, 2, 1);
-    output = tflite_result_activated(node, activation, FORM_PLANAR);
-    emitted =
-        tflite_emit(node, "ConvTranspose", inputs, inputs[2] == PITH_NO_VALUE ? 2 : 3, &output, 1);
-    tflite_set_ints(node, emitted, "strides", strides, 2);
-    tflite_set_ints(node, emitted, "pads", pads, 4);
-    if (more[0] || more[1])
-        tflite_set_ints(node, emitted, "output_padding", more, 2);
+    emit_turned(node, &turned);
+}
+
+/* Three numbers of 32 bits: padding (1: SAME), and the strides of width and height. */
+enum { TURNED_PADDING = 0, TURNED_STRIDE_W = 1, TURNED_STRIDE_H = 2, TURNED_NUMBERS = 3 };
+#define TURNED_SAME 1
+
+/* MediaPipe's own: the inputs are the input, weights and a bias, and what is cut off under SAME
+ * follows from the input's size alone. */
+static void transpose_conv_bias(struct tflite_node *node)
+{
+    const struct tflite_tensor *w = tflite_input(node, 1);
+    struct window_axis axes[FILTER_AXES] = {{0}};
+    int32_t numbers[TURNED_NUMBERS];
+    struct turned turned = {.x = 0, .w = 1, .bias = 2};
+
+    read_places(node, 0, axes, FILTER_AXES);
+    if (w->shape.rank != 4)
+        tflite_fail(node, -EBADMSG, "its weights have %u axes", (unsigned) w->shape.rank);
+    tflite_custom_ints(node, numbers, TURNED_NUMBERS);
+    for (uint32_t k = 0; k < FILTER_AXES && node->rc == 0; k++) {
+        axes[k].kernel = w->shape.dim[k + 1];
+        axes[k].stride = numbers[k == 0 ? TURNED_STRIDE_H : TURNED_STRIDE_W];
+        axes[k].dilation = 1;
+        if (axes[k].in < 1)
+            tflite_fail(node, -ENOTSUP, "it wants an input whose size is known");
+    }
+    if (!window_is_sane(node, axes, FILTER_AXES))
+        return;
+    for (uint32_t k = 0; k < FILTER_AXES; k++) {
+        int64_t cut = axes[k].kernel - (axes[k].in - 1) % axes[k].stride - 1;
+
+        if (numbers[TURNED_PADDING] != TURNED_SAME || cut < 0)
+            cut = 0;
+        turned.strides[k] = axes[k].stride;
+        turned.pads[k] = cut / 2;
+        turned.pads[2 + k] = cut - cut / 2;
+    }
+    emit_turned(node, &turned);
 }
 
 /* ---- pools ---- */
@@ -407,6 +461,8 @@ const struct tflite_operator tflite_window_operators[] = {
      "Conv"},
     {132, "CONV_3D", conv_3d, OPTIONS_CONV_3D, 2, 1, "Conv"},
     {67, "TRANSPOSE_CONV", transpose_conv, OPTIONS_TRANSPOSE_CONV, 3, 1, "ConvTranspose"},
+    {TFLITE_CUSTOM, "Convolution2DTransposeBias", transpose_conv_bias, OPTIONS_NONE, 3, 1,
+     "ConvTranspose"},
     {1, "AVERAGE_POOL_2D", pool_2d, OPTIONS_POOL_2D, 1, 1, "AveragePool"},
     {17, "MAX_POOL_2D", pool_2d, OPTIONS_POOL_2D, 1, 1, "MaxPool"},
     {13, "LOCAL_RESPONSE_NORMALIZATION", local_response_normalization,

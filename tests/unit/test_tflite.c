@@ -1,6 +1,7 @@
 /* TensorFlow Lite files that are cut off or bent: refused with a sentence, or read as a graph that
  * is valid. */
-#include "tests/testing.h"
+#include "tests/unit/native_plugin.h"
+#include "tests/unit/tflite_build.h"
 
 #include "libpith/base/file.h"
 #include "libpith/formats/open.h"
@@ -178,6 +179,120 @@ static void fused_operators_go_by_the_first_of_their_names(void **state)
     pith_graph_free(graph);
 }
 
+/* ---- files made here ---- */
+
+static struct pith_session *open_model(const struct build *b, struct pith_graph **graph)
+{
+    const struct pith_engine_options options = {.size_bytes = sizeof options, .threads = 1};
+    struct pith_session *session;
+    struct pith_error err = {0};
+
+    assert_ok(pith_graph_parse(graph, b->bytes, b->used, &err), &err);
+    assert_ok(engine->compile(NULL, *graph, &options, &session, &err), &err);
+    return session;
+}
+
+enum { CODE_ADD, CODE_CALL_ONCE, CODE_VAR_HANDLE, CODE_READ, CODE_ASSIGN, CODE_TURNED };
+static const int32_t codes[] = {0, 129, 142, 143, 144, 32};
+#define HANDLE(tensor)                                                                             \
+    {CODE_VAR_HANDLE, .outputs = {tensor}, .output_count = 1, .options_type = OPTIONS_VAR_HANDLE,  \
+     .text = "total"}
+
+/* y = total = total + x; `first`: what total begins with. */
+static void put_counter(struct build *b, const float *first)
+{
+    const struct built_tensor tensors[] = {{"x", 1, {2}, TFLITE_FLOAT32, NULL},
+                                           {"handle", 0, {0}, TFLITE_RESOURCE, NULL},
+                                           {"was", 1, {2}, TFLITE_FLOAT32, NULL},
+                                           {"y", 1, {2}, TFLITE_FLOAT32, NULL}},
+                              begin[] = {{"handle", 0, {0}, TFLITE_RESOURCE, NULL},
+                                         {"zeros", 1, {2}, TFLITE_FLOAT32, first}};
+    const struct built_operator
+        operators[] = {{CODE_CALL_ONCE, .options_type = OPTIONS_CALL_ONCE, .number = 1},
+                       HANDLE(1),
+                       {CODE_READ, {1}, {2}, 1, 1},
+                       {CODE_ADD, {2, 0}, {3}, 2, 1},
+                       {CODE_ASSIGN, {1, 3}, {0}, 2, 0}},
+        once[] = {HANDLE(0), {CODE_ASSIGN, {0, 1}, {0}, 2, 0}};
+    const struct built_graph graphs[] = {{tensors, operators, 4, 5, 0, 3}, {begin, once, 2, 2, -1, -1}};
+
+    put_model(b, codes, 6, "", graphs, 2);
+}
+
+static void variables_are_inputs_and_outputs_of_their_name(void **state)
+{
+    static const float zeros[2] = {0, 0}, others[2] = {0, 1};
+    float x[2] = {1, -2}, total[2] = {0, 0};
+    const struct pith_shape shape = {1, {2}};
+    const struct pith_tensor in[2] = {{PITH_FLOAT32, shape, x, sizeof x}, {PITH_FLOAT32, shape, total, sizeof total}};
+    struct pith_tensor out[2];
+    struct pith_graph *graph;
+    struct pith_session *session;
+    struct pith_error err = {0};
+    struct build b;
+
+    (void) state;
+    put_counter(&b, zeros);
+    session = open_model(&b, &graph);
+    assert_int_equal(pith_graph_input_count(graph), 2);
+    assert_int_equal(pith_graph_output_count(graph), 2);
+    assert_string_equal(pith_value_name(graph, pith_graph_input(graph, 1)), "total");
+    assert_string_equal(pith_value_name(graph, pith_graph_output(graph, 0)), "y");
+    assert_string_equal(pith_value_name(graph, pith_graph_output(graph, 1)), "total.next");
+    assert_string_equal(pith_graph_metadata(graph, "pith.state"), "{\"total\":\"total.next\"}");
+    for (int run = 1; run <= 3; run++) {
+        assert_ok(engine->run(session, in, 2, out, 2, &err), &err);
+        for (int i = 0; i < 2; i++)
+            assert_true(((const float *) out[0].data)[i] == (float) run * x[i]);
+        memcpy(total, out[1].data, sizeof total);
+    }
+    engine->close(session);
+    pith_graph_free(graph);
+    put_counter(&b, others);
+    assert_int_equal(parse(b.bytes, b.used, &err), -ENOTSUP);
+    assert_non_null(strstr(err.text, "begins with other values than zeros"));
+    for (uint32_t bytes = 0; bytes < b.used; bytes++)
+        (void) parse(b.bytes, bytes, &err);
+}
+
+/* 1 x 3 of 1, 2 and 3; a window of 1 x 3 of ones, strides of 2, a bias of 0.5. Under SAME what is cut off follows from the input:
+ * max(0, 3 - (3 - 1) % 2 - 1) = 2 columns, one on each side. */
+static void mediapipes_transposed_convolutions_are_read(void **state)
+{
+    static const float ones[3] = {1, 1, 1}, half[1] = {0.5F},
+                       same[5] = {1.5F, 3.5F, 2.5F, 5.5F, 3.5F},
+                       valid[7] = {1.5F, 1.5F, 3.5F, 2.5F, 5.5F, 3.5F, 3.5F};
+    float x[3] = {1, 2, 3};
+    const struct pith_tensor in = {PITH_FLOAT32, {4, {1, 1, 3, 1}}, x, sizeof x};
+
+    (void) state;
+    for (int32_t padding = 1; padding <= 2; padding++) {
+        const int32_t numbers[3] = {padding, 2, 1}, width = padding == 1 ? 5 : 7;
+        const struct built_tensor tensors[] = {{"x", 4, {1, 1, 3, 1}, TFLITE_FLOAT32, NULL},
+                                               {"w", 4, {1, 1, 3, 1}, TFLITE_FLOAT32, ones},
+                                               {"b", 1, {1}, TFLITE_FLOAT32, half},
+                                               {"y", 4, {1, 1, width, 1}, TFLITE_FLOAT32, NULL}};
+        const struct built_operator op = {CODE_TURNED, {0, 1, 2}, {3}, 3, 1, .custom = numbers};
+        const struct built_graph model = {tensors, &op, 4, 1, 0, 3};
+        struct pith_tensor out;
+        struct pith_graph *graph;
+        struct pith_session *session;
+        struct pith_error err = {0};
+        struct build b;
+
+        put_model(&b, codes, 6, "Convolution2DTransposeBias", &model, 1);
+        session = open_model(&b, &graph);
+        assert_ok(engine->run(session, &in, 1, &out, 1, &err), &err);
+        assert_int_equal(pith_shape_elements(&out.shape), width);
+        assert_memory_equal(out.data, padding == 1 ? same : valid, (size_t) width * sizeof(float));
+        engine->close(session);
+        pith_graph_free(graph);
+        put_model(&b, codes, 6, "Convolution2DTransposeOther", &model, 1);
+        assert_int_equal(parse(b.bytes, b.used, &err), -ENOTSUP);
+        assert_non_null(strstr(err.text, "custom operator \"Convolution2DTransposeOther\""));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,7 +303,9 @@ int main(void)
         cmocka_unit_test(operators_that_are_not_known_are_named),
         cmocka_unit_test(some_cuts_of_real_models_are_refused),
         cmocka_unit_test(fused_operators_go_by_the_first_of_their_names),
+        cmocka_unit_test(variables_are_inputs_and_outputs_of_their_name),
+        cmocka_unit_test(mediapipes_transposed_convolutions_are_read),
     };
 
-    return cmocka_run_group_tests_name("tflite", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("tflite", tests, open_engine, close_engine);
 }
