@@ -18,6 +18,7 @@
 #define TILE_CHANNELS   16
 #define TILE_PIXELS     64
 #define JOINED_ELEMENTS 16384
+#define SHORT_RUN       128 /* elements */
 
 typedef void transpose_tile(const void *from, int64_t from_row, void *to, int64_t to_row,
                             int64_t rows, int64_t cols);
@@ -301,6 +302,45 @@ static void row_to_planar(const struct layout *l, const uint8_t *from, uint8_t *
     }
 }
 
+static bool step_converts(const struct layout *l)
+{
+    return l->convert != copy_8 && l->convert != copy_16 && l->convert != copy_32;
+}
+
+/* `count` runs of `length` bytes that lie so many bytes apart. */
+static void move_runs(const uint8_t *from, size_t from_step, uint8_t *to, size_t to_step,
+                      size_t length, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++, from += from_step, to += to_step)
+        memcpy(to, from, length);
+}
+
+/* Short runs with gaps between them: to convert each by itself takes longer than to bring many together. */
+static void convert_gathered(const struct layout *l, const uint8_t *from, size_t from_step,
+                             uint8_t *to, size_t to_step, int64_t inner, int64_t outer)
+{
+    uint32_t gathered[TILE_CHANNELS * TILE_PIXELS], converted[TILE_CHANNELS * TILE_PIXELS];
+    const size_t from_run = (size_t) inner * l->from_bytes, to_run = (size_t) inner * l->to_bytes;
+    const int64_t most = TILE_CHANNELS * TILE_PIXELS / inner;
+
+    for (int64_t at = 0; at < outer; at += most) {
+        const int64_t count = outer - at < most ? outer - at : most;
+        const uint8_t *source = from + (size_t) at * from_step;
+        uint8_t *target = to + (size_t) at * to_step;
+
+        if (from_step != from_run) {
+            move_runs(source, from_step, (uint8_t *) gathered, from_run, from_run, count);
+            source = (const uint8_t *) gathered;
+        }
+        if (to_step == to_run) {
+            l->convert(&l->grid, source, target, count * inner);
+            continue;
+        }
+        l->convert(&l->grid, source, converted, count * inner);
+        move_runs((const uint8_t *) converted, to_run, target, to_step, to_run, count);
+    }
+}
+
 /* Both planar, or both channels-last: runs stay runs. */
 static void row_kept(const struct layout *l, const uint8_t *from, uint8_t *to)
 {
@@ -311,6 +351,11 @@ static void row_kept(const struct layout *l, const uint8_t *from, uint8_t *to)
 
     if (from_step == inner && to_step == inner) {
         l->convert(&l->grid, from, to, outer * inner);
+        return;
+    }
+    if (inner <= SHORT_RUN && step_converts(l)) {
+        convert_gathered(l, from, (size_t) from_step * l->from_bytes, to,
+                         (size_t) to_step * l->to_bytes, inner, outer);
         return;
     }
     for (int64_t i = 0; i < outer; i++)

@@ -373,6 +373,68 @@ static void moved_residuals_stay_integers(void **state)
     }
 }
 
+/* Branches on grids of their own, or on none, side by side; then a Resize, which has no kernel of integers. */
+static struct pith_graph *build_branches(const struct words *n, bool second_has_grid)
+{
+    const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
+    struct pith_error err = {0};
+    struct pith_graph *graph;
+    struct pith_tensor scales;
+    uint32_t x, y[2], in[3], node;
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    words_grid(graph, n, x, 0.00004F, 501);
+    for (int i = 0; i < 2; i++) {
+        in[0] = x;
+        in[1] = add_weights(graph, n->middle + i, n->in, 1, n->weight);
+        y[i] = conv(graph, in, 2, 0, 1, 1);
+        if (i == 0 || second_has_grid)
+            words_grid(graph, n, y[i], i ? 0.00006F : 0.00005F, 256);
+    }
+    y[0] = add_node(graph, "Concat", y, 2, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "axis", 1), 0);
+    if (second_has_grid)
+        words_grid(graph, n, y[0], 0.00007F, -777);
+    assert_ok(pith_tensor_alloc(&scales, PITH_FLOAT32, &(struct pith_shape){1, {4}}, &err), &err);
+    memcpy(scales.data, (const float[]){1, 1, 2, 2}, 4 * sizeof(float));
+    in[0] = y[0];
+    in[1] = PITH_NO_VALUE;
+    assert_ok(pith_graph_add_constant(graph, NULL, &scales, &in[2], &err), &err);
+    pith_tensor_free(&scales);
+    in[0] = add_node(graph, "Resize", in, 3, &node);
+    assert_int_equal(pith_node_set_string(graph, node, "mode", "linear"), 0);
+    words_grid(graph, n, in[0], 0.00007F, -777);
+    in[1] = add_weights(graph, n->out, 2 * n->middle + 1, 3, n->weight);
+    x = conv(graph, in, 2, 1, 1, 1);
+    words_grid(graph, n, x, 0.0001F, 99);
+    assert_int_equal(pith_graph_add_output(graph, x), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static void several_grids_meet_channels_last(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 16; round++) {
+        static const int32_t dtypes[] = {PITH_INT16, PITH_UINT16, PITH_INT8, PITH_UINT8};
+        const bool bytes = round % 4 > 1;
+        const struct words n = {.in = 2 + pick(0, 40),
+                                .middle = 1 + pick(0, 40),
+                                .out = 1 + pick(0, 20),
+                                .size = pick(2, 6),
+                                .dtype = dtypes[round % 4],
+                                .weight = pick(7, 127)};
+        struct pith_tensor x = input_of(&n);
+
+        check_graph(build_branches(&n, round / 4 % 2), &x, bytes ? 0.0001 * 256 : 0.0001, "image_resize_f32",
+                    (const char *const[]){"image_conv_f32", "concat", "resize", NULL});
+    }
+}
+
 /* ---- products ---- */
 
 static uint32_t add_matrix(struct pith_graph *graph, int64_t depth, int64_t cols)
@@ -444,6 +506,7 @@ int main(void)
         cmocka_unit_test(sums_past_int32_are_exact_too),
         cmocka_unit_test(words_are_moved_as_they_are),
         cmocka_unit_test(moved_residuals_stay_integers),
+        cmocka_unit_test(several_grids_meet_channels_last),
         cmocka_unit_test(products_of_words_are_exact),
     };
 

@@ -395,6 +395,8 @@ int plan_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
     rc = image_build_node(plan, node, err);
     if (rc == 0 && !plan->options.plain)
         rc = integer_build_node(plan, node, err);
+    if (rc == 0)
+        rc = image_build_floats(plan, node, err);
     if (rc != 0)
         return rc < 0 ? rc : 0;
     if (!kernel)

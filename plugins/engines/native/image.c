@@ -10,37 +10,6 @@
 
 #define IMAGE_INPUTS 16 /* a node with more is built planar */
 
-/* A value on a grid that a step gives as floats: these are rounded to it, to integers of 8 bits or,
- * on a wider grid, to floats. */
-static int round_output(struct plan *plan, uint32_t value, struct pith_error *err)
-{
-    const struct pith_quantization *grid = pith_value_quantization(plan->graph, value);
-    const bool eight_bits = form_is_eight_bits(grid);
-    const uint32_t floats = plan->slot_of_value[value];
-    struct plan_call call = {.node = PITH_NO_NODE,
-                             .in_count = 1,
-                             .out_count = 1,
-                             .activation = PITH_ACTIVATION_NONE,
-                             .form = eight_bits ? STEP_IMAGE : STEP_BLINDLY,
-                             .in = &floats};
-    uint32_t stored;
-    int rc;
-
-    if (!grid)
-        return 0;
-    rc = image_output(plan, value, NULL, eight_bits ? pith_image_integer_dtype() : PITH_FLOAT32, &stored);
-    if (rc < 0)
-        return rc;
-    if (eight_bits || form_is_sixteen_bits(grid))
-        plan->slots[stored].unrounded = floats;
-    if (!eight_bits)
-        plan->slots[stored].quantization = grid;
-    call.out = &stored;
-    call.kernel = plan_own_kernel(eight_bits ? "ToImage" : "Round", PITH_FLOAT32,
-                                  plan->slots[stored].tensor.dtype);
-    return plan_add_step(plan, &call, err);
-}
-
 /* ---- kernels for channels-last values ---- */
 
 struct candidate { /* a step that is being put together */
@@ -384,7 +353,7 @@ static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool produc
                               1,        c.activation, c.residual, STEP_IMAGE};
     rc = plan_add_step(plan, &call, err);
     if (rc == 0 && !c.integer)
-        rc = round_output(plan, c.value, err);
+        rc = image_round_output(plan, c.value, err);
     return rc < 0 ? rc : 1;
 }
 
@@ -519,20 +488,36 @@ static int build_blindly(struct plan *plan, uint32_t node, struct pith_error *er
                               1,        c.activation, c.residual, STEP_BLINDLY};
     rc = plan_add_step(plan, &call, err);
     if (rc == 0 && !c.integer)
-        rc = round_output(plan, c.value, err);
+        rc = image_round_output(plan, c.value, err);
     return rc < 0 ? rc : 1;
+}
+
+static bool is_for_images(const struct plan *plan, uint32_t node)
+{
+    return !plan->options.planar && !plan->options.plain &&
+           plan->refused[node] != REFUSED_IMAGES &&
+           (pith_node_domain(plan->graph, node)[0] == 0 ||
+            strcmp(pith_node_domain(plan->graph, node), PITH_FUSED_DOMAIN) == 0) &&
+           pith_node_input_count(plan->graph, node) >= 1 &&
+           pith_node_input_count(plan->graph, node) <= IMAGE_INPUTS - 2 &&
+           first_activation(plan, node) != PITH_NO_VALUE;
+}
+
+int image_build_floats(struct plan *plan, uint32_t node, struct pith_error *err)
+{
+    bool integer = false;
+
+    return is_for_images(plan, node) && pith_node_output_count(plan->graph, node) == 1 &&
+                   inputs_allow(plan, node, &integer) && integer
+               ? build_as(plan, node, PITH_FLOAT32, false, err)
+               : 0;
 }
 
 int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err)
 {
     int rc;
 
-    if (plan->options.planar || plan->options.plain || plan->refused[node] == REFUSED_IMAGES ||
-        (pith_node_domain(plan->graph, node)[0] != 0 &&
-         strcmp(pith_node_domain(plan->graph, node), PITH_FUSED_DOMAIN) != 0) ||
-        pith_node_input_count(plan->graph, node) < 1 ||
-        pith_node_input_count(plan->graph, node) > IMAGE_INPUTS - 2 ||
-        first_activation(plan, node) == PITH_NO_VALUE)
+    if (!is_for_images(plan, node))
         return 0;
     rc = image_build_move(plan, node, err);
     if (rc != 0 || pith_node_output_count(plan->graph, node) != 1)

@@ -167,19 +167,29 @@ static bool may_concat(const struct plan *plan, uint32_t node)
         return false;
     for (size_t i = 0; i < count; i++) {
         const uint32_t x = pith_node_input(plan->graph, node, i);
-        const struct pith_quantization *grid, *of_first;
 
         if (!image_may_lie(plan, x))
             return false;
-        grid = plan->slots[plan->slot_of_value[x]].quantization;
-        of_first = plan->slots[plan->slot_of_value[first]].quantization;
-        if ((grid || of_first) && !form_same_grid(grid, of_first))
-            return false;
-        if (!grid && pith_value_quantization(plan->graph, y))
-            return false;
         lying += image_lies(plan, x);
     }
-    return 2 * lying >= count && keeps_grid(plan, first, y);
+    return 2 * lying >= count;
+}
+
+/* Whether what a Concat takes is all on one grid, or on none, and what it gives too. */
+static bool is_on_one_grid(const struct plan *plan, uint32_t node)
+{
+    const uint32_t y = pith_node_output(plan->graph, node, 0),
+                   first = pith_node_input(plan->graph, node, 0);
+    const struct pith_quantization *of_first = plan->slots[plan->slot_of_value[first]].quantization;
+
+    for (size_t i = 0; i < pith_node_input_count(plan->graph, node); i++) {
+        const uint32_t x = pith_node_input(plan->graph, node, i);
+        const struct pith_quantization *grid = plan->slots[plan->slot_of_value[x]].quantization;
+
+        if ((grid || of_first) && !form_same_grid(grid, of_first))
+            return false;
+    }
+    return of_first ? keeps_grid(plan, first, y) : !pith_value_quantization(plan->graph, y);
 }
 
 /* Whether the slot's producer may as well write into a wider one. */
@@ -240,6 +250,8 @@ static int32_t dtype_of_concat(const struct plan *plan, uint32_t node,
     const size_t count = pith_node_input_count(plan->graph, node);
     size_t words = 0;
 
+    if (!grid)
+        return PITH_FLOAT32;
     if (form_is_eight_bits(grid))
         return pith_image_integer_dtype();
     for (size_t i = 0; i < count; i++)
@@ -247,7 +259,7 @@ static int32_t dtype_of_concat(const struct plan *plan, uint32_t node,
     return words > 0 && 2 * words >= count ? PITH_INT16 : PITH_FLOAT32;
 }
 
-/* The inputs become slices of the output's channels: their producers write there. */
+/* The inputs become slices of the output's channels: their producers write there. From several grids they meet as floats. */
 static int build_concat(struct plan *plan, uint32_t node, struct pith_error *err)
 {
     const uint32_t y = pith_node_output(plan->graph, node, 0);
@@ -260,7 +272,7 @@ static int build_concat(struct plan *plan, uint32_t node, struct pith_error *err
     if (!may_concat(plan, node))
         return 0;
     first = plan->slot_of_value[pith_node_input(plan->graph, node, 0)];
-    grid = plan->slots[first].quantization;
+    grid = is_on_one_grid(plan, node) ? plan->slots[first].quantization : NULL;
     dtype = dtype_of_concat(plan, node, grid);
     if (dtype != PITH_FLOAT32) {
         grid = form_grid(plan, grid, dtype);
@@ -280,6 +292,8 @@ static int build_concat(struct plan *plan, uint32_t node, struct pith_error *err
         channel += plan->slots[plan->slot_of_value[x]].tensor.shape.dim[1];
     }
     plan->slot_of_value[y] = wide;
+    if (rc == 0 && !grid)
+        rc = image_round_output(plan, y, err);
     return rc < 0 ? rc : 1;
 }
 

@@ -78,3 +78,32 @@ int image_output(struct plan *plan, uint32_t value, const struct pith_quantizati
     plan->slot_of_value[value] = *out;
     return 0;
 }
+
+int image_round_output(struct plan *plan, uint32_t value, struct pith_error *err)
+{
+    const struct pith_quantization *grid = pith_value_quantization(plan->graph, value);
+    const bool eight_bits = form_is_eight_bits(grid);
+    const uint32_t floats = plan->slot_of_value[value];
+    struct plan_call call = {.node = PITH_NO_NODE,
+                             .in_count = 1,
+                             .out_count = 1,
+                             .activation = PITH_ACTIVATION_NONE,
+                             .form = eight_bits ? STEP_IMAGE : STEP_BLINDLY,
+                             .in = &floats};
+    uint32_t stored;
+    int rc;
+
+    if (!grid)
+        return 0;
+    rc = image_output(plan, value, NULL, eight_bits ? pith_image_integer_dtype() : PITH_FLOAT32, &stored);
+    if (rc < 0)
+        return rc;
+    if (eight_bits || form_is_sixteen_bits(grid))
+        plan->slots[stored].unrounded = floats;
+    if (!eight_bits)
+        plan->slots[stored].quantization = grid;
+    call.out = &stored;
+    call.kernel = plan_own_kernel(eight_bits ? "ToImage" : "Round", PITH_FLOAT32,
+                                  plan->slots[stored].tensor.dtype);
+    return plan_add_step(plan, &call, err);
+}

@@ -280,6 +280,8 @@ void form_join(struct plan *plan, uint32_t slot, uint32_t form);
 /* ---- image.c: steps over channels-last values ---- */
 /* 1: done; 0: the node is for planar kernels; an error. */
 int image_build_node(struct plan *plan, uint32_t node, struct pith_error *err);
+/* The same of stored integers that no kernel takes as they are: as floats. */
+int image_build_floats(struct plan *plan, uint32_t node, struct pith_error *err);
 
 /* ---- image_value.c ---- */
 /* Whether the value may lie channels-last, and whether some form of it does. */
@@ -293,6 +295,9 @@ int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form ext
 /* A slot for a value that a channels-last step gives, as floats or on a grid: its own, or where it has none and only elements
  * of a value on `grid` were moved, that one. */
 int image_output(struct plan *plan, uint32_t value, const struct pith_quantization *grid, int32_t dtype, uint32_t *out);
+/* A value on a grid that a step gives as floats: these are rounded to it, to integers of 8 bits or, on a wider grid, to
+ * floats. */
+int image_round_output(struct plan *plan, uint32_t value, struct pith_error *err);
 
 /* ---- image_halo.c ---- */
 struct halo { /* pixels */
