@@ -53,28 +53,6 @@ int pith_image_pool_read(struct pith_step *step, struct pith_image_pool *out,
     return 0;
 }
 
-/* The taps from..to-1 of a window that lie inside the picture, and where tap 0 lies. */
-struct span {
-    int64_t at, from, to;
-};
-
-/* distance / dilation, without a division where it is 1 */
-static int64_t steps(int64_t distance, int64_t dilation)
-{
-    return dilation == 1 ? distance : distance / dilation;
-}
-
-static struct span span_along(const struct pith_sliding *w, int d, int64_t out)
-{
-    const int64_t at = out * w->stride[d] - w->pad[d], dilation = w->dilation[d];
-    struct span span = {.at = at, .from = at < 0 ? steps(-at + dilation - 1, dilation) : 0};
-
-    span.to = at >= w->in[d] ? 0 : steps(w->in[d] - 1 - at, dilation) + 1;
-    span.to = span.to > w->kernel[d] ? w->kernel[d] : span.to;
-    span.from = span.from > span.to ? span.to : span.from;
-    return span;
-}
-
 void pith_image_pool_part(struct pith_step *step, const struct pith_image_pool *pool,
                           size_t element_bytes, pith_image_pool_pixel *pixel, uint32_t part,
                           uint32_t count)
@@ -84,7 +62,7 @@ void pith_image_pool_part(struct pith_step *step, const struct pith_image_pool *
 
     for (int64_t i = pith_part_begin(rows, part, count); i < end; i++) {
         const int64_t n = i / w->out[1], row = i % w->out[1];
-        const struct span down = span_along(w, 1, row);
+        const struct pith_sliding_span down = pith_sliding_span_along(w, 1, row);
         struct pith_image_taps taps = {.rows = down.to - down.from,
                                        .row = w->dilation[1] * pool->in.row,
                                        .col = w->dilation[2] * pool->in.pixel};
@@ -93,7 +71,7 @@ void pith_image_pool_part(struct pith_step *step, const struct pith_image_pool *
         int64_t y = n * pool->out.picture + row * pool->out.row;
 
         for (int64_t col = 0; col < w->out[2]; col++, y += pool->out.pixel) {
-            const struct span along = span_along(w, 2, col);
+            const struct pith_sliding_span along = pith_sliding_span_along(w, 2, col);
             const int64_t first = x + (along.at + along.from * w->dilation[2]) * pool->in.pixel;
 
             taps.cols = along.to - along.from;

@@ -252,6 +252,7 @@ static int average_prepare(struct pith_step *step, struct pith_error *err)
     a->is_signed = q->dtype == PITH_INT8;
     a->ties_away = pith_average_ties_away(step);
     step->params = a;
+    step->parts = pith_parts_of(a->planes);
     return 0;
 }
 
@@ -267,43 +268,76 @@ static uint8_t average_to_grid(const struct average *a, float steps)
     return (uint8_t) (int32_t) (!(q > least) ? least : q > least + 255.0F ? least + 255.0F : q);
 }
 
-static uint8_t average_at(const struct average *a, const uint8_t *x, int64_t out)
+static int64_t sum_of_row(const struct average *a, const uint8_t *x, int64_t count)
+{
+    const int64_t step = a->window.dilation[2];
+    int64_t sum = 0;
+
+    if (a->is_signed)
+        for (int64_t i = 0; i < count; i++)
+            sum += (int8_t) x[i * step];
+    else
+        for (int64_t i = 0; i < count; i++)
+            sum += x[i * step];
+    return sum;
+}
+
+/* Along the axes `deep`, `down` and `along`, the taps that lie in the plane. */
+static uint8_t average_of(const struct average *a, const uint8_t *x,
+                          const struct pith_sliding_span *deep,
+                          const struct pith_sliding_span *down,
+                          const struct pith_sliding_span *along)
 {
     const struct pith_sliding *w = &a->window;
-    const int64_t at[3] = {out / (w->out[2] * w->out[1]), out / w->out[2] % w->out[1],
-                           out % w->out[2]};
-    int64_t count = 0, sum = 0;
+    const int64_t row_taps = along->to - along->from;
+    int64_t sum = 0, count = (deep->to - deep->from) * (down->to - down->from) * row_taps;
 
-    for (int64_t tap = 0; tap < w->taps; tap++) {
-        const int64_t k[3] = {tap / (w->kernel[2] * w->kernel[1]),
-                              tap / w->kernel[2] % w->kernel[1], tap % w->kernel[2]};
-        int64_t i[3];
-        bool inside = true;
+    for (int64_t i = deep->from; i < deep->to; i++)
+        for (int64_t j = down->from; j < down->to; j++) {
+            const int64_t row = (deep->at + i * w->dilation[0]) * w->in[1] + down->at +
+                                j * w->dilation[1];
 
-        for (int d = 0; d < 3; d++) {
-            i[d] = at[d] * w->stride[d] - w->pad[d] + k[d] * w->dilation[d];
-            inside = inside && i[d] >= 0 && i[d] < w->in[d];
+            sum += sum_of_row(a, x + row * w->in[2] + along->at + along->from * w->dilation[2],
+                              row_taps);
         }
-        if (inside) {
-            const uint8_t v = x[(i[0] * w->in[1] + i[1]) * w->in[2] + i[2]];
-
-            sum += (a->is_signed ? (int8_t) v : v) - a->zero;
-            count++;
-        }
-    }
+    sum -= count * a->zero;
     count = a->include_pad ? w->taps : count;
     return average_to_grid(a, count ? (float) sum * a->ratio / (float) count : 0.0F);
 }
 
-static int average_run(struct pith_step *step, struct pith_error *err)
+static void average_plane(const struct average *a, const uint8_t *x, uint8_t *y)
+{
+    const struct pith_sliding *w = &a->window;
+
+    for (int64_t i = 0; i < w->out[0]; i++) {
+        const struct pith_sliding_span deep = pith_sliding_span_along(w, 0, i);
+
+        for (int64_t j = 0; j < w->out[1]; j++) {
+            const struct pith_sliding_span down = pith_sliding_span_along(w, 1, j);
+
+            for (int64_t k = 0; k < w->out[2]; k++) {
+                const struct pith_sliding_span along = pith_sliding_span_along(w, 2, k);
+
+                *y++ = average_of(a, x, &deep, &down, &along);
+            }
+        }
+    }
+}
+
+static void average_run_part(struct pith_step *step, uint32_t part, uint32_t count)
 {
     const struct average *a = step->params;
 
+    for (int64_t p = pith_part_begin(a->planes, part, count);
+         p < pith_part_begin(a->planes, part + 1, count); p++)
+        average_plane(a, (const uint8_t *) step->input[0].data + p * a->window.in_plane,
+                      (uint8_t *) step->output[0].data + p * a->window.out_plane);
+}
+
+static int average_run(struct pith_step *step, struct pith_error *err)
+{
     (void) err;
-    for (int64_t p = 0; p < a->planes; p++)
-        for (int64_t out = 0; out < a->window.out_plane; out++)
-            ((uint8_t *) step->output[0].data)[p * a->window.out_plane + out] =
-                average_at(a, (const uint8_t *) step->input[0].data + p * a->window.in_plane, out);
+    average_run_part(step, 0, 1);
     return 0;
 }
 
@@ -324,12 +358,14 @@ const struct pith_kernel pith_kernels_integer_elementwise[] = {
      .types = {EIGHT_BITS},
      .flags = PITH_KERNEL_QUANTIZED,
      .prepare = average_prepare,
-     .run = average_run},
+     .run = average_run,
+     .run_part = average_run_part},
     {.op = "GlobalAveragePool",
      .name = "global_average_s8",
      .types = {EIGHT_BITS},
      .flags = PITH_KERNEL_QUANTIZED,
      .prepare = average_prepare,
-     .run = average_run},
+     .run = average_run,
+     .run_part = average_run_part},
     {0},
 };

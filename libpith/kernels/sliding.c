@@ -245,6 +245,24 @@ int pith_sliding_cut(const struct pith_sliding *w, int64_t first, int64_t count,
     return used;
 }
 
+/* distance / dilation, without a division where it is 1 */
+static int64_t steps(int64_t distance, int64_t dilation)
+{
+    return dilation == 1 ? distance : distance / dilation;
+}
+
+struct pith_sliding_span pith_sliding_span_along(const struct pith_sliding *w, int d, int64_t out)
+{
+    const int64_t at = out * w->stride[d] - w->pad[d], dilation = w->dilation[d];
+    struct pith_sliding_span span = {
+        .at = at, .from = at < 0 ? steps(-at + dilation - 1, dilation) : 0};
+
+    span.to = at >= w->in[d] ? 0 : steps(w->in[d] - 1 - at, dilation) + 1;
+    span.to = span.to > w->kernel[d] ? w->kernel[d] : span.to;
+    span.from = span.from > span.to ? span.to : span.from;
+    return span;
+}
+
 bool pith_average_ties_away(const struct pith_step *step)
 {
     const char *ties = pith_graph_metadata(step->graph, PITH_AVERAGE_TIES);

@@ -56,6 +56,12 @@ struct pith_segment {
 /* Cuts `count` output pixels from `first` on into runs within a row; at most `count` of them. Returns how many. */
 int pith_sliding_cut(const struct pith_sliding *window, int64_t first, int64_t count, struct pith_segment *out);
 
+/* Along a dimension, the taps from..to-1 of an output's window that lie inside the input, and where tap 0 would lie. */
+struct pith_sliding_span {
+    int64_t at, from, to;
+};
+struct pith_sliding_span pith_sliding_span_along(const struct pith_sliding *window, int d, int64_t out);
+
 /* Of `count` outputs along dimension d that begin at output `first`: those whose element under tap `tap` lies inside the
  * input are [*out_from, *out_to), counted from `first`. */
 static inline void pith_sliding_valid(const struct pith_sliding *w, int d, int64_t tap, int64_t first, int64_t count,

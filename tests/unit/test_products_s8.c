@@ -243,12 +243,96 @@ static void pools_round_the_exact_mean_once(void **state)
     }
 }
 
+/* The mean under output i of a planar window, in steps of x less its zero point. */
+static double mean_of(const struct pith_tensor *x, const struct pith_tensor *y, const int64_t *kernel, const int64_t *stride,
+                      const int64_t *pad, const int64_t *dilation, int32_t zero, int64_t i)
+{
+    const uint32_t dims = x->shape.rank - 2;
+    int64_t at[3], plane = i, sum = 0, count = 0, taps = 1;
+
+    for (uint32_t d = dims; d-- > 0; plane /= y->shape.dim[2 + d], taps *= kernel[d])
+        at[d] = plane % y->shape.dim[2 + d];
+    for (int64_t tap = 0; tap < taps; tap++) {
+        int64_t left = tap, element = plane, k[3];
+        bool inside = true;
+
+        for (uint32_t d = dims; d-- > 0; left /= kernel[d])
+            k[d] = left % kernel[d];
+        for (uint32_t d = 0; d < dims; d++) {
+            const int64_t p = at[d] * stride[d] - pad[d] + k[d] * dilation[d];
+
+            inside = inside && p >= 0 && p < x->shape.dim[2 + d];
+            element = element * x->shape.dim[2 + d] + p;
+        }
+        if (inside) {
+            sum += pith_tensor_get_int(x, element) - zero;
+            count++;
+        }
+    }
+    return count ? (double) sum / (double) count : 0.0;
+}
+
+static void planar_pools_round_the_exact_mean_once(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 90; round++) {
+        const bool global = round % 5 == 0;
+        const int32_t dtype = round % 2 ? PITH_INT8 : PITH_UINT8, bottom = least_of(dtype);
+        struct pith_shape shape = {3 + (uint32_t) round % 3, {1 + round % 2, pick(1, 4)}};
+        int64_t kernel[3], stride[3], pads[6], dilation[3];
+        const size_t dims = shape.rank - 2;
+        struct grid x_grid, y_grid;
+        struct pith_tensor x, y;
+        struct byte_step s;
+
+        for (size_t d = 0; d < dims; d++) {
+            shape.dim[2 + d] = pick(5, 9);
+            kernel[d] = global ? shape.dim[2 + d] : pick(1, 3);
+            stride[d] = global ? 1 : pick(1, 3);
+            dilation[d] = global ? 1 : pick(1, 2);
+            pads[d] = pads[d + dims] = global ? 0 : pick(0, kernel[d] - 1);
+        }
+        byte_step_init(&s, global ? "GlobalAveragePool" : "AveragePool", &shape, 1);
+        if (!global) {
+            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "kernel_shape", kernel, dims), 0);
+            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "strides", stride, dims), 0);
+            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "pads", pads, 2 * dims), 0);
+            assert_int_equal(pith_node_set_ints(s.graph, s.step.node, "dilations", dilation, dims), 0);
+        }
+        byte_step_infer(&s);
+        grid_init(&x_grid, 0.1F, bottom + (int32_t) pick(0, 255));
+        grid_init(&y_grid, 0.08F, bottom + (int32_t) pick(0, 255));
+        x_grid.q.dtype = y_grid.q.dtype = dtype;
+        assert_int_equal(pith_tensor_alloc(&x, dtype, &shape, NULL), 0);
+        assert_int_equal(pith_tensor_alloc(&y, dtype, &s.output[0].shape, NULL), 0);
+        for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
+            pith_tensor_set(&x, i, (double) (bottom + pick(0, 255)));
+        s.input[0] = x;
+        s.output[0] = y;
+        s.input_grid[0] = &x_grid.q;
+        s.output_grid[0] = &y_grid.q;
+        assert_ok(byte_step_prepare(&s, PITH_KERNEL_QUANTIZED), &s.err);
+        assert_ok(s.step.kernel->run(&s.step, &s.err), &s.err);
+        for (int64_t i = 0; i < pith_shape_elements(&y.shape); i++) {
+            const double mean = mean_of(&x, &y, kernel, stride, pads, dilation, x_grid.zero, i) * 0.1 / 0.08,
+                         want = fmin(fmax(mean, bottom - y_grid.zero), bottom + 255 - y_grid.zero);
+
+            if (!rounds_to(want, pith_tensor_get(&y, i) - y_grid.zero, 1e-4))
+                fail_msg("round %d, %d: %g, not %.9g", round, (int) i, pith_tensor_get(&y, i), want);
+        }
+        byte_step_done(&s);
+        pith_tensor_free(&x);
+        pith_tensor_free(&y);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_round_the_exact_sum_once),
         cmocka_unit_test(products_of_words_round_the_exact_sum_once),
         cmocka_unit_test(pools_round_the_exact_mean_once),
+        cmocka_unit_test(planar_pools_round_the_exact_mean_once),
     };
 
     return cmocka_run_group_tests_name("products_s8", tests, NULL, NULL);
