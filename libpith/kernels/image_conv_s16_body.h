@@ -131,12 +131,12 @@ INLINE const uint8_t *FORM(add_pairs)(FORM(words) (*sum)[4][4], const int16_t *c
 {
     int64_t k = from;
 
-    for (; k + 1 < end; k += 2) {
+    for (; apart && k + 1 < end; k += 2) {
         FORM(add_pair)(sum[0], x, k, w, P, N);
         FORM(add_pair)(sum[apart], x, k + 1, w + N * LANES * 2, P, N);
         w += 2 * N * LANES * 2;
     }
-    if (k < end) {
+    for (; k < end; k++) {
         FORM(add_pair)(sum[0], x, k, w, P, N);
         w += N * LANES * 2;
     }
