@@ -3,7 +3,7 @@
  * engine has kernels for: uint8 for all activations, over what random samples show; int8 weights
  * with a scale for each output channel; int32 biases.
  *
- *     make_model mobilenetv2|resnet18|vgg16 float32|int8|w8a16 FILE
+ *     make_model mobilenetv2|mobilenetv3|resnet18|vgg16 float32|int8|w8a16 FILE
  *     make_model lstm|gru|encoder|encoder_dynamic|encoder_causal|decoder float32|int8|w8a16 FILE
  *     make_model modulated|qlinear|add1|neg10|neg50 float32 FILE
  *
@@ -315,8 +315,10 @@ static int make_integers(const char *name, const char *type, struct pith_graph *
     const bool words = strcmp(type, "w8a16") == 0;
     struct made made = {graph, words ? "{\"activations\": \"int16\"}" : "{}"};
 
-    return words || net_sequences(name) ? with_host(*graph, apply_technique, &made, err)
-                                        : quantize(*graph, err);
+    /* mobilenetv3: of gates and of HardSwish the technique knows more than quantize() */
+    return words || net_sequences(name) || strcmp(name, "mobilenetv3") == 0
+               ? with_host(*graph, apply_technique, &made, err)
+               : quantize(*graph, err);
 }
 
 int main(int argc, char **argv)

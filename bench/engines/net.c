@@ -116,6 +116,12 @@ void net_set_int(struct net *net, uint32_t node, const char *name, int64_t numbe
         net->rc = pith_node_set_int(net->graph, node, name, number);
 }
 
+void net_set_float(struct net *net, uint32_t node, const char *name, float number)
+{
+    if (net->rc == 0)
+        net->rc = pith_node_set_float(net->graph, node, name, number);
+}
+
 void net_set_ints(struct net *net, uint32_t node, const char *name, const int64_t *list,
                   size_t count)
 {

@@ -30,6 +30,7 @@ void net_outputs(struct net *net, const char *op, const uint32_t *inputs, size_t
                  uint32_t *out);
 uint32_t net_input(struct net *net, uint32_t rank, const int64_t *dims);
 void net_set_int(struct net *net, uint32_t node, const char *name, int64_t number);
+void net_set_float(struct net *net, uint32_t node, const char *name, float number);
 void net_set_ints(struct net *net, uint32_t node, const char *name, const int64_t *list,
                   size_t count);
 

@@ -4,7 +4,23 @@
 #include <math.h>
 #include <string.h>
 
-enum activation { LINEAR, RELU, RELU6 };
+enum activation { LINEAR, RELU, RELU6, HARD_SWISH };
+
+static uint32_t mul(struct net *net, uint32_t a, uint32_t b)
+{
+    return net_node(net, "Mul", (uint32_t[]){a, b}, 2, NULL);
+}
+
+/* Of MobileNetV3: relu6(x + 3) / 6. */
+static uint32_t hard_sigmoid(struct net *net, uint32_t x)
+{
+    uint32_t node;
+    const uint32_t y = net_node(net, "HardSigmoid", &x, 1, &node);
+
+    net_set_float(net, node, "alpha", 1.0F / 6.0F);
+    net_set_float(net, node, "beta", 0.5F);
+    return y;
+}
 
 static uint32_t activate(struct net *net, uint32_t x, enum activation activation)
 {
@@ -15,6 +31,8 @@ static uint32_t activate(struct net *net, uint32_t x, enum activation activation
 
         return net_node(net, "Clip", inputs, 3, NULL);
     }
+    if (activation == HARD_SWISH)
+        return mul(net, x, hard_sigmoid(net, x));
     return x;
 }
 
@@ -114,6 +132,50 @@ make_mobilenetv2(struct net *net) /* Sandler et al. 2018, arXiv:1801.04381, tabl
             channels = stages[s].out;
         }
     return classify(net, conv1x1(net, x, channels, 1280, 1, RELU6), 1280, 1000);
+}
+
+/* A squeeze-and-excitation gate: Hu et al. 2018, arXiv:1709.01507. */
+static uint32_t gate(struct net *net, uint32_t x, int64_t channels)
+{
+    const int64_t inside = channels / 4 < 8 ? 8 : (channels / 4 + 4) / 8 * 8;
+    uint32_t y = net_node(net, "GlobalAveragePool", &x, 1, NULL);
+
+    y = conv1x1(net, y, channels, inside, 1, RELU);
+    return mul(net, x, hard_sigmoid(net, conv1x1(net, y, inside, channels, 1, LINEAR)));
+}
+
+static uint32_t
+make_mobilenetv3(struct net *net) /* Howard et al. 2019, arXiv:1905.02244, table 2: the small one */
+{
+    static const struct {
+        int64_t kernel, inside, out, gated, stride;
+        enum activation activation;
+    } blocks[] = {{3, 16, 16, 1, 2, RELU},        {3, 72, 24, 0, 2, RELU},
+                  {3, 88, 24, 0, 1, RELU},        {5, 96, 40, 1, 2, HARD_SWISH},
+                  {5, 240, 40, 1, 1, HARD_SWISH}, {5, 240, 40, 1, 1, HARD_SWISH},
+                  {5, 120, 48, 1, 1, HARD_SWISH}, {5, 144, 48, 1, 1, HARD_SWISH},
+                  {5, 288, 96, 1, 2, HARD_SWISH}, {5, 576, 96, 1, 1, HARD_SWISH},
+                  {5, 576, 96, 1, 1, HARD_SWISH}};
+    uint32_t x = conv3x3(net, net_input(net, 4, (int64_t[]){1, 3, 224, 224}), 3, 16, 2, HARD_SWISH);
+    int64_t channels = 16;
+
+    for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++) {
+        const int64_t inside = blocks[b].inside, k = blocks[b].kernel, pad = k / 2;
+        uint32_t y = x;
+
+        if (inside != channels)
+            y = conv1x1(net, y, channels, inside, 1, blocks[b].activation);
+        y = conv(net, y, (struct conv){inside, inside, k, k, blocks[b].stride, inside, {pad, pad, pad, pad}, blocks[b].activation});
+        if (blocks[b].gated)
+            y = gate(net, y, inside);
+        y = conv1x1(net, y, inside, blocks[b].out, 1, LINEAR);
+        x = blocks[b].stride == 1 && channels == blocks[b].out ? add(net, x, y) : y;
+        channels = blocks[b].out;
+    }
+    x = conv1x1(net, x, channels, 576, 1, HARD_SWISH);
+    x = net_node(net, "GlobalAveragePool", &x, 1, NULL);
+    x = conv1x1(net, x, 576, 1024, 1, HARD_SWISH);
+    return dense(net, net_node(net, "Flatten", &x, 1, NULL), 1024, 1000);
 }
 
 /* Halves a picture. */
@@ -247,7 +309,7 @@ static const struct {
     net_make *make;
 } networks[] = {{"add1", make_add1},         {"neg10", make_neg10},
                 {"neg50", make_neg50},       {"qlinear", make_qlinear}, {"modulated", make_modulated},
-                {"mobilenetv2", make_mobilenetv2}, {"resnet18", make_resnet18},
+                {"mobilenetv2", make_mobilenetv2}, {"mobilenetv3", make_mobilenetv3}, {"resnet18", make_resnet18},
                 {"vgg16", make_vgg16}};
 
 net_make *net_pictures(const char *name)
