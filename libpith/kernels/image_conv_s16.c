@@ -236,13 +236,14 @@ static void run_pixels(const struct pith_conv_s16 *s, const struct pith_conv_s16
     const struct pith_conv_s16_form *form = s->form;
     const int64_t unit = s->depthwise ? 2 * form->lanes : form->lanes; /* of packed weights */
     const int64_t tile_channels = s->depthwise ? unit : form->vectors * unit;
-    const bool is_long = s->conv.to.is_long;
+    const bool is_long = s->conv.to.is_long,
+               by_put = is_long || s->conv.to.adds || s->conv.to.real;
 
     for (int64_t channel = from; channel < end; channel += tile_channels) {
         const int64_t left = end - channel, lanes = left < tile_channels ? left : tile_channels;
         const int vectors = s->depthwise ? 1 : vectors_from(form, left);
         pith_conv_s16_tile *const *tiles = s->depthwise
-                                               ? form->depthwise[is_long || s->conv.to.adds]
+                                               ? form->depthwise[by_put]
                                                : form->tiles[is_long][vectors - 1];
         int p = 0;
 

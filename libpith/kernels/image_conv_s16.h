@@ -43,7 +43,7 @@ struct pith_conv_s16_form {
     enum pith_isa isa;
     int lanes, vectors;                /* int32 lanes of a vector; most vectors of a tile */
     pith_conv_s16_tile *tiles[2][4][3]; /* whose sums may pass int32; vectors of channels less one; log2 of the pixels */
-    pith_conv_s16_tile *depthwise[2][3]; /* with a residual, or where sums may pass int32; log2 of the pixels */
+    pith_conv_s16_tile *depthwise[2][3]; /* with a residual, to floats, or where sums may pass int32; log2 of the pixels */
 };
 
 /* Those of x86-64, the best first; NULL ends them. */

@@ -233,7 +233,8 @@ INLINE void FORM(put_block)(const struct pith_requantize *r, int16_t *y, const F
 #endif
 }
 
-/* The same by way of sums in the order of the channels: with a residual, or where sums with their bias may pass int32. */
+/* The same by way of sums in the order of the channels: with a residual, to floats, or where sums with their bias may pass
+ * int32. */
 INLINE void FORM(put_long_block)(const struct pith_requantize *r,
                                  const struct pith_conv_s16_data *data,
                                  const struct pith_pixels_s8 *at, int pixel, const FORM(words) *sum,

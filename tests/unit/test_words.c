@@ -499,6 +499,66 @@ static void products_of_words_are_exact(void **state)
     }
 }
 
+/* ---- layers of two widths ---- */
+
+/* From 8 bits to 16, on with those, and back: convolutions (one depthwise), or products. */
+static struct pith_graph *build_widths(const struct words *n, bool products)
+{
+    const struct words bytes = {.dtype = PITH_INT8}, words = {.dtype = n->dtype};
+    const struct pith_shape picture = {4, {1, n->in, n->size, n->size}}, rows = {2, {n->size, n->in}};
+    struct pith_error err = {0};
+    struct pith_graph *graph;
+    uint32_t x, in[3];
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, products ? &rows : &picture, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, x), 0);
+    words_grid(graph, &bytes, x, 0.00004F, 512);
+    for (int layer = 0; layer < 4; layer++) {
+        const bool wide = layer == 0 || layer == 1, depthwise = layer == 2;
+        const int64_t from = layer == 0 ? n->in : n->middle;
+
+        in[0] = x;
+        in[1] = products ? add_matrix(graph, from, n->middle)
+                         : add_weights(graph, n->middle, depthwise ? 1 : from, depthwise ? 3 : 1, n->weight);
+        x = products ? add_node(graph, "MatMul", in, 2, NULL)
+                     : conv(graph, in, 2, depthwise, 1, depthwise ? n->middle : 1);
+        words_grid(graph, wide ? &words : &bytes, x, products ? 0.0002F * (float) (layer + 1) : 0.00006F, 256);
+    }
+    assert_int_equal(pith_graph_add_output(graph, x), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
+static void layers_of_two_widths_are_integer(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 16; round++) {
+        const bool products = round % 2;
+        const struct words n = {.in = 2 + pick(0, 40),
+                                .middle = 1 + pick(0, 40),
+                                .size = pick(2, 6),
+                                .dtype = round % 4 < 2 ? PITH_INT16 : PITH_UINT16,
+                                .weight = pick(7, 127)};
+        const struct pith_shape rows = {2, {n.size, n.in}};
+        struct pith_error err = {0};
+        struct pith_tensor x;
+
+        if (products) {
+            assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &rows, &err), &err);
+            for (int64_t i = 0; i < pith_shape_elements(&rows); i++)
+                ((float *) x.data)[i] = (float) pick(-1000, 1000) * 0.0013F;
+        } else {
+            x = input_of(&n);
+        }
+        check_graph(build_widths(&n, products), &x, (products ? 0.0008 : 0.00006) * 256,
+                    products ? "matmul_s16" : "image_conv_s16",
+                    (const char *const[]){"image_conv_f32", "matmul_f32", NULL});
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -508,6 +568,7 @@ int main(void)
         cmocka_unit_test(moved_residuals_stay_integers),
         cmocka_unit_test(several_grids_meet_channels_last),
         cmocka_unit_test(products_of_words_are_exact),
+        cmocka_unit_test(layers_of_two_widths_are_integer),
     };
 
     return cmocka_run_group_tests_name("words", tests, open_engine, close_engine);

@@ -207,11 +207,13 @@ static bool is_depthwise(const struct plan *plan, const struct candidate *c)
     return groups > 1 && shape && shape->rank > 1 && shape->dim[1] == 1 && shape->dim[0] == groups;
 }
 
-/* A convolution of bytes whose result is on no grid gives floats: its sums are the same integers. */
+/* A convolution of integers whose result is on no grid, or on one of another width, gives floats: its sums are the same
+ * integers. */
 static bool gives_floats(const struct plan *plan, const struct candidate *c)
 {
-    return !is_depthwise(plan, c) && c->integer && (c->kernel->flags & PITH_KERNEL_GIVES_FLOATS) &&
-           !c->residual.set && !pith_value_quantization(plan->graph, c->value);
+    return (!is_depthwise(plan, c) || c->dtype == PITH_INT16) && c->integer &&
+           (c->kernel->flags & PITH_KERNEL_GIVES_FLOATS) && !c->residual.set &&
+           !candidate_fits(plan, c) && result_fits(plan, c->value, PITH_FLOAT32);
 }
 
 /* What the step does in passing. False: it gives what can't be stored here. */
@@ -328,6 +330,7 @@ static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool produc
                           .activation = PITH_ACTIVATION_NONE};
     struct plan_call call;
     struct halo halo;
+    bool floats;
     uint32_t out;
     int rc;
 
@@ -343,16 +346,16 @@ static int build_as(struct plan *plan, uint32_t node, int32_t dtype, bool produc
         rc = fuse(plan, &c);
     if (rc <= 0)
         return rc;
+    floats = !c.integer || gives_floats(plan, &c);
     rc = gather_activations(plan, &c, &halo, err);
     if (rc == 0)
-        rc = image_output(plan, c.value, c.moved, gives_floats(plan, &c) ? PITH_FLOAT32 : dtype,
-                          &out);
+        rc = image_output(plan, c.value, c.moved, floats ? PITH_FLOAT32 : dtype, &out);
     if (rc < 0)
         return rc;
     call = (struct plan_call){c.kernel, node,         c.in,       &out,      c.in_count,
                               1,        c.activation, c.residual, STEP_IMAGE};
     rc = plan_add_step(plan, &call, err);
-    if (rc == 0 && !c.integer)
+    if (rc == 0 && floats)
         rc = image_round_output(plan, c.value, err);
     return rc < 0 ? rc : 1;
 }

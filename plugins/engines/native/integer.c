@@ -323,6 +323,25 @@ static bool find_integer_kernel(struct plan *plan, uint32_t node, uint32_t *in, 
     return *out != NULL;
 }
 
+/* Whether a product gives the value as it is stored; else floats come, that are brought onto its grid. */
+static bool product_is_stored(const struct plan *plan, uint32_t value, bool words)
+{
+    const struct pith_quantization *grid = pith_value_quantization(plan->graph, value);
+
+    return words ? form_is_sixteen_bits(grid) : form_is_eight_bits(grid);
+}
+
+static int finish_product(struct plan *plan, uint32_t value, uint32_t slot, struct pith_error *err)
+{
+    uint32_t stored;
+    int rc;
+
+    if (!pith_value_quantization(plan->graph, value) || plan->slot_of_value[value] == slot)
+        return 0;
+    rc = plan_output_slot(plan, value, &stored);
+    return rc < 0 ? rc : integer_quantize(plan, slot, stored, err);
+}
+
 /* A product of integers with a constant matrix takes and gives them as channels-last kernels store
  * theirs: then nothing between two products has to turn one signedness into the other. */
 static int store_as_images(struct plan *plan, const struct pith_kernel *kernel, uint32_t value,
@@ -338,8 +357,10 @@ static int store_as_images(struct plan *plan, const struct pith_kernel *kernel, 
     rc = form_of_slot(plan, in[0], &form, &in[0], err);
     if (rc < 0)
         return rc;
-    if (!pith_value_quantization(plan->graph, value))
-        return plan_output_slot(plan, value, out);
+    if (!product_is_stored(plan, value, words))
+        return pith_value_quantization(plan->graph, value)
+                   ? plan_add_slot(plan, PITH_FLOAT32, pith_value_shape(plan->graph, value), out)
+                   : plan_output_slot(plan, value, out);
     grid = form_grid(plan, pith_value_quantization(plan->graph, value), form.dtype);
     return grid ? grid_output(plan, value, grid, out) : -ENOMEM;
 }
@@ -356,7 +377,6 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
                              .out_count = 1,
                              .activation = NO_ACTIVATION};
     const bool words = takes_words(plan, node);
-    const struct pith_quantization *grid;
     struct slot was;
     int rc = 0;
 
@@ -370,16 +390,15 @@ static int build_integer(struct plan *plan, uint32_t node, struct pith_error *er
         goto done;
     if (call.kernel->flags & PITH_KERNEL_FUSES_ACTIVATION)
         fuse_activation(plan, &value, &call.activation);
-    grid = pith_value_quantization(plan->graph, value);
-    if ((words ? form_is_sixteen_bits(grid) : form_is_eight_bits(grid)) ||
-        (!grid && call.kernel->flags & PITH_KERNEL_GIVES_FLOATS)) {
+    if (product_is_stored(plan, value, words) || call.kernel->flags & PITH_KERNEL_GIVES_FLOATS) {
         rc = store_as_images(plan, call.kernel, value, words, in, &out, err);
         if (rc < 0)
             goto done;
         was = plan->slots[out];
         rc = plan_add_step(plan, &call, err);
         if (rc == 0) {
-            rc = 1;
+            rc = finish_product(plan, value, out, err);
+            rc = rc < 0 ? rc : 1;
             goto done;
         }
         plan->slots[out] = was;
