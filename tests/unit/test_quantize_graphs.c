@@ -401,6 +401,44 @@ static void quantize_rounds_what_branches_give(void **unused)
     pith_graph_free(graph);
 }
 
+/* A few samples come near to the limit, and room for further ones ends there: a grid that reached past it would not stand for the
+ * Clip any more, which runtimes then leave out. Of a group each member's limits count. */
+static void quantize_leaves_no_room_past_limits(void **unused)
+{
+    static const char *const activations[] = {"int8", "uint8", "int16"};
+
+    (void) unused;
+    for (int i = 0; i < 6; i++) {
+        uint32_t x, y, limits[2];
+        struct pith_graph *graph = begin((int64_t[]){1, 4, 6, 6}, 4, &x);
+        struct applied applied;
+        const struct pith_quantization *q;
+        char options[64];
+
+        for (int k = 0; k < 2; k++)
+            assert_ok(pith_graph_add_constant(graph, NULL,
+                                              &(struct pith_tensor){PITH_FLOAT32, {0}, &(float){6.0f * (float) k}, sizeof(float)},
+                                              &limits[k], &err), &err);
+        x = NODE(graph, "Conv", "a", NULL, x, CONSTANT(graph, i < 3 ? 2.5f : 6.0f, 8, 4, 1, 1));
+        y = NODE(graph, "Clip", "clip", NULL, x, limits[0], limits[1]);
+        if (i >= 3)
+            y = NODE(graph, "Concat", "both", NULL, y, NODE(graph, "Relu", "relu", NULL, x));
+        if (i >= 3)
+            assert_ok(pith_node_set_int(graph, pith_value_producer(graph, y), "axis", 1), &err);
+        finish(graph, NODE(graph, "Conv", "b", NULL, y, CONSTANT(graph, 0.5f, 8, i < 3 ? 8 : 16, 1, 1)));
+        snprintf(options, sizeof options, "{\"activations\": \"%s\", \"max_error_ratio\": 0}", activations[i % 3]);
+        assert_ok(apply_to(graph, options, true, &applied), &err);
+        q = grid_of(applied.graph, "clip");
+        assert_non_null(q);
+        if (i % 3 < 2)
+            assert_int_equal(q->zero_point[0], i % 3 ? 0 : -128);
+        assert_int_equal((i % 3 < 2 ? 255.0F : 32767.0F) * q->scale[0] <= 6.0F, i < 3);
+        assert_true((i % 3 < 2 ? 255.0F : 32767.0F) * q->scale[0] > 4.0F);
+        done(&applied);
+        pith_graph_free(graph);
+    }
+}
+
 /* A shortcut that is pooled and given more channels, as detectors of faces have it: it comes on a grid to the layer that it is
  * added to. What lies between that layer and its Relu stays unrounded. */
 static void quantize_lets_moved_shortcuts_stay_integers(void **unused)
@@ -447,6 +485,7 @@ int main(void)
         cmocka_unit_test(quantize_makes_biases_of_what_is_added_to_channels),
         cmocka_unit_test(quantize_leaves_room_for_biases_of_tiny_weights),
         cmocka_unit_test(quantize_lets_moved_shortcuts_stay_integers),
+        cmocka_unit_test(quantize_leaves_no_room_past_limits),
     };
 
     return cmocka_run_group_tests_name("quantize", tests, open_plugins, close_plugins);

@@ -41,6 +41,20 @@ static int collect(void *user, size_t index, uint64_t sample, const struct pith_
     return 0;
 }
 
+/* A last step that rounding put past a limit would keep runtimes from leaving the Clip out that a grid stands for. */
+#define INSIDE (1 - 0x1p-22)
+
+/* Headroom for what no value can be is a waste. */
+static struct range keep_between(struct range range, const struct group *group, double inside)
+{
+    range.low = fmax(range.low, group->floor);
+    if (group->limits.low <= group->limits.high) {
+        range.low = fmax(range.low, fmin(group->limits.low * inside, 0));
+        range.high = fmin(range.high, fmax(group->limits.high * inside, 0));
+    }
+    return range;
+}
+
 static void choose_range(struct group *group, const struct range_options *options)
 {
     struct range exact, whole = range_estimate(&group->histogram, RANGE_MINMAX, 0);
@@ -53,9 +67,9 @@ static void choose_range(struct group *group, const struct range_options *option
         group->wide.high *= WIDE_ROOM;
         whole = unseen_widen(&group->unseen, whole);
     }
-    group->range.low = fmax(group->range.low, group->floor);
-    group->wide.low = fmax(group->wide.low, group->floor);
-    whole.low = fmax(whole.low, group->floor);
+    group->range = keep_between(group->range, group, INSIDE);
+    group->wide = keep_between(group->wide, group, INSIDE);
+    whole = keep_between(whole, group, 1);
     /* No other grid has as little squared error as one that has none. */
     if (options->method == RANGE_MSE && lattice_range(&group->lattice, whole, &exact))
         group->range = exact;

@@ -188,3 +188,32 @@ double function_floor(const struct pith_graph *graph, uint32_t value)
     }
     return ends ? floor : -INFINITY;
 }
+
+/* ---- limits ---- */
+
+/* Of a Clip: an attribute, or an input; `otherwise` where there is none or it is not known. */
+static double clip_limit(const struct pith_graph *graph, uint32_t node, const char *name, size_t input, double otherwise)
+{
+    const uint32_t value = pith_node_input(graph, node, input);
+    const struct pith_tensor *limit = value == PITH_NO_VALUE ? NULL : float_constant(graph, value);
+
+    if (pith_graph_opset(graph, "") < 11)
+        return pith_node_has(graph, node, name) ? (double) pith_node_float(graph, node, name, 0) : otherwise;
+    return limit && pith_shape_elements(&limit->shape) == 1 ? pith_tensor_get(limit, 0) : otherwise;
+}
+
+struct range function_limits(const struct pith_graph *graph, uint32_t value)
+{
+    struct range limits = {-INFINITY, INFINITY};
+    const uint32_t node = pith_value_producer(graph, value);
+
+    if (node == PITH_NO_NODE)
+        return limits;
+    if (node_is(graph, node, "Relu")) {
+        limits.low = 0;
+    } else if (node_is(graph, node, "Clip")) {
+        limits.low = clip_limit(graph, node, "min", 1, -INFINITY);
+        limits.high = clip_limit(graph, node, "max", 2, INFINITY);
+    }
+    return limits;
+}

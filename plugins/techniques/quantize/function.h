@@ -3,6 +3,7 @@
 #ifndef PITH_QUANTIZE_FUNCTION_H
 #define PITH_QUANTIZE_FUNCTION_H
 
+#include "plugins/techniques/quantize/range.h"
 #include <pith/graph.h>
 
 /* The one value of which `value` is a function by elements, numbers aside; PITH_NO_VALUE where there is none, and where the
@@ -10,5 +11,8 @@
 uint32_t function_source(const struct pith_graph *graph, uint32_t value);
 /* Below this, all that uses the value gives the same whatever it is; -INFINITY where there is no such end. */
 double function_floor(const struct pith_graph *graph, uint32_t value);
+
+/* Between what numbers the operator that makes the value keeps it: Relu's 0, Clip's limits; else infinities. */
+struct range function_limits(const struct pith_graph *graph, uint32_t value);
 
 #endif

@@ -272,6 +272,12 @@ static void set_floors(struct plan *plan)
             plan->groups[plan->group_of[value]].floor = -INFINITY;
 }
 
+static void add_limits(struct group *group, struct range limits)
+{
+    group->limits.low = fmin(group->limits.low, limits.low);
+    group->limits.high = fmax(group->limits.high, limits.high);
+}
+
 static int make_groups(struct plan *plan, uint32_t *share)
 {
     uint32_t limit = pith_graph_value_limit(plan->graph);
@@ -293,6 +299,7 @@ static int make_groups(struct plan *plan, uint32_t *share)
         bool fixed = fixed_range(plan->graph, value, &range);
 
         if (first) {
+            group->limits = (struct range){INFINITY, -INFINITY};
             group->value = value;
             group->fixed = fixed;
             group->range = group->wide = fixed ? range : group->range;
@@ -303,8 +310,10 @@ static int make_groups(struct plan *plan, uint32_t *share)
         } else if (is_source(plan, value)) {
             group->fixed = false;
         }
-        if (is_source(plan, value))
+        if (is_source(plan, value)) {
             plan->observed[plan->observed_count++] = value;
+            add_limits(group, function_limits(plan->graph, value));
+        }
     }
     set_floors(plan);
     mark_groups(plan);

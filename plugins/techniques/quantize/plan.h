@@ -16,6 +16,7 @@ struct group {      /* activations that share one grid */
     bool fixed;     /* the range follows from the operator (Sigmoid, Softmax, Tanh) */
     uint8_t bits;   /* 8 or 16; 0: no layer's form wants it quantized */
     double floor; /* of a single value: nothing below it makes a difference; 0 at most; else -INFINITY */
+    struct range limits; /* what those that make its values keep them between */
     struct range range;
     struct range wide; /* of a 16-bit grid */
     struct histogram histogram;
