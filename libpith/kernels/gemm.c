@@ -82,8 +82,11 @@ static void pack_panel(float *packed, int64_t panel, const float *b, int64_t b_d
         return;
     }
     for (int64_t p = 0; p < depth; p++, b += b_depth, packed += panel)
-        for (int64_t j = 0; j < width; j++)
-            packed[j] = b[j * b_col];
+        if (b_col == 1)
+            memcpy(packed, b, (size_t) width * sizeof *packed);
+        else
+            for (int64_t j = 0; j < width; j++)
+                packed[j] = b[j * b_col];
 }
 
 void pith_gemm_pack_f32(const struct pith_gemm_form *form, float *packed, const float *b,
