@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define WIDEST 64
+#define WIDEST      64
+#define NARROWEST   8
+#define CHUNK_BYTES (INT64_C(32) << 10) /* of input that all blocks read before they go on */
 
 struct block {
     const struct pith_depthwise_s8_width *width;
@@ -23,6 +25,7 @@ struct depthwise {
     int64_t groups, *tap_at; /* see image_depthwise_s8.h */
     int64_t *tap;            /* that stands at each place of the groups, or -1 */
     int64_t each;            /* taps of a group */
+    int64_t vectors;         /* of int32 that hold a block's sums */
     int64_t block_count;
     struct block *blocks;
 };
@@ -39,16 +42,22 @@ static bool can_fold(const struct pith_conv_s8 *conv, int width)
 /* The tap (row, column) that stands at place i of the groups, or -1. */
 static int64_t tap_of(const struct pith_conv_s8 *conv, const struct depthwise *d, int64_t i)
 {
+    /* the upper two of each column, and the lower row with each of its inner pairs */
+    static const int8_t pairs[10] = {0, 3, 1, 4, 2, 5, 6, 7, -1, 8};
     const int64_t taps = conv->kernel[0] * conv->kernel[1];
 
     if (!d->columns)
         return i < taps ? i : -1;
+    if (d->each == 2)
+        return pairs[i];
     return i % 4 < 3 ? i % 4 * 3 + i / 4 : -1;
 }
 
 static int plan_taps(struct pith_step *step, const struct pith_conv_s8 *conv, struct depthwise *d)
 {
-    d->groups = d->columns ? 3 : (conv->kernel[0] * conv->kernel[1] + d->each - 1) / d->each;
+    const int64_t taps = d->columns ? d->each == 4 ? 12 : 10 : conv->kernel[0] * conv->kernel[1];
+
+    d->groups = (taps + d->each - 1) / d->each;
     d->tap_at = pith_step_alloc(step, d->each * d->groups * (int64_t) sizeof *d->tap_at);
     d->tap = pith_step_alloc(step, d->each * d->groups * (int64_t) sizeof *d->tap);
     if (!d->tap_at || !d->tap)
@@ -63,38 +72,29 @@ static int plan_taps(struct pith_step *step, const struct pith_conv_s8 *conv, st
     return 0;
 }
 
-/* Which byte of a block lane `lane` of vector i holds, after interleaving in parts of 128 bits. */
-static int64_t byte_of(int i, int64_t lane)
+/* Which channel of a block lane `lane` of vector i holds, after interleaving in parts of 128 bits. */
+static int64_t channel_of(const struct depthwise *d, int64_t i, int64_t lane)
 {
-    return lane / 4 * 16 + i * 4 + lane % 4;
+    return lane / 4 * 4 * d->vectors + i * 4 + lane % 4;
 }
 
-/* The weights of the tap that stands at place i, for lanes 0 to 4 * lanes - 1 of a block; channel: of each, or -1. */
+/* The weights of the tap that stands at place i; channel: of each lane of a block, or -1. */
 static void pack_tap(const struct pith_conv_s8 *conv, const struct depthwise *d,
                      const struct pith_depthwise_s8_form *form, const struct block *b, int64_t i,
                      const int64_t *channel, uint8_t *weights)
 {
-    const int64_t taps = conv->kernel[0] * conv->kernel[1], lanes = b->width->bytes / 4, place = i % 4;
-    const int64_t vector = b->width->bytes * (form->words ? 2 : 1);
+    const int64_t taps = conv->kernel[0] * conv->kernel[1], bytes = b->width->bytes;
     const int8_t *w = conv->weights + d->tap[i];
 
-    if (form->planes) {
-        for (int64_t at = 0; at < 4 * lanes; at++)
-            if (channel[at] >= 0)
-                weights[i * vector + at] = (uint8_t) w[channel[at] * taps];
-        return;
-    }
-    for (int64_t at = 0, row = 0; row < 4; row++) {
-        uint8_t *quad = weights + (i / 4 * 4 + row) * vector;
+    for (int64_t at = 0; at < bytes; at++) {
+        const int16_t one = channel[at] >= 0 ? w[channel[at] * taps] : 0;
 
-        for (int64_t lane = 0; lane < lanes; lane++, at++) {
-            const int16_t one = channel[at] >= 0 ? w[channel[at] * taps] : 0;
-
-            if (form->words)
-                memcpy(quad + place % 2 * b->width->bytes + (lane * 2 + place / 2) * 2, &one, sizeof one);
-            else
-                quad[lane * 4 + place] = (uint8_t) one;
-        }
+        if (form->order == PITH_DEPTHWISE_PLANES)
+            weights[i * bytes + at] = (uint8_t) one;
+        else if (form->order == PITH_DEPTHWISE_QUADS)
+            weights[(i / 4 * bytes + at) * 4 + i % 4] = (uint8_t) one;
+        else
+            memcpy(weights + (i / 2 * bytes + at) * 4 + i % 2 * 2, &one, sizeof one);
     }
 }
 
@@ -102,18 +102,21 @@ static int pack_block(struct pith_step *step, const struct pith_conv_s8 *conv,
                       const struct depthwise *d, const struct pith_depthwise_s8_form *form,
                       struct block *b)
 {
-    const int64_t lanes = b->width->bytes / 4, vector = b->width->bytes * (form->words ? 2 : 1);
+    const bool planes = form->order == PITH_DEPTHWISE_PLANES;
+    const int64_t bytes = b->width->bytes, lanes = bytes / d->vectors;
     int64_t channel[WIDEST];
-    uint8_t *weights = pith_step_alloc(step, d->groups * d->each * vector);
-    int32_t *bias = pith_step_alloc(step, 4 * lanes * (int64_t) sizeof *bias);
-    float *scale = pith_step_alloc(step, 4 * lanes * (int64_t) sizeof *scale);
+    uint8_t *weights = pith_step_alloc(step, d->groups * bytes * (planes ? d->each : 4));
+    int32_t *bias = pith_step_alloc(step, bytes * (int64_t) sizeof *bias);
+    float *scale = pith_step_alloc(step, bytes * (int64_t) sizeof *scale);
 
     if (!weights || !bias || !scale)
         return -ENOMEM;
-    for (int64_t at = 0; at < 4 * lanes; at++) {
-        const int64_t byte = form->planes ? at : byte_of((int) (at / lanes), at % lanes);
+    for (int64_t at = 0; at < bytes; at++) {
+        const int64_t in_block = planes ? at : channel_of(d, at / lanes, at % lanes);
 
-        channel[at] = d->folded ? byte % conv->y.c : byte < b->count ? b->channel + byte : -1;
+        channel[at] = d->folded              ? in_block % conv->y.c
+                      : in_block < b->count ? b->channel + in_block
+                                            : -1;
         if (channel[at] < 0)
             continue;
         bias[at] = conv->to.bias[channel[at]];
@@ -155,11 +158,13 @@ int pith_depthwise_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, co
     if (!d)
         return -ENOMEM;
     d->folded = can_fold(conv, form->width[0].bytes);
-    d->each = form->planes ? 2 : 4;
+    d->each = form->order == PITH_DEPTHWISE_QUADS ? 4 : 2;
+    d->vectors = form->order == PITH_DEPTHWISE_PAIRS ? 2 : 4;
     d->columns = form->width[0].columns && conv->kernel[0] == 3 && conv->kernel[1] == 3 &&
                  conv->dilation[1] == 1;
     rc = plan_taps(step, conv, d);
-    d->blocks = pith_step_alloc(step, (conv->y.c + 15) / 16 * (int64_t) sizeof *d->blocks);
+    d->blocks = pith_step_alloc(step, (conv->y.c + NARROWEST - 1) / NARROWEST *
+                                          (int64_t) sizeof *d->blocks);
     if (rc < 0 || !d->blocks)
         return -ENOMEM;
     for (int64_t channel = 0; channel < conv->y.c && rc == 0;) {
@@ -214,21 +219,25 @@ static void run_row(const struct pith_conv_s8 *conv, const struct depthwise *d,
         b->width->taps(&row);
 }
 
+/* Rows are walked some at a time: blocks share lines of the cache, which so many leave in the second level. */
 static void depthwise_run(const struct pith_conv_s8 *conv, const struct pith_conv_s8_data *data,
                           const struct pith_conv_s8_span *span)
 {
     const struct depthwise *d = conv->packed;
+    const int64_t row_bytes = conv->in.row * conv->stride[0],
+                  rows = row_bytes < CHUNK_BYTES ? CHUNK_BYTES / row_bytes : 1;
 
     if (conv->y.w == 0)
         return;
-    for (int64_t i = 0; i < d->block_count; i++)
-        for (int64_t at = span->row; at < span->row_end; at++) {
-            const int64_t n = at / conv->y.h, row = at % conv->y.h;
+    for (int64_t first = span->row; first < span->row_end; first += rows)
+        for (int64_t i = 0; i < d->block_count; i++)
+            for (int64_t at = first; at < first + rows && at < span->row_end; at++) {
+                const int64_t n = at / conv->y.h, row = at % conv->y.h;
 
-            run_row(conv, d, &d->blocks[i],
-                    data->x + n * conv->in.picture +
-                        (row * conv->stride[0] - conv->pad[0]) * conv->in.row -
-                        conv->pad[1] * conv->in.pixel,
-                    (uint8_t *) data->y + n * conv->out.picture + row * conv->out.row);
-        }
+                run_row(conv, d, &d->blocks[i],
+                        data->x + n * conv->in.picture +
+                            (row * conv->stride[0] - conv->pad[0]) * conv->in.row -
+                            conv->pad[1] * conv->in.pixel,
+                        (uint8_t *) data->y + n * conv->out.picture + row * conv->out.row);
+            }
 }

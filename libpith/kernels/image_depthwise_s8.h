@@ -1,6 +1,7 @@
-/* Depthwise channels-last integer convolution: one channel in and one out a group. Four taps of a block of channels are
- * interleaved, so that every 32-bit lane holds one channel's four bytes, and meet four weights in one step.
- * One driver (image_depthwise_s8.c), loops once per width and instruction set (image_depthwise_s8_body.h). */
+/* Depthwise channels-last integer convolution: one channel in and one out a group. Taps of a block of channels are
+ * interleaved, so that every 32-bit lane holds one channel's four bytes, or two words, and meet as many weights in one step.
+ * One driver (image_depthwise_s8.c), loops once per width and instruction set (image_depthwise_s8_body.h for bytes,
+ * image_depthwise_s8_pairs.h for words). */
 #ifndef PITH_KERNELS_IMAGE_DEPTHWISE_S8_H
 #define PITH_KERNELS_IMAGE_DEPTHWISE_S8_H
 
@@ -14,7 +15,7 @@ struct pith_depthwise_s8_row {
     uint8_t *y;
     int64_t x_step, y_step, count; /* bytes from pixel to pixel, and how many */
     int width, last; /* bytes that are stored of a pixel; of the last one */
-    int64_t groups;  /* of four taps; of two in forms by planes */
+    int64_t groups;  /* of as many taps as the form interleaves */
     const int64_t *tap_at; /* as many a group, from the first tap; in column order also those of the first column only */
     int64_t column;        /* bytes to the next column */
     const uint8_t *weights;
@@ -30,10 +31,13 @@ struct pith_depthwise_s8_width {
     void (*columns)(const struct pith_depthwise_s8_row *row, int stride);
 };
 
+/* What is interleaved: four taps as bytes; two as words; or nothing, so that weights are those of a tap for all channels of
+ * a block, then the next one's, in groups of two taps. */
+enum pith_depthwise_s8_order { PITH_DEPTHWISE_QUADS, PITH_DEPTHWISE_PAIRS, PITH_DEPTHWISE_PLANES };
+
 struct pith_depthwise_s8_form {
-    bool words; /* weights: as two vectors of int16, of even and of odd taps; else four bytes a lane */
+    enum pith_depthwise_s8_order order;
     struct pith_depthwise_s8_width width[PITH_DEPTHWISE_S8_WIDTHS + 1]; /* the widest first */
-    bool planes;    /* nothing is interleaved: a tap's weights for all channels of a block, then the next one's */
     bool symmetric; /* only for weights without -128 */
 };
 

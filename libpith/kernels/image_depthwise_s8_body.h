@@ -1,5 +1,5 @@
-/* The loops of image_depthwise_s8.h, included once per width and instruction set. Who includes it
- * defines FORM(name), TARGET, LANES, HALVES, OPERAND, SPLIT, DOT, NEAREST as in
+/* The loops of image_depthwise_s8.h where bytes are multiplied, included once per width and instruction
+ * set. Who includes it defines FORM(name), TARGET, LANES, OPERAND, DOT, NEAREST as in
  * image_dense_s8_body.h; LOW8, HIGH8, LOW16, HIGH16 (a, b), the interleaved bytes or words of the
  * lower or upper half of every 128 bits; NARROW(q, r), four vectors of int32 as one of bytes, with
  * the zero point added and limited; FORM(put)(to, bytes, count), which stores the first of them;
@@ -40,12 +40,7 @@ INLINE struct FORM(quad) FORM(interleave)(OPERAND a, OPERAND b, OPERAND c, OPERA
 
 INLINE void FORM(add_quad)(FORM(words) * sum, const struct FORM(quad) * q, const OPERAND *w)
 {
-    UNROLL for (int i = 0; i < 4; i++) for (int h = 0; h < HALVES; h++)
-    {
-        const FORM(words) four = (FORM(words)) q->v[i];
-
-        sum[i] = DOT(sum[i], SPLIT(four, h), w[i * HALVES + h]);
-    }
+    UNROLL for (int i = 0; i < 4; i++) sum[i] = DOT(sum[i], q->v[i], w[i]);
 }
 
 INLINE void FORM(start)(const struct pith_depthwise_s8_row *row, FORM(words) * sum)
@@ -86,7 +81,7 @@ TARGET static void FORM(taps)(const struct pith_depthwise_s8_row *from)
         FORM(words) sum[4];
 
         FORM(start)(&row, sum);
-        for (int64_t g = 0; g < row.groups; g++, w += 4 * HALVES) {
+        for (int64_t g = 0; g < row.groups; g++, w += 4) {
             const int64_t *at = row.tap_at + 4 * g;
             const struct FORM(quad) q =
                 FORM(interleave)(FORM(load)(x + at[0]), FORM(load)(x + at[1]),
@@ -113,10 +108,10 @@ INLINE void FORM(slide)(const struct pith_depthwise_s8_row *from, const int stri
     const int64_t at[3] = {row.tap_at[0], row.tap_at[1], row.tap_at[2]};
     const uint8_t *x = row.x;
     uint8_t *y = row.y;
-    OPERAND w[12 * HALVES];
+    OPERAND w[12];
     struct FORM(quad) a, b, c;
 
-    _Pragma("GCC unroll 24") for (int i = 0; i < 12 * HALVES; i++) w[i] =
+    _Pragma("GCC unroll 12") for (int i = 0; i < 12; i++) w[i] =
         ((const OPERAND *) row.weights)[i];
     if (stride <= 2)
         a = FORM(column)(at, x);
@@ -132,8 +127,8 @@ INLINE void FORM(slide)(const struct pith_depthwise_s8_row *from, const int stri
         c = FORM(column)(at, x + 2 * row.column);
         FORM(start)(&row, sum);
         FORM(add_quad)(sum, &a, w);
-        FORM(add_quad)(sum, &b, w + 4 * HALVES);
-        FORM(add_quad)(sum, &c, w + 8 * HALVES);
+        FORM(add_quad)(sum, &b, w + 4);
+        FORM(add_quad)(sum, &c, w + 8);
         FORM(store)(&row, &r, sum, y, left == 1 ? row.last : bare ? BYTES : row.width, bare);
         x += row.x_step;
         y += row.y_step;
