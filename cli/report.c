@@ -41,8 +41,17 @@ bool report_read(const json_t *document, int64_t generation, struct report *out)
     }
     report.generation = json_integer_value(json_object_get(document, "generation"));
     report.state = text_of(document, "state");
-    if (!report.state[0] || (generation && report.generation != generation))
+    if (!report.state[0] || (generation && report.generation < generation))
         return false;
+    if (generation && report.generation > generation) { /* whose document says no more of this one */
+        report.generation = generation;
+        report.version = "";
+        report.state = "superseded";
+        report.reason = "a later generation came after it";
+        report.end = end_of(report.state);
+        *out = report;
+        return true;
+    }
     report.version = text_of(document, "version");
     report.reason = text_of(document, "reason");
     report.progress = text_of(document, "progress");

@@ -54,20 +54,21 @@ write_model() { # FOLDER VERSION MIB-OF-DATA
 JSON
 }
 
-# Plays a gateway: says STATE for each generation of the desired document that comes.
-play_gateway() { # NAME TARGET STATE REASON: answers what is desired of TARGET
+# Plays a gateway: says STATE for each generation of the desired document that comes, or for one that is further by FURTHER.
+play_gateway() { # NAME TARGET STATE REASON [FURTHER]: answers what is desired of TARGET
     mkfifo "$folder/$1.fifo"
     mosquitto_sub -h 127.0.0.1 -p "$home_port" -t "pith/1/$2/model/clipper/desired" -F %p >"$folder/$1.fifo" 2>/dev/null &
     children="$children $!"
     while read -r document; do # ends with the subscriber
         generation=$(printf '%s' "$document" | sed 's/.*"payload":"\([^"]*\)".*/\1/' | base64 -d |
             sed 's/.*"generation":\([0-9]*\).*/\1/')
+        generation=$((generation + ${5:-0}))
         pub -r -t "pith/1/gw/$1/model/clipper/reported" \
             -m "{\"model\":\"clipper\",\"version\":\"1.0.0\",\"generation\":$generation,\"state\":\"$3\",\"reason\":\"$4\"}"
     done <"$folder/$1.fifo" >/dev/null 2>&1 &
 }
 
-plan 26
+plan 27
 broker_start home </dev/null
 PITH_URL=mqtt://127.0.0.1:$home_port HOME=$folder
 export PITH_URL HOME
@@ -156,6 +157,10 @@ ok $? "push to a group waits for its gateways alone, and ends well when they are
 play_gateway attic gw/attic rejected "signed by key 0123456789abcdef, which is not trusted here"
 run 0 keygen stranger && run 3 push model --to gw/attic --sign stranger.key --wait 30 && says out "^attic  *rejected .*not trusted here"
 ok $? "a key that the gateway doesn't trust is refused, with its own exit code" "$folder/why"
+
+play_gateway cellar gw/cellar active "" 1
+run 1 push model --to gw/cellar --sign release.key --wait 30 && says out "^cellar  *superseded  *a later generation came after it"
+ok $? "push does not wait for what a later one has replaced" "$folder/why"
 
 run 0 watch --gateway attic --count 1 --for 20 && says out "attic  *clipper  *rejected"
 ok $? "watch shows what gateways have said" "$folder/why"
