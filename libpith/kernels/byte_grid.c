@@ -32,10 +32,13 @@
 
 static const struct pith_byte_grid_form forms[] = {
 #if defined __x86_64__
-    {PITH_ISA_AVX512, flip_avx512, quantize_avx512, from_u8_avx512, from_s8_avx512, scale_u8_avx512, scale_s8_avx512, round_avx512},
-    {PITH_ISA_AVX2, flip_avx2, quantize_avx2, from_u8_avx2, from_s8_avx2, scale_u8_avx2, scale_s8_avx2, round_avx2},
+    {PITH_ISA_AVX512, flip_avx512, quantize_avx512, from_u8_avx512, from_s8_avx512, scale_u8_avx512, scale_s8_avx512, round_avx512,
+     words_of_avx512, from_words_avx512},
+    {PITH_ISA_AVX2, flip_avx2, quantize_avx2, from_u8_avx2, from_s8_avx2, scale_u8_avx2, scale_s8_avx2, round_avx2,
+     words_of_avx2, from_words_avx2},
 #endif
-    {PITH_ISA_PLAIN, flip_any, quantize_any, from_u8_any, from_s8_any, scale_u8_any, scale_s8_any, round_any},
+    {PITH_ISA_PLAIN, flip_any, quantize_any, from_u8_any, from_s8_any, scale_u8_any, scale_s8_any, round_any,
+     words_of_any, from_words_any},
 };
 
 const struct pith_byte_grid_form *pith_byte_grid_form(void)

@@ -26,7 +26,6 @@ typedef void transpose_tile(const void *from, int64_t from_row, void *to, int64_
 struct form {
     enum pith_isa isa;
     transpose_tile *transpose[3]; /* elements of one byte, of two, of four */
-    pith_byte_grid_run *words_of, *from_words; /* floats to int16 on a grid, and back */
 };
 
 #define FORM(name) name##_any
@@ -54,8 +53,7 @@ struct form {
         set,                                                                                       \
         {                                                                                          \
             transpose_8_##suffix, transpose_16_##suffix, transpose_32_##suffix                     \
-        },                                                                                         \
-            words_of_##suffix, from_words_##suffix                                                 \
+        }                                                                                          \
     }
 static const struct form forms[] = {
 #if defined __x86_64__
@@ -196,11 +194,14 @@ static int choose_convert(struct pith_step *step, struct layout *l, struct pith_
         return 0;
     }
     if (from == PITH_FLOAT32 && to == PITH_INT16) {
-        l->convert = l->form->words_of;
+        l->convert = rows->words_of;
+        if (step->output_quantization[0] &&
+            !(step->output_quantization[0]->scale[0] >= PITH_LEAST_WORD_SCALE))
+            return pith_step_fail(step, err, -ENOTSUP, "a scale too small for 16-bit integers");
         return read_grid(step, l, step->output_quantization[0], to, err);
     }
     if (from == PITH_INT16 && to == PITH_FLOAT32) {
-        l->convert = l->form->from_words;
+        l->convert = rows->from_words;
         return read_grid(step, l, step->input_quantization[0], from, err);
     }
     return pith_step_fail(step, err, -ENOTSUP, "no way from %s to %s", pith_dtype_name(from),

@@ -37,29 +37,3 @@ TRANSPOSE(transpose_8, uint8_t)
 TRANSPOSE(transpose_16, uint16_t)
 TRANSPOSE(transpose_32, uint32_t)
 #undef TRANSPOSE
-
-/* Reals to a grid of int16, as the engine's Round has them, and back. */
-TARGET static void FORM(words_of)(const struct pith_byte_grid *grid, const void *from_, void *to_, int64_t count)
-{
-    const float scale = grid->scale, zero = (float) grid->zero;
-    const float *restrict from = from_;
-    int16_t *restrict to = to_;
-
-    for (int64_t i = 0; i < count; i++) {
-        float q = __builtin_rintf(from[i] / scale) + zero;
-
-        q = q > -32768.0F ? q : -32768.0F;
-        to[i] = (int16_t) (int32_t) (q < 32767.0F ? q : 32767.0F);
-    }
-}
-
-TARGET static void FORM(from_words)(const struct pith_byte_grid *grid, const void *from_, void *to_, int64_t count)
-{
-    const float scale = grid->scale;
-    const int32_t zero = grid->zero;
-    const int16_t *restrict from = from_;
-    float *restrict to = to_;
-
-    for (int64_t i = 0; i < count; i++)
-        to[i] = (float) (from[i] - zero) * scale;
-}

@@ -1,7 +1,9 @@
 /* Operators of one input, element by element. Each has a loop in float32 and one in float64, from
  * one expression; float16 and bfloat16 are computed in float32. Those that integers take have loops
  * for them. */
+#include "libpith/kernels/byte_grid.h"
 #include "libpith/kernels/families.h"
+#include "libpith/kernels/image.h"
 #include "libpith/kernels/math_f32.h"
 #include "libpith/kernels/numbers.h"
 
@@ -20,6 +22,8 @@ struct unary {
     bool through_f32;
     double p[4];                 /* attributes, in the operator's order */
     struct pith_image_dims dims; /* channels-last form */
+    const struct pith_byte_grid_form *words; /* of 16-bit integers: computed in float32; else NULL */
+    struct pith_byte_grid from, to;
 };
 
 /* x is the element, a and b the first attributes, T the type. */
@@ -234,7 +238,7 @@ static int unary_prepare(struct pith_step *step, struct pith_error *err)
     for (size_t i = 0; i < sizeof ops / sizeof *ops && !op; i++)
         if (strcmp(ops[i].op, step->kernel->op) == 0)
             op = &ops[i];
-    u->dtype = step->input[0].dtype;
+    u->dtype = step->kernel->flags & PITH_KERNEL_QUANTIZED ? PITH_FLOAT32 : step->input[0].dtype;
     u->count = pith_shape_elements(&step->input[0].shape);
     u->through_f32 = numbers_in(NUMBERS_HALF, u->dtype);
     if (op)
@@ -245,7 +249,7 @@ static int unary_prepare(struct pith_step *step, struct pith_error *err)
     if (!u->loop)
         return pith_step_fail(step, err, -ENOTSUP, "no loop for %s", pith_dtype_name(u->dtype));
     if (!pith_shape_equal(&step->input[0].shape, &step->output[0].shape) ||
-        step->output[0].dtype != u->dtype)
+        step->output[0].dtype != step->input[0].dtype)
         return pith_step_fail(step, err, -EINVAL, "its output must be like its input");
     for (size_t i = 0; i < 2; i++)
         if (op->attribute[i].name)
@@ -279,7 +283,22 @@ static int unary_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-/* ---- channels-last values in float32 ---- */
+/* ---- channels-last values in float32, or on grids of 16 bits ---- */
+
+static int read_words(struct pith_step *step, struct unary *u, struct pith_error *err)
+{
+    const struct pith_quantization *from = step->input_quantization[0],
+                                   *to = step->output_quantization[0];
+
+    if (!from || !to || from->count != 1 || to->count != 1 || from->block_size || to->block_size ||
+        from->dtype != PITH_INT16 || to->dtype != PITH_INT16 ||
+        !(to->scale[0] >= PITH_LEAST_WORD_SCALE))
+        return pith_step_fail(step, err, -ENOTSUP, "this quantization is for floats");
+    u->words = pith_byte_grid_form();
+    u->from = (struct pith_byte_grid){from->scale[0], from->zero_point[0], 0};
+    u->to = (struct pith_byte_grid){to->scale[0], to->zero_point[0], 0};
+    return 0;
+}
 
 static int image_unary_prepare(struct pith_step *step, struct pith_error *err)
 {
@@ -291,13 +310,27 @@ static int image_unary_prepare(struct pith_step *step, struct pith_error *err)
     u->dims = pith_image_dims(&step->output[0].shape);
     step->in_place = pith_image_equal(&step->input_image[0], &step->output_image[0]) ? 1 : 0;
     step->parts = pith_parts_of(u->dims.n * u->dims.h);
-    return 0;
+    return step->kernel->flags & PITH_KERNEL_QUANTIZED ? read_words(step, u, err) : 0;
+}
+
+static void words_run(const struct unary *u, const int16_t *x, int16_t *y, int64_t count)
+{
+    float chunk[4 * NUMBERS_CHUNK];
+
+    for (int64_t at = 0; at < count; at += 4 * NUMBERS_CHUNK) {
+        const int64_t n = count - at < 4 * NUMBERS_CHUNK ? count - at : 4 * NUMBERS_CHUNK;
+
+        u->words->from_words(&u->from, x + at, chunk, n);
+        u->loop(chunk, chunk, n, u->p);
+        u->words->words_of(&u->to, chunk, y + at, n);
+    }
 }
 
 static void image_unary_part(struct pith_step *step, uint32_t part, uint32_t count)
 {
     const struct unary *u = step->params;
     const struct pith_image *in = &step->input_image[0], *out = &step->output_image[0];
+    const int16_t zero = (int16_t) u->to.zero;
     const bool dense = in->pixel == u->dims.c && out->pixel == u->dims.c;
     const int64_t rows = u->dims.n * u->dims.h;
     const int64_t runs = dense ? 1 : u->dims.w, length = dense ? u->dims.w * u->dims.c : u->dims.c;
@@ -305,13 +338,19 @@ static void image_unary_part(struct pith_step *step, uint32_t part, uint32_t cou
     for (int64_t i = pith_part_begin(rows, part, count); i < pith_part_begin(rows, part + 1, count);
          i++) {
         const int64_t n = i / u->dims.h, h = i % u->dims.h;
-        const float *x = (const float *) step->input[0].data + n * in->picture + h * in->row;
-        float *y = (float *) step->output[0].data + n * out->picture + h * out->row;
+        const int64_t x = n * in->picture + h * in->row, y = n * out->picture + h * out->row;
 
         for (int64_t w = 0; w < runs; w++)
-            u->loop(x + w * in->pixel, y + w * out->pixel, length, u->p);
+            if (u->words)
+                words_run(u, (const int16_t *) step->input[0].data + x + w * in->pixel,
+                          (int16_t *) step->output[0].data + y + w * out->pixel, length);
+            else
+                u->loop((const float *) step->input[0].data + x + w * in->pixel,
+                        (float *) step->output[0].data + y + w * out->pixel, length, u->p);
     }
-    if (part == 0)
+    if (part == 0 && u->words)
+        pith_image_fill_halo(out, &u->dims, step->output[0].data, sizeof zero, &zero);
+    else if (part == 0)
         pith_image_zero_halo(step, 0);
 }
 
@@ -335,6 +374,14 @@ static int image_unary_run(struct pith_step *step, struct pith_error *err)
      .prepare = image_unary_prepare,                                                               \
      .run = image_unary_run,                                                                       \
      .run_part = image_unary_part},                                                                \
+        {.op = operator,                                                                           \
+         .name = "image_unary_s16",                                                                \
+         .types = {PITH_BIT(INT16)},                                                               \
+         .output_type = PITH_BIT(INT16),                                                           \
+         .flags = PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_QUANTIZED,                               \
+         .prepare = image_unary_prepare,                                                           \
+         .run = image_unary_run,                                                                   \
+         .run_part = image_unary_part},                                                            \
         ENTRY(operator, t)
 #define REAL_TYPES   (PITH_FLOATS | PITH_BIT(BFLOAT16))
 #define NUMBER_TYPES (REAL_TYPES | PITH_INTS)

@@ -236,7 +236,7 @@ static uint32_t shuffle(struct pith_graph *graph, const struct words *n, uint32_
     return y;
 }
 
-/* A convolution, a pooling, padding, two branches side by side, shuffled; a depthwise convolution with a residual. */
+/* A convolution, a function, a pooling, padding, two branches side by side, shuffled; a depthwise convolution with a residual. */
 static struct pith_graph *build_moves(const struct words *n)
 {
     const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
@@ -254,6 +254,8 @@ static struct pith_graph *build_moves(const struct words *n)
     in[0] = x;
     in[1] = add_weights(graph, n->middle, n->in, n->kernel, n->weight);
     y = conv(graph, in, 2, n->kernel / 2, 1, 1);
+    words_grid(graph, n, y, 0.00004F, 99);
+    y = add_node(graph, "HardSwish", &y, 1, NULL);
     words_grid(graph, n, y, scale, -777);
     y = add_node(graph, "MaxPool", &y, 1, &node);
     assert_int_equal(pith_node_set_ints(graph, node, "kernel_shape", (const int64_t[]){3, 3}, 2), 0);
@@ -299,11 +301,13 @@ static void words_are_moved_as_they_are(void **state)
                                 .dtype = round % 2 ? PITH_INT16 : PITH_UINT16,
                                 .weight = pick(7, 127),
                                 .bias = round % 3 ? 0.5F : 5.0F};
-        static const char *const moves[] = {"image_max_pool_s16", "image_pad_s16", "image_channels_s16"};
+        static const char *const moves[] = {"image_max_pool_s16", "image_pad_s16", "image_channels_s16",
+                                            "image_unary_s16"};
         struct pith_tensor x = input_of(&n);
 
-        check_graph(build_moves(&n), &x, 0.0001, moves[round % 3],
-                    (const char *const[]){"image_conv_f32", "round_to_grid", "image_channels_f32", NULL});
+        check_graph(build_moves(&n), &x, 0.0001, moves[round % 4],
+                    (const char *const[]){"image_conv_f32", "round_to_grid", "image_channels_f32",
+                                          "image_unary_f32", NULL});
     }
 }
 
