@@ -201,19 +201,29 @@ static bool fast_gelu(struct dissolving *d)
 }
 
 /* x * sigmoid(alpha * x) */
-static bool quick_gelu(struct dissolving *d)
+static bool times_sigmoid(struct dissolving *d, float otherwise)
 {
-    const float alpha = pith_node_float(d->graph, d->node, "alpha", 1.702F);
+    const float alpha = pith_node_float(d->graph, d->node, "alpha", otherwise);
     const uint32_t x = dissolve_in(d, 0);
+    uint32_t bent = x;
 
     if (!is_float(d, 0))
         return false;
-    dissolve_give(
-        d, 0,
-        dissolve_two(
-            d, "Mul", x,
-            dissolve_one(d, "Sigmoid", dissolve_two(d, "Mul", x, dissolve_number(d, alpha)))));
+    if (alpha != 1.0F)
+        bent = dissolve_two(d, "Mul", x, dissolve_number(d, alpha));
+    dissolve_give(d, 0, dissolve_two(d, "Mul", x, dissolve_one(d, "Sigmoid", bent)));
     return true;
+}
+
+static bool quick_gelu(struct dissolving *d)
+{
+    return times_sigmoid(d, 1.702F);
+}
+
+/* Of opset 24. */
+static bool swish(struct dissolving *d)
+{
+    return times_sigmoid(d, 1.0F);
 }
 
 /* ---- layer normalization, over the last axis ---- */
@@ -379,8 +389,10 @@ const struct dissolve_row dissolve_floats[] = {
     {"BiasGelu", OWN, gelu},
     {"FastGelu", OWN, fast_gelu},
     {"QuickGelu", OWN, quick_gelu},
+    {"Swish", "", swish},
     {"LayerNormalization", "", early_layer_norm},
     {"SimplifiedLayerNormalization", "", simplified_layer_norm},
+    {"RMSNormalization", "", simplified_layer_norm}, /* of opset 23 */
     {"SkipLayerNormalization", OWN, skip_layer_norm},
     {"EmbedLayerNormalization", OWN, embed_layer_norm},
     {"SkipSimplifiedLayerNormalization", OWN, skip_layer_norm},

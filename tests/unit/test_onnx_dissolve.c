@@ -328,6 +328,14 @@ static void gelus_dissolve(void **state)
 
         check(own(ops[i], (uint32_t[]){x, floats(1, &six)}, i == 1 || i == 2 ? 2 : 1, NULL), inside[i], 1, 1e-5);
     }
+    for (int i = 0; i < 2; i++) {
+        const uint32_t x = begin(24, 2, (const int64_t[]){3, 6});
+        uint32_t node, y = make("", "Swish", &x, 1, PITH_FLOAT32, &node);
+
+        if (i)
+            assert_int_equal(pith_node_set_float(graph, node, "alpha", 0.3F), 0);
+        check(y, "Sigmoid", 1, 1e-5);
+    }
     skip_where_nothing_was_compared();
 }
 
@@ -360,6 +368,11 @@ static void layer_normalizations_dissolve(void **state)
         const uint32_t x = begin(12, 3, (const int64_t[]){2, 3, 8});
 
         check(make("", "LayerNormalization", (uint32_t[]){x, floats(1, &eight)}, 2, PITH_FLOAT32, NULL), "Sqrt", 1, 1e-4);
+    }
+    {
+        const uint32_t x = begin(23, 3, (const int64_t[]){2, 3, 8});
+
+        check(make("", "RMSNormalization", (uint32_t[]){x, floats(1, &eight)}, 2, PITH_FLOAT32, NULL), "Sqrt", 1, 1e-4);
     }
     skip_where_nothing_was_compared();
 }
