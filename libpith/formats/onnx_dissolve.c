@@ -2,9 +2,11 @@
 #include "libpith/formats/onnx_dissolve.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libpith/graph/graph_internal.h"
+#include "libpith/graph/operator.h"
 
 uint32_t dissolve_in(const struct dissolving *d, size_t index)
 {
@@ -191,23 +193,57 @@ static int dissolve_a_node(struct pith_graph *graph, uint32_t node, bool *out_ch
     return 0;
 }
 
-int onnx_dissolve(struct pith_graph *graph, bool *out_changed, struct pith_error *err)
+static bool has_rows(const struct pith_graph *graph)
 {
-    const uint32_t count = pith_graph_node_limit(graph); /* those that are added are standard */
+    for (uint32_t i = 0; i < pith_graph_node_limit(graph); i++)
+        if (pith_node_exists(graph, i) && find_row(pith_node_domain(graph, i), pith_node_op(graph, i)))
+            return true;
+    return false;
+}
+
+/* Rows ask for types and shapes, which files need not say. What can't be inferred yet is refused, or not, when all is: so this
+ * fails for want of memory alone. */
+static int infer_if_known(struct pith_graph *graph, uint32_t node)
+{
+    struct pith_error unsaid = {0};
+
+    return pith_node_exists(graph, node) && pith_graph_infer_node(graph, node, &unsaid) == -ENOMEM ? -ENOMEM : 0;
+}
+
+static int dissolve_inside(struct pith_graph *graph, uint32_t node, bool *out_changed, struct pith_error *err)
+{
     int rc = 0;
 
-    for (uint32_t i = 0; i < count && rc == 0; i++) {
-        if (!pith_node_exists(graph, i))
-            continue;
-        for (size_t k = 0; k < pith_node_attribute_count(graph, i) && rc == 0; k++) {
-            struct pith_graph *inside =
-                pith_node_edit_graph(graph, i, pith_node_attribute_name(graph, i, k));
+    for (size_t k = 0; k < pith_node_attribute_count(graph, node) && rc == 0; k++) {
+        struct pith_graph *inside = pith_node_edit_graph(graph, node, pith_node_attribute_name(graph, node, k));
 
-            if (inside)
-                rc = onnx_dissolve(inside, out_changed, err);
-        }
-        if (rc == 0)
-            rc = dissolve_a_node(graph, i, out_changed);
+        if (inside)
+            rc = onnx_dissolve(inside, out_changed, err);
     }
+    return rc;
+}
+
+int onnx_dissolve(struct pith_graph *graph, bool *out_changed, struct pith_error *err)
+{
+    const bool any = has_rows(graph);
+    size_t count = 0;
+    const uint32_t *sorted = pith_graph_order(graph, &count);
+    uint32_t *order = malloc((count + 1) * sizeof *order); /* as it is now: those that are added are standard */
+    int rc = order ? 0 : -ENOMEM;
+
+    if (order && count > 0)
+        memcpy(order, sorted, count * sizeof *order);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        const uint32_t limit = pith_graph_node_limit(graph);
+
+        rc = dissolve_inside(graph, order[i], out_changed, err);
+        if (rc == 0)
+            rc = dissolve_a_node(graph, order[i], out_changed);
+        if (rc == 0 && any)
+            rc = infer_if_known(graph, order[i]);
+        for (uint32_t made = limit; made < pith_graph_node_limit(graph) && rc == 0 && any; made++)
+            rc = infer_if_known(graph, made);
+    }
+    free(order);
     return rc < 0 ? pith_fail(err, rc, "no memory for operators in their standard form") : 0;
 }

@@ -2,11 +2,13 @@
  * runs the graph may fuse again. See onnx_dissolve.h. Vaswani et al. 2017, arXiv:1706.03762, section 3.2. */
 #include "libpith/formats/onnx_dissolve.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #define LEAST_OPSET 13 /* before it, Softmax is one over all axes from its own on, and Unsqueeze has an attribute */
 #define MOST_HEADS  4096
+#define MOST_MASK   (1 << 22) /* elements of one that is made here */
 
 struct heads {
     int64_t count, width; /* of q and k: all heads together */
@@ -40,6 +42,19 @@ static uint32_t split(struct dissolving *d, uint32_t x, int64_t heads, int64_t w
     return transposed(d, dissolve_two(d, "Reshape", x, ints(d, dims, 4)), perm);
 }
 
+/* q, v: (batch, heads, tokens, width); k: turned round; mask: as in struct heads. */
+static uint32_t attend(struct dissolving *d, uint32_t q, uint32_t k, uint32_t v, uint32_t mask, float scale)
+{
+    uint32_t scores = dissolve_two(d, "Mul", dissolve_two(d, "MatMul", q, k), dissolve_number(d, scale));
+    uint32_t node, y;
+
+    if (mask != PITH_NO_VALUE)
+        scores = dissolve_two(d, "Add", scores, mask);
+    y = dissolve_node(d, "Softmax", &scores, 1, PITH_FLOAT32, &node);
+    dissolve_set_int(d, node, "axis", -1);
+    return dissolve_two(d, "MatMul", y, v);
+}
+
 static void give_attention(struct dissolving *d, const struct heads *h)
 {
     static const int64_t by_head[4] = {0, 2, 1, 3}, turned[4] = {0, 2, 3, 1};
@@ -47,14 +62,8 @@ static void give_attention(struct dissolving *d, const struct heads *h)
     const uint32_t q = split(d, h->q, h->count, h->width, by_head),
                    k = split(d, h->k, h->count, h->width, turned),
                    v = split(d, h->v, h->count, h->value_width, by_head);
-    uint32_t scores = dissolve_two(d, "Mul", dissolve_two(d, "MatMul", q, k), dissolve_number(d, h->scale));
-    uint32_t node, y;
+    const uint32_t y = transposed(d, attend(d, q, k, v, h->mask, h->scale), by_head);
 
-    if (h->mask != PITH_NO_VALUE)
-        scores = dissolve_two(d, "Add", scores, h->mask);
-    y = dissolve_node(d, "Softmax", &scores, 1, PITH_FLOAT32, &node);
-    dissolve_set_int(d, node, "axis", -1);
-    y = transposed(d, dissolve_two(d, "MatMul", y, v), by_head);
     dissolve_give(d, 0, dissolve_two(d, "Reshape", y, ints(d, back, 3)));
 }
 
@@ -205,7 +214,101 @@ static bool multi_head_attention(struct dissolving *d)
     return true;
 }
 
+/* ---- ONNX's own, since opset 23 ---- */
+
+/* The tokens that each token sees are those up to itself. */
+static uint32_t causal_mask(struct dissolving *d, int64_t queries, int64_t keys)
+{
+    struct pith_tensor mask = {PITH_FLOAT32, {2, {queries, keys}}, NULL, 0};
+    uint32_t value;
+
+    if (d->rc == 0)
+        d->rc = pith_tensor_alloc(&mask, PITH_FLOAT32, &mask.shape, NULL);
+    for (int64_t i = 0; d->rc == 0 && i < queries * keys; i++)
+        ((float *) mask.data)[i] = i % keys > i / keys ? -FLT_MAX : 0.0F;
+    value = dissolve_add_constant(d, &mask);
+    pith_tensor_free(&mask);
+    return value;
+}
+
+/* Input 3 as what is added to scores. */
+static uint32_t given_mask(struct dissolving *d)
+{
+    const uint32_t mask = dissolve_in(d, 3);
+
+    if (mask == PITH_NO_VALUE || pith_value_dtype(d->graph, mask) != PITH_BOOL)
+        return mask;
+    return dissolve_node(d, "Where", (uint32_t[]){mask, dissolve_number(d, 0.0F), dissolve_number(d, -FLT_MAX)}, 3,
+                         PITH_FLOAT32, NULL);
+}
+
+/* What has no place here: groups of heads that share keys, a cap, scores that go out. */
+static bool is_standard_plain(const struct dissolving *d, bool has_past)
+{
+    const uint32_t mask = dissolve_in(d, 3);
+    const int32_t dtype = mask == PITH_NO_VALUE ? PITH_FLOAT32 : pith_value_dtype(d->graph, mask);
+
+    return (dtype == PITH_FLOAT32 || dtype == PITH_BOOL) && !dissolve_wanted(d, 3) && dissolve_in(d, 6) == PITH_NO_VALUE &&
+           pith_node_float(d->graph, d->node, "softcap", 0.0F) == 0.0F &&
+           (dissolve_in(d, 4) == PITH_NO_VALUE) == (dissolve_in(d, 5) == PITH_NO_VALUE) &&
+           pith_node_int(d->graph, d->node, "q_num_heads", 0) == pith_node_int(d->graph, d->node, "kv_num_heads", 0) &&
+           (has_past || (!dissolve_wanted(d, 1) && !dissolve_wanted(d, 2)));
+}
+
+/* A copy, as values move when others are added; of rank 0 where it is not known, or not of floats. */
+static struct pith_shape float_shape(const struct dissolving *d, size_t input)
+{
+    const uint32_t value = dissolve_in(d, input);
+    const struct pith_shape *shape = value == PITH_NO_VALUE || pith_value_dtype(d->graph, value) != PITH_FLOAT32
+                                         ? NULL
+                                         : pith_value_shape(d->graph, value);
+
+    return shape ? *shape : (struct pith_shape){0};
+}
+
+/* q, k, v: (batch, heads, tokens, width), or (batch, tokens, all heads' width) where the heads are said; mask; past keys and values.
+ * Outputs 1 and 2 are keys and values with those before them. */
+static bool standard_attention(struct dissolving *d)
+{
+    static const int64_t by_head[4] = {0, 2, 1, 3}, turned[4] = {0, 1, 3, 2}, back[3] = {0, 0, -1};
+    const int64_t heads = pith_node_int(d->graph, d->node, "q_num_heads", 0);
+    const struct pith_shape shape[3] = {float_shape(d, 0), float_shape(d, 1), float_shape(d, 2)};
+    const bool has_past = dissolve_in(d, 4) != PITH_NO_VALUE && dissolve_in(d, 5) != PITH_NO_VALUE,
+               causal = pith_node_int(d->graph, d->node, "is_causal", 0) != 0;
+    const uint32_t rank = heads ? 3 : 4, tokens = rank - 2;
+    int64_t width, queries, keys;
+    uint32_t part[3], mask, y;
+    float scale;
+
+    for (int i = 0; i < 3; i++)
+        if (shape[i].rank != rank ||
+            (heads && (heads < 1 || heads > MOST_HEADS || shape[i].dim[2] < 1 || shape[i].dim[2] % heads != 0)))
+            return false;
+    width = heads ? shape[0].dim[2] / heads : shape[0].dim[3];
+    queries = shape[0].dim[tokens];
+    keys = shape[1].dim[tokens];
+    if (!is_standard_plain(d, has_past) || width < 1 || (!heads && shape[0].dim[1] != shape[1].dim[1]) ||
+        (causal && (has_past || queries < 1 || keys < 1 || queries > MOST_MASK / keys)))
+        return false;
+    scale = pith_node_float(d->graph, d->node, "scale", (float) (1.0 / sqrt((double) width)));
+    for (int i = 0; i < 3; i++)
+        part[i] = heads ? split(d, dissolve_in(d, (size_t) i), heads, shape[i].dim[2], by_head) : dissolve_in(d, (size_t) i);
+    for (size_t i = 1; i < 3 && has_past; i++) {
+        uint32_t node;
+
+        part[i] = dissolve_node(d, "Concat", (uint32_t[]){dissolve_in(d, 3 + i), part[i]}, 2, PITH_FLOAT32, &node);
+        dissolve_set_int(d, node, "axis", 2);
+    }
+    mask = both_masks(d, given_mask(d), causal ? causal_mask(d, queries, keys) : PITH_NO_VALUE);
+    y = attend(d, part[0], transposed(d, part[1], turned), part[2], mask, scale);
+    for (size_t i = 1; i < 3 && has_past; i++)
+        dissolve_give(d, i, part[i]);
+    dissolve_give(d, 0, heads ? dissolve_two(d, "Reshape", transposed(d, y, by_head), ints(d, back, 3)) : y);
+    return true;
+}
+
 const struct dissolve_row dissolve_attentions[] = {
+    {"Attention", "", standard_attention},
     {"Attention", "com.microsoft", attention},
     {"MultiHeadAttention", "com.microsoft", multi_head_attention},
     {0},

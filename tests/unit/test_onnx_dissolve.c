@@ -454,6 +454,20 @@ static void attentions_dissolve(void **state)
             assert_int_equal(pith_node_set_float(graph, node, "scale", 0.3F), 0);
         check(y, "Softmax", 1, 1e-4);
     }
+    for (int i = 0; i < 4; i++) { /* ONNX's own, of a value whose shape the file does not say */
+        const uint32_t x = begin(23, 3, (const int64_t[]){2, 5, width}), mask = floats(2, (const int64_t[]){5, 5});
+        const uint32_t w = floats(2, (const int64_t[]){width, width}),
+                       q = make("", "MatMul", (uint32_t[]){x, w}, 2, PITH_FLOAT32, NULL);
+        uint32_t node, y = make("", "Attention", (uint32_t[]){q, x, q, mask}, i == 2 ? 4 : 3, PITH_FLOAT32, &node);
+
+        assert_int_equal(pith_node_set_int(graph, node, "q_num_heads", 3), 0);
+        assert_int_equal(pith_node_set_int(graph, node, "kv_num_heads", 3), 0);
+        if (i == 1)
+            assert_int_equal(pith_node_set_int(graph, node, "is_causal", 1), 0);
+        if (i == 3)
+            assert_int_equal(pith_node_set_float(graph, node, "scale", 0.3F), 0);
+        check(y, "Softmax", 1, 1e-4);
+    }
     fused = NULL;
     skip_where_nothing_was_compared();
 }
