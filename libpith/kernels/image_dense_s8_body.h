@@ -13,6 +13,7 @@
  * and may define
  *   PACK(f, r)      NEAREST, zero point, limits of four vectors: an OPERAND of their bytes in turn
  *   PART(to, q, i, count)  stores the first `count` bytes of vector i of such an OPERAND
+ *   NARROWS_BY_PACK  PACK even for one vector: compilers have no instruction that makes it bytes
  *   HALF(to, q, i)  stores vectors 2i and 2i+1 of it
  *   LEAST(a, b), MOST(a, b)  b < a ? b : a and b > a ? b : a
  *   QUOTIENTS(f, by)  four vectors divided, to what NEAREST makes the same bytes of
@@ -220,10 +221,17 @@ TARGET static void FORM(store_any)(const struct pith_dense_s8 *d, const FORM(wor
             FORM(finish)(r, sums[i], channel + n * LANES,
                          added ? added + p * d->added_step + n * LANES : NULL, PITH_DENSE_ANY);
 
-        if (r->real)
+        if (r->real) {
             FORM(store_real)(r, f, (float *) y + at, count);
-        else
-            FORM(store_bytes)(r, f, (uint8_t *) y + at, count);
+            continue;
+        }
+#ifdef NARROWS_BY_PACK
+        const FORM(vector) four[4] = {f, f, f, f};
+
+        PART((uint8_t *) y + at, PACK(four, r), 0, count);
+#else
+        FORM(store_bytes)(r, f, (uint8_t *) y + at, count);
+#endif
     }
 }
 

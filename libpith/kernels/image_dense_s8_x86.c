@@ -36,6 +36,7 @@
 #define MOST(a, b)     ((vector_sse2) _mm_max_ps((__m128) (b), (__m128) (a)))
 #define PACK(f, r)     pack_128((const __m128 *) (f), r)
 #define PART           part_128
+#define NARROWS_BY_PACK
 typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_alias));
 
 #define RIVAL          &pith_winograd_s8_sse2
@@ -80,6 +81,7 @@ typedef uint8_t loose_bytes_sse2 __attribute__((vector_size(4), aligned(1), may_
 #undef RIVAL
 #undef FORM
 #undef TARGET
+#undef NARROWS_BY_PACK
 #undef TILE
 #undef HALVES
 #undef SPLIT
