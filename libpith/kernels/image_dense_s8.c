@@ -163,8 +163,7 @@ enum pith_dense_s8_store pith_dense_s8_store_of(const struct pith_requantize *to
         return PITH_DENSE_ANY;
     if (!to->adds)
         return PITH_DENSE_PLAIN;
-    return to->rounds_between && to->after_slope == 1.0F && divides_well(to) ? PITH_DENSE_ADDS
-                                                                             : PITH_DENSE_ANY;
+    return to->after_slope == 1.0F && divides_well(to) ? PITH_DENSE_ADDS : PITH_DENSE_ANY;
 }
 
 static bool is_one_line(const struct pith_image *image, const struct pith_image_dims *dims)

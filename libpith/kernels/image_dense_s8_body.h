@@ -81,7 +81,7 @@ INLINE FORM(vector) FORM(add_residual)(const struct pith_requantize *r, FORM(vec
 {
     const FORM(words) residual = WIDEN(added) - r->residual_zero;
 
-    if (store == PITH_DENSE_ADDS || r->rounds_between)
+    if (r->rounds_between)
         f = __builtin_convertvector(NEAREST(f), FORM(vector));
     f = FORM(limit)(f, r->between_low, r->between_high);
     f = f * FORM(spread)(r->between_scale) +
