@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 
 static struct pith_graph *graph;
 
@@ -101,7 +101,6 @@ static inline int steps_of(struct pith_session *session, const char *name)
  * that is there `count` times. */
 static inline void check(uint32_t y, const char *step, int count, double tolerance)
 {
-    const enum pith_isa best = pith_isa();
     struct pith_error err = {0};
     struct pith_session *plain;
     struct pith_tensor x, got, want;
@@ -116,13 +115,9 @@ static inline void check(uint32_t y, const char *step, int count, double toleran
         ((float *) x.data)[i] = 2.0F * random_float();
     plain = compile(graph, LITERALLY);
     assert_ok(engine->run(plain, &x, 1, &want, 1, &err), &err);
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        struct pith_session *session;
+    for (struct each_isa each = {0}; each_isa(&each);) {
+        struct pith_session *session = compile(graph, CHANNELS_LAST);
 
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
-        pith_isa_set((enum pith_isa) isa);
-        session = compile(graph, CHANNELS_LAST);
         assert_int_equal(steps_of(session, step), count);
         assert_ok(engine->run(session, &x, 1, &got, 1, &err), &err);
         assert_true(pith_shape_equal(&got.shape, &want.shape));
@@ -130,11 +125,9 @@ static inline void check(uint32_t y, const char *step, int count, double toleran
             const double g = pith_tensor_get(&got, i), w = pith_tensor_get(&want, i);
 
             if (!(fabs(g - w) <= tolerance))
-                fail_msg("%s: [%d] is %.9g, not %.9g", pith_isa_name((enum pith_isa) isa), (int) i,
-                         g, w);
+                fail_msg("%s: [%d] is %.9g, not %.9g", pith_isa_name(pith_isa()), (int) i, g, w);
         }
         engine->close(session);
-        pith_isa_set(best);
     }
     engine->close(plain);
     pith_tensor_free(&x);

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 
 static uint32_t seed = 7;
 
@@ -129,20 +129,13 @@ static void check(const struct layer *l, double far)
 
 static void each_tap_reads_where_its_offset_says(void **state)
 {
-    const enum pith_isa best = pith_isa();
-
     (void) state;
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
-        pith_isa_set((enum pith_isa) isa);
+    for (struct each_isa each = {0}; each_isa(&each);)
         for (int round = 0; round < 40; round++) {
             const struct layer l = pick_layer(round);
 
             check(&l, round % 4 == 1 ? 40.0 : 1.5);
         }
-    }
-    pith_isa_set(best);
 }
 
 /* Places that no integer holds, and none at all; nor does the first pixel count there, whatever it is. */

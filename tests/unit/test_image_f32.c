@@ -2,7 +2,7 @@
  * planar kernels, over odd sizes, halos, slices of wider values, and cut into parts. */
 #include "tests/unit/image_step.h"
 
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 
 static uint32_t seed = 7;
 
@@ -199,34 +199,22 @@ static void run_conv(const struct geometry *g, struct image_step_options o, bool
 
 static void convolution_is_the_plain_sum(void **state)
 {
-    const enum pith_isa best = pith_isa();
-
     (void) state;
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
-        pith_isa_set((enum pith_isa) isa);
+    for (struct each_isa each = {0}; each_isa(&each);)
         for (int round = 0; round < 400; round++) {
             const struct geometry g = pick_geometry(round);
             const bool winograd = g.kernel[0] == 3 && g.kernel[1] == 3 && g.groups == 1;
 
             run_conv(&g, pick_options(round), round % 3 == 1, winograd ? 64.0 : 1.0);
         }
-    }
-    pith_isa_set(best);
 }
 
 /* Depthwise over single pixels with nothing between rows: what is dense is one row of a whole
  * picture then. */
 static void depthwise_of_single_pixels_stays_in_its_picture(void **state)
 {
-    const enum pith_isa best = pith_isa();
-
     (void) state;
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
-        pith_isa_set((enum pith_isa) isa);
+    for (struct each_isa each = {0}; each_isa(&each);)
         for (int round = 0; round < 40; round++) {
             struct geometry g = {.rank = 4 - round % 2,
                                  .batch = 1 + round % 3,
@@ -243,21 +231,14 @@ static void depthwise_of_single_pixels_stays_in_its_picture(void **state)
                      (struct image_step_options){.tight_rows = true, .parts = (uint32_t) round % 4},
                      round % 5 == 1, 1.0);
         }
-    }
-    pith_isa_set(best);
 }
 
 /* The transforms multiply by up to 8 and 5 in each direction, and add up to six terms: their
  * roundings and cancellations come to well below 64 times those of direct sums. */
 static void winograd_is_near_the_plain_sum(void **state)
 {
-    const enum pith_isa best = pith_isa();
-
     (void) state;
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
-        pith_isa_set((enum pith_isa) isa);
+    for (struct each_isa each = {0}; each_isa(&each);)
         for (int round = 0; round < 40; round++) {
             struct geometry g = {.rank = 4,
                                  .batch = 1 + round % 2,
@@ -274,21 +255,14 @@ static void winograd_is_near_the_plain_sum(void **state)
             finish_geometry(&g);
             run_conv(&g, pick_options(round), round % 3 == 1, 64.0);
         }
-    }
-    pith_isa_set(best);
 }
 
 /* Pictures whose pixels are one row, cut into parts anywhere and walked in turns, dense and depthwise; and windows over few
  * rows, of which parts are channels. */
 static void single_pixels_and_few_rows_are_cut_evenly(void **state)
 {
-    const enum pith_isa best = pith_isa();
-
     (void) state;
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
-        pith_isa_set((enum pith_isa) isa);
+    for (struct each_isa each = {0}; each_isa(&each);)
         for (int round = 0; round < 24; round++) {
             const bool depthwise = round % 3 == 0;
             const int64_t channels = pick(2, 70), kernel = depthwise && round % 2 ? 3 : 1;
@@ -306,8 +280,6 @@ static void single_pixels_and_few_rows_are_cut_evenly(void **state)
             finish_geometry(&g);
             run_conv(&g, o, false, 1.0);
         }
-    }
-    pith_isa_set(best);
 }
 
 static void convolution_refuses_a_halo_that_is_too_small(void **state)
@@ -365,14 +337,8 @@ static void both_layouts(struct one_step *s, struct image_step_options o, double
 
 static void on_every_isa(void (*check)(void))
 {
-    const enum pith_isa best = pith_isa();
-
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++)
-        if (pith_isa_runs((enum pith_isa) isa)) {
-            pith_isa_set((enum pith_isa) isa);
-            check();
-        }
-    pith_isa_set(best);
+    for (struct each_isa each = {0}; each_isa(&each);)
+        check();
 }
 
 static void check_pools(void)

@@ -2,7 +2,7 @@
  * directions, peepholes, both forms of GRU, for every instruction set. */
 #include "tests/unit/one_step.h"
 
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 
 #include <math.h>
 
@@ -228,12 +228,7 @@ static void check_recurrence(const struct sizes *z)
 
 static void check_many(int64_t gates)
 {
-    const enum pith_isa best = pith_isa();
-
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
-        pith_isa_set((enum pith_isa) isa);
+    for (struct each_isa each = {0}; each_isa(&each);)
         for (int round = 0; round < 24; round++) {
             const struct sizes z = {.seq = pick(1, 7),
                                     .batch = pick(1, 3),
@@ -248,8 +243,6 @@ static void check_many(int64_t gates)
 
             check_recurrence(&z);
         }
-    }
-    pith_isa_set(best);
 }
 
 static void lstm_is_the_recurrence(void **state)

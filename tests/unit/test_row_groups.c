@@ -1,6 +1,6 @@
 /* The native engine's row groups: what runs a band of rows after the other gives the bits of what
  * runs step by step, whatever windows, strides, halos, pictures and threads there are. */
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 #include "tests/unit/native_engine.h"
 
 static int64_t pick(int64_t low, int64_t high)
@@ -150,17 +150,12 @@ static void rows_of_a_group_are_those_of_its_steps(void **state)
     const enum pith_isa best = pith_isa();
 
     (void) state;
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
-        pith_isa_set((enum pith_isa) isa);
-        for (int round = 0; round < ((enum pith_isa) isa == best ? 24 : 3); round++) {
+    for (struct each_isa each = {0}; each_isa(&each);)
+        for (int round = 0; round < (pith_isa() == best ? 24 : 3); round++) {
             const struct bottleneck net = pick_bottleneck(round);
 
             check(&net, 1 + (uint32_t) round % 4);
         }
-    }
-    pith_isa_set(best);
 }
 
 /* Windows of one pixel with padding around: the first and the last rows read the halo and nothing
