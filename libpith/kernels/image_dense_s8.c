@@ -159,11 +159,11 @@ static bool divides_well(const struct pith_requantize *to)
 
 enum pith_dense_s8_store pith_dense_s8_store_of(const struct pith_requantize *to)
 {
-    if (to->real || to->slope != 1.0F)
+    if (to->real)
         return PITH_DENSE_ANY;
     if (!to->adds)
         return PITH_DENSE_PLAIN;
-    return to->after_slope == 1.0F && divides_well(to) ? PITH_DENSE_ADDS : PITH_DENSE_ANY;
+    return to->slope == 1.0F && to->after_slope == 1.0F && divides_well(to) ? PITH_DENSE_ADDS : PITH_DENSE_ANY;
 }
 
 static bool is_one_line(const struct pith_image *image, const struct pith_image_dims *dims)

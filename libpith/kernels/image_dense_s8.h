@@ -17,8 +17,8 @@ struct pith_dense_s8_pixels {
     int64_t x_next, y_next, added_next; /* from a tile to the next one */
 };
 
-/* How sums are stored, of which a tile has code for each: as bytes, nothing between; as bytes, after a residual has been added
- * to what was rounded to a grid of its own; and all else. */
+/* How sums are stored, of which a tile has code for each: as bytes, with LeakyRelu at most between; as bytes, after a residual
+ * has been added; and all else. */
 enum pith_dense_s8_store { PITH_DENSE_PLAIN, PITH_DENSE_ADDS, PITH_DENSE_ANY };
 
 enum pith_dense_s8_store pith_dense_s8_store_of(const struct pith_requantize *to);

@@ -170,6 +170,8 @@ INLINE void FORM(store)(const struct pith_dense_s8 *d, const struct pith_requant
         }
         if (store == PITH_DENSE_ADDS)
             QUOTIENTS(f, r->y_scale);
+        else if (store == PITH_DENSE_PLAIN && r->slope != 1.0F)
+            UNROLL for (int j = 0; j < 4; j++) f[j] = FORM(slant)(f[j], r->slope);
         const OPERAND q = PACK(f, r);
 
         if (N == 4 && last == LANES) {
@@ -201,6 +203,8 @@ INLINE void FORM(store)(const struct pith_dense_s8 *d, const struct pith_requant
 
         if (store == PITH_DENSE_ADDS)
             f /= FORM(spread)(r->y_scale);
+        else if (store == PITH_DENSE_PLAIN && r->slope != 1.0F)
+            f = FORM(slant)(f, r->slope);
         FORM(store_bytes)
         (r, f, y + PLACE(at, d, y, p, across) + n * LANES, n == N - 1 ? last : LANES);
     }
