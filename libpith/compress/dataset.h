@@ -34,7 +34,8 @@ struct pith_sample { /* views, until the next read */
 };
 
 /* What happens to a sample before the model's first stage gets it. All zero: nothing. */
-enum pith_layout { PITH_LAYOUT_AS_IS, PITH_LAYOUT_NCHW, PITH_LAYOUT_NHWC }; /* turned into, from the other */
+/* What samples are turned into, from the other order. Pictures, uint8 [height, width, channels], are NHWC already. */
+enum pith_layout { PITH_LAYOUT_AS_IS, PITH_LAYOUT_NCHW, PITH_LAYOUT_NHWC };
 enum pith_channels { PITH_CHANNELS_RGB, PITH_CHANNELS_BGR, PITH_CHANNELS_GREY };
 #define PITH_PREPARE_MAX_CHANNELS 16
 struct pith_prepare {

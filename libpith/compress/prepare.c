@@ -115,7 +115,7 @@ static double number_for(const double *numbers, size_t count, int64_t channel, d
 /* (x - mean) * scale, with the channels of [a, b, c] moved where the layout asks for it: the last
  * dimension to the front (NCHW), or the first to the end (NHWC). */
 static void write_numbers(const struct pith_dataset *dataset, const struct pith_tensor *x,
-                          int64_t last, bool reversed, float *to)
+                          int layout, int64_t last, bool reversed, float *to)
 {
     const struct pith_prepare *prepare = &dataset->prepare;
     int64_t elements = pith_shape_elements(&x->shape);
@@ -128,9 +128,9 @@ static void write_numbers(const struct pith_dataset *dataset, const struct pith_
         double value = x->dtype == PITH_FLOAT32 ? (double) ((const float *) x->data)[from]
                        : x->dtype == PITH_UINT8 ? (double) ((const uint8_t *) x->data)[from]
                                                 : pith_tensor_get(x, from);
-        int64_t at = prepare->layout == PITH_LAYOUT_NCHW   ? channel * plane + i / last
-                     : prepare->layout == PITH_LAYOUT_NHWC ? i % tail * first + i / tail
-                                                           : i;
+        int64_t at = layout == PITH_LAYOUT_NCHW   ? channel * plane + i / last
+                     : layout == PITH_LAYOUT_NHWC ? i % tail * first + i / tail
+                                                  : i;
 
         value -= number_for(prepare->mean, prepare->mean_count, channel, 0);
         to[at] = (float) (value * number_for(prepare->scale, prepare->scale_count, channel, 1));
@@ -154,6 +154,8 @@ int dataset_prepare(struct pith_dataset *dataset, struct pith_error *err)
     struct pith_tensor *x = &dataset->sample.x;
     bool picture = dataset->source->pictures && x->dtype == PITH_UINT8 && x->shape.rank == 3;
     bool reversed = picture && prepare->channels == PITH_CHANNELS_BGR;
+    /* a picture's channels come last as it is */
+    int layout = picture && prepare->layout == PITH_LAYOUT_NHWC ? PITH_LAYOUT_AS_IS : prepare->layout;
     int rc = 0;
 
     if (picture && prepare->width > 0 &&
@@ -161,7 +163,7 @@ int dataset_prepare(struct pith_dataset *dataset, struct pith_error *err)
         rc = resize(dataset, err);
     if (rc < 0)
         return rc;
-    if (!reversed && prepare->layout == PITH_LAYOUT_AS_IS && prepare->mean_count == 0 &&
+    if (!reversed && layout == PITH_LAYOUT_AS_IS && prepare->mean_count == 0 &&
         prepare->scale_count == 0)
         return 0;
     int64_t elements = pith_shape_elements(&x->shape);
@@ -173,9 +175,9 @@ int dataset_prepare(struct pith_dataset *dataset, struct pith_error *err)
                   (size_t) elements * sizeof(float) + 1, err);
     if (rc < 0)
         return rc;
-    write_numbers(dataset, x, last, reversed, dataset->prepared);
+    write_numbers(dataset, x, layout, last, reversed, dataset->prepared);
     *x = (struct pith_tensor){.dtype = PITH_FLOAT32,
-                              .shape = turned(&x->shape, prepare->layout),
+                              .shape = turned(&x->shape, layout),
                               .data = dataset->prepared,
                               .bytes = (size_t) elements * sizeof(float)};
     return 0;

@@ -334,6 +334,15 @@ static void pictures_are_turned_scaled_and_reversed(void **unused)
     for (int i = 0; i < 12; i++)
         assert_true(((const float *) sample->x.data)[i] == expected[i]);
     pith_dataset_close(&dataset);
+
+    /* channels last, as they lie */
+    options.prepare = (struct pith_prepare){.layout = PITH_LAYOUT_NHWC, .mean = {1}, .mean_count = 1};
+    assert_ok(pith_dataset_open(&dataset, &options, PITH_SPLIT_ALL, &err), &err);
+    assert_ok(pith_dataset_read(&dataset, 0, &sample, &err), &err);
+    assert_int_equal(sample->x.shape.dim[2], 3);
+    for (int i = 0; i < 12; i++)
+        assert_true(((const float *) sample->x.data)[i] == (float) pixels[i] - 1);
+    pith_dataset_close(&dataset);
 }
 
 static void resizing_keeps_half_pixel_centres(void **unused)
