@@ -47,6 +47,33 @@ static void outputs_are_compared_before_softmax(void **unused)
     pith_graph_free(graph);
 }
 
+/* Where 8 bits between layers are too few in most of a net, it keeps integers of 16 bits if the engine multiplies such. */
+static void words_replace_floats_in_most_of_a_net(void **unused)
+{
+#define ONE_LAYER "\"keep\": [\"conv1\", \"dense\"]"
+    struct pith_graph *graph = conv_net();
+    struct applied bytes, words, settled;
+    char options[96];
+
+    (void) unused;
+    assert_ok(apply_to(graph, "{" ONE_LAYER ", \"max_error_ratio\": 0}", true, &bytes), &err);
+    assert_ok(apply_to(graph, "{" ONE_LAYER ", \"activations\": \"int16\", \"max_error_ratio\": 0}", true, &words), &err);
+    assert_true(error_of(&words) < 0.8 * error_of(&bytes));
+    (void) snprintf(options, sizeof options, "{" ONE_LAYER ", \"max_error_ratio\": %.6f}", 1.1 * error_of(&words));
+    assert_ok(apply_to(graph, options, true, &settled), &err);
+#ifdef __x86_64__
+    assert_string_equal(form_of(settled.report, "conv2"), "w8a16");
+    assert_non_null(strstr(layer_text(settled.report, "conv2", "why"), "in most of it"));
+#else
+    assert_string_equal(form_of(settled.report, "conv2"), "weights-int8");
+#endif
+    assert_true(error_of(&settled) <= 1.1 * error_of(&words));
+    done(&bytes);
+    done(&words);
+    done(&settled);
+    pith_graph_free(graph);
+}
+
 static const struct pith_tensor *bias_of(const struct applied *applied, const char *name)
 {
     return pith_value_constant(applied->graph, pith_node_input(applied->graph, find_node(applied->graph, name), 2));
@@ -182,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outputs_are_compared_before_softmax),
+        cmocka_unit_test(words_replace_floats_in_most_of_a_net),
         cmocka_unit_test(biases_are_corrected_anew_when_layers_move),
         cmocka_unit_test(layers_are_ranked_by_squares_a_byte),
         cmocka_unit_test(a_layer_alone_has_no_bias_for_others),

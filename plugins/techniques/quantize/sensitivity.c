@@ -271,6 +271,13 @@ static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
     return rc;
 }
 
+/* Whether the engine multiplies 16-bit activations here: elsewhere it would only round what it computes in floats. */
+#ifdef __x86_64__
+#define WORDS_ARE_MULTIPLIED 1
+#else
+#define WORDS_ARE_MULTIPLIED 0
+#endif
+
 /* From coarse to fine: bits of weights first, as the levels are what 4-bit weights lack, then
  * integers between layers, then integers at all. */
 static const struct {
@@ -310,6 +317,64 @@ static int try_far_floats(struct sensitivity *sensitivity, struct plan *plan,
     return 0;
 }
 
+/* Of the multiplications that were to be of 8-bit activations, the share whose activations are floats now. */
+static double share_of_floats(const struct plan *plan, const enum form *asked)
+{
+    double all = 0, floats = 0;
+
+    for (size_t i = 0; i < plan->layer_count; i++) {
+        const double macs = (double) pith_node_macs(plan->graph, plan->layers[i].node);
+
+        if (asked[i] != FORM_W8A8)
+            continue;
+        all += macs;
+        floats += form_is_static(plan->layers[i].form) ? 0 : macs;
+    }
+    return all > 0 ? floats / all : 0;
+}
+
+/* Where 8-bit activations left most of a graph to floats, 16 bits all through are faster if the engine multiplies such: kept
+ * where the outputs err no more, or as much as they may. */
+static int try_words(struct sensitivity *sensitivity, struct plan *plan, const enum form *asked,
+                     struct pith_graph **graph, struct pith_error *err)
+{
+    struct layer *was = calloc(plan->layer_count + 1, sizeof *was);
+    struct pith_graph *tried = NULL;
+    double error = HUGE_VAL;
+    bool done = true;
+    int rc = was ? 0 : -ENOMEM;
+
+    for (size_t i = 0; rc == 0 && i < plan->layer_count; i++) {
+        struct layer *layer = &plan->layers[i];
+
+        was[i] = *layer;
+        if (asked[i] == FORM_W8A8) {
+            layer->form = FORM_W8A16;
+            layer->why = "8-bit activations move the graph's outputs too far in most of it";
+        }
+    }
+    if (rc == 0 && sensitivity->corrects_biases)
+        rc = correct_biases(plan, sensitivity->host, sensitivity->samples, true, &done, err);
+    if (rc == 0)
+        rc = attempt(sensitivity, plan, UINT64_MAX, &tried, &error, err);
+    if (rc == 0 && error <= fmax(sensitivity->error_ratio, sensitivity->max_error_ratio)) {
+        pith_graph_free(*graph);
+        *graph = tried;
+        sensitivity->error_ratio = error;
+        sensitivity->biases_are_old = !done;
+    } else if (rc == 0) {
+        pith_graph_free(tried);
+        for (size_t i = 0; i < plan->layer_count; i++) {
+            plan->layers[i].form = was[i].form;
+            plan->layers[i].why = was[i].why;
+        }
+        sensitivity->biases_are_old |= sensitivity->corrects_biases; /* they are those of the trial */
+        rc = plan_mark(plan);
+    }
+    free(was);
+    return rc;
+}
+
 /* Once for all that moved, where it was too dear in each trial. */
 static int correct_once(struct sensitivity *sensitivity, struct plan *plan, struct pith_graph **graph,
                         struct pith_error *err)
@@ -335,7 +400,9 @@ int sensitivity_settle(struct sensitivity *sensitivity, struct plan *plan, struc
                        struct pith_error *err)
 {
     struct pith_graph *graph = NULL;
-    int rc = attempt(sensitivity, plan, UINT64_MAX, &graph, &sensitivity->error_ratio, err);
+    enum form *asked = plan_forms(plan);
+    int rc = asked ? attempt(sensitivity, plan, UINT64_MAX, &graph, &sensitivity->error_ratio, err)
+                   : -ENOMEM;
 
     if (rc == 0 && plan->far_count > 0 &&
         sensitivity->error_ratio > sensitivity->max_error_ratio)
@@ -344,8 +411,11 @@ int sensitivity_settle(struct sensitivity *sensitivity, struct plan *plan, struc
         if (sensitivity->error_ratio > sensitivity->max_error_ratio)
             rc = move_layers(sensitivity, plan, rungs[i].from, rungs[i].to, rungs[i].why, &graph,
                              err);
+    if (rc == 0 && WORDS_ARE_MULTIPLIED && share_of_floats(plan, asked) > 0.5)
+        rc = try_words(sensitivity, plan, asked, &graph, err);
     if (rc == 0 && sensitivity->biases_are_old)
         rc = correct_once(sensitivity, plan, &graph, err);
+    free(asked);
     if (rc < 0) {
         pith_graph_free(graph);
         return rc;
