@@ -184,13 +184,24 @@ static void print_gateway(struct push_gateway *gateway, const struct report *rep
     (void) fflush(stdout);
 }
 
+/* What the gateway says of this generation. That it has a later one, which was there before, is no outcome: it will refuse. */
+static bool read_report(const struct push_target *target, const struct push_gateway *gateway,
+                        int64_t generation, struct report *out)
+{
+    const int64_t said = json_integer_value(json_object_get(gateway->reported, "generation"));
+
+    return report_read(gateway->reported, generation, out) &&
+           (out->end == REPORT_REFUSED || said <= generation || said > target->passed_generation);
+}
+
 /* Shows what changed: a bar for progress where there is a terminal, a line for each new state. */
-static void show(struct push_gateway *gateway, int64_t generation, bool json)
+static void show(const struct push_target *target, struct push_gateway *gateway, int64_t generation,
+                 bool json)
 {
     struct report report;
     char label[128];
 
-    if (gateway->ended || !report_read(gateway->reported, generation, &report))
+    if (gateway->ended || !read_report(target, gateway, generation, &report))
         return;
     gateway->ended = report.end != REPORT_UNDER_WAY;
     if (!gateway->ended && report.done_ratio >= 0 && !json && isatty(STDERR_FILENO)) {
@@ -229,7 +240,7 @@ static int outcome(const struct push_target *target, int64_t generation, bool js
         if (!gateway->member)
             continue;
         members++;
-        if (gateway->ended && report_read(gateway->reported, generation, &report)) {
+        if (gateway->ended && read_report(target, gateway, generation, &report)) {
             refused += report.end == REPORT_REFUSED;
             failed += report.end == REPORT_FAILED;
         } else {
@@ -279,6 +290,7 @@ int push_wait(struct push_target *target, struct broker *broker,
     struct broker *link = broker, *own = NULL;
     struct pith_error err = {0};
 
+    target->passed_generation = target->newest_generation;
     if (wait_ms == 0) {
         if (!json)
             printf("generation %lld is published; pith watch follows it\n", (long long) generation);
@@ -303,7 +315,7 @@ int push_wait(struct push_target *target, struct broker *broker,
         gateway = take_message(target, link, message);
         broker_message_free(message);
         if (gateway && gateway->member)
-            show(gateway, generation, json);
+            show(target, gateway, generation, json);
     }
     broker_close(own);
     return outcome(target, generation, json);

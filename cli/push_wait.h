@@ -20,6 +20,7 @@ struct push_target {
     struct push_gateway *gateways; /* own */
     size_t count, capacity;
     int64_t newest_generation; /* of the model, of what the broker has for the target */
+    int64_t passed_generation; /* while waiting: the newest that was there before */
 };
 
 /* Reads what the broker retains: who the target is, the desired document's generation, what was reported. Stays subscribed. */

@@ -68,7 +68,7 @@ play_gateway() { # NAME TARGET STATE REASON [FURTHER]: answers what is desired o
     done <"$folder/$1.fifo" >/dev/null 2>&1 &
 }
 
-plan 27
+plan 28
 broker_start home </dev/null
 PITH_URL=mqtt://127.0.0.1:$home_port HOME=$folder
 export PITH_URL HOME
@@ -158,9 +158,21 @@ play_gateway attic gw/attic rejected "signed by key 0123456789abcdef, which is n
 run 0 keygen stranger && run 3 push model --to gw/attic --sign stranger.key --wait 30 && says out "^attic  *rejected .*not trusted here"
 ok $? "a key that the gateway doesn't trust is refused, with its own exit code" "$folder/why"
 
-play_gateway cellar gw/cellar active "" 1
-run 1 push model --to gw/cellar --sign release.key --wait 30 && says out "^cellar  *superseded  *a later generation came after it"
+play_gateway crypt gw/crypt active "" 1
+run 1 push model --to gw/crypt --sign release.key --wait 30 && says out "^crypt  *superseded  *a later generation came after it"
 ok $? "push does not wait for what a later one has replaced" "$folder/why"
+
+pub -r -t pith/1/gw/loft/model/clipper/reported -m '{"model":"clipper","version":"9","generation":9,"state":"active","reason":""}'
+(
+    mosquitto_sub -h 127.0.0.1 -p "$home_port" -t pith/1/gw/loft/model/clipper/desired -C 1 >/dev/null 2>&1
+    pub -r -t pith/1/gw/loft/availability -m online
+    sleep 0.3
+    pub -r -t pith/1/gw/loft/model/clipper/reported -m '{"model":"clipper","version":"9","generation":9,"state":"active",
+        "reason":"","refused":{"generation":3,"reason":"generation 3 is older than 9"}}'
+) &
+children="$children $!"
+run 3 push model --to gw/loft --sign release.key --generation 3 --wait 30 && says out "^loft  *rejected .*generation 3 is older than 9"
+ok $? "what is older than what a gateway has is refused by it, not replaced" "$folder/why"
 
 run 0 watch --gateway attic --count 1 --for 20 && says out "attic  *clipper  *rejected"
 ok $? "watch shows what gateways have said" "$folder/why"
