@@ -13,9 +13,11 @@
 #define PASSWORD_MAX_BYTES 4096
 #define RECEIVE_MAX        64 /* messages of QoS 1 that the broker sends ahead */
 
-/* Creating and destroying touch what the library shares between its clients, and destroying the
- * last one waits for the library's threads with its lock open. */
+/* Creating and destroying touch what the library shares between its clients. */
 static pthread_mutex_t library_lifecycle = PTHREAD_MUTEX_INITIALIZER;
+/* A handle that never connects and is never destroyed. With its last one the library (1.3.12) frees what its tracing writes
+ * to, and its receiving thread, which says that it has stopped before it has, may still write there: a crash. */
+static MQTTAsync keeper;
 
 static void add_number(MQTTProperties *properties, enum MQTTPropertyCodes code, int64_t value)
 {
@@ -53,8 +55,12 @@ static int library_create(struct mqtt_client *client)
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer5;
     char uri[sizeof client->url.host + 32];
     bool ipv6 = strchr(client->url.host, ':') != NULL;
-    int rc = 0;
+    int rc = keeper ? MQTTASYNC_SUCCESS
+                    : MQTTAsync_create(&keeper, "tcp://127.0.0.1:1883", "keeper",
+                                       MQTTCLIENT_PERSISTENCE_NONE, NULL);
 
+    if (rc != MQTTASYNC_SUCCESS)
+        return rc;
     if (client->mqtt3)
         options.MQTTVersion = MQTTVERSION_3_1_1;
     options.maxBufferedMessages = MQTT_WINDOW_MAX * 2; /* never reached: our window is narrower */
