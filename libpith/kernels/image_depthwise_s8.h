@@ -1,7 +1,7 @@
 /* Depthwise channels-last integer convolution: one channel in and one out a group. Taps of a block of channels are
  * interleaved, so that every 32-bit lane holds one channel's four bytes, or two words, and meet as many weights in one step.
- * One driver (image_depthwise_s8.c), loops once per width and instruction set (image_depthwise_s8_body.h for bytes,
- * image_depthwise_s8_pairs.h for words). */
+ * One driver (image_depthwise_s8.c), loops once per width and instruction set (image_depthwise_s8_body.h; what is multiplied
+ * is in image_depthwise_s8_bytes.h, image_depthwise_s8_pairs.h). */
 #ifndef PITH_KERNELS_IMAGE_DEPTHWISE_S8_H
 #define PITH_KERNELS_IMAGE_DEPTHWISE_S8_H
 

@@ -82,13 +82,14 @@ const struct pith_depthwise_s8_form pith_depthwise_s8_neon_wide = {PITH_DEPTHWIS
 #define TARGET             __attribute__((target("arch=armv8.2-a+dotprod")))
 #define LANES              4
 #define OPERAND            int8x16_t
+#define PAIRS              0
 #define LOW8               vzip1q_s8
 #define HIGH8              vzip2q_s8
 #define WORDS(a)           vreinterpretq_s16_s8(a)
 #define LOW16(a, b)        vreinterpretq_s8_s16(vzip1q_s16(WORDS(a), WORDS(b)))
 #define HIGH16(a, b)       vreinterpretq_s8_s16(vzip2q_s16(WORDS(a), WORDS(b)))
 #define DOT(sum, x, w)     ((words_dotprod) vdotq_s32((int32x4_t) (sum), x, w))
-#define NEAREST(f)         ((words_dotprod) vcvtnq_s32_f32((float32x4_t) (f)))
+#define NEAREST(f)         vcvtnq_s32_f32((float32x4_t) (f))
 #define NARROW(q, r)       pith_neon_narrow((const int32x4_t *) (q), (r)->zero, (r)->low, (r)->high)
 #define put_dotprod        pith_neon_store
 #include "libpith/kernels/image_depthwise_s8_body.h"
