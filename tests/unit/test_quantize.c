@@ -440,6 +440,42 @@ static void quantize_goes_on_from_weights_that_are_integers(void **unused)
     pith_graph_free(graph);
 }
 
+/* What came smaller than what is asked for stays as it is, and the report says so; whatever is asked or found to err. */
+static void quantize_makes_no_constant_larger(void **unused)
+{
+    static const struct {
+        const char *came, *asked, *form;
+    } cases[] = {
+        {"int8", "\"weights\": \"float16\"", "weights-int8"},
+        {"int8", "\"weights\": \"bfloat16\"", "weights-int8"},
+        {"int4", "\"weights\": \"int8\"", "weights-int4"},
+        {"int4", "\"weights\": \"int8\", \"activations\": \"float32\"", "weights-int4"},
+        {"int4", "\"weights\": \"float16\"", "weights-int4"},
+        {"int8", "\"max_error_ratio\": 1e-6", "weights-int8"},
+        {"int4", "\"weights\": \"int4\", \"max_error_ratio\": 1e-6", "weights-int4"},
+    };
+    struct pith_graph *graph = conv_net();
+
+    (void) unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct applied weights, again;
+        char options[160];
+
+        (void) snprintf(options, sizeof options, "{\"weights\": \"%s\", \"activations\": \"float32\", \"only\": [\"conv2\"]}",
+                        cases[i].came);
+        assert_ok(apply_to(graph, options, true, &weights), &err);
+        (void) snprintf(options, sizeof options, "{%s}", cases[i].asked);
+        assert_ok(apply_to(weights.graph, options, true, &again), &err);
+        assert_string_equal(form_of(again.report, "conv2"), cases[i].form);
+        assert_int_equal(json_integer_value(json_object_get(again.report, "kept_integers")), 1);
+        assert_string_not_equal(layer_text(again.report, "conv2", "why"), "");
+        assert_same_weights(weights.graph, again.graph, "conv2");
+        done(&again);
+        done(&weights);
+    }
+    pith_graph_free(graph);
+}
+
 /* As recurrent nets come from PyTorch: what the product takes is cut, joined and turned first. */
 static void quantize_stores_weights_that_are_moved_first(void **unused)
 {
@@ -587,6 +623,7 @@ int main(void)
         cmocka_unit_test(quantize_leaves_activations_float_where_samples_are_few),
         cmocka_unit_test(quantize_leaves_room_for_pairs_of_products),
         cmocka_unit_test(quantize_goes_on_from_weights_that_are_integers),
+        cmocka_unit_test(quantize_makes_no_constant_larger),
         cmocka_unit_test(quantize_stores_weights_that_are_moved_first),
         cmocka_unit_test(quantize_keeps_layers_that_hurt_finer),
         cmocka_unit_test(quantize_leaves_broken_weights_float),

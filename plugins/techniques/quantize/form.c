@@ -47,7 +47,7 @@ bool form_is_integer(enum form form)
     return bits_of[form].weights <= 8;
 }
 
-static enum form form_with(unsigned weights, unsigned activations, enum form otherwise)
+enum form form_with(unsigned weights, unsigned activations, enum form otherwise)
 {
     for (int form = 0; form < FORMS; form++)
         if (bits_of[form].weights == weights && bits_of[form].activations == activations)

@@ -24,6 +24,8 @@ unsigned form_weight_bits(enum form form);     /* 4, 8, 16 or 32 */
 unsigned form_activation_bits(enum form form); /* 8, 16; 0: float */
 bool form_is_static(enum form form);           /* integer activations */
 bool form_is_integer(enum form form);          /* integer weights */
+/* The form of so many bits; `otherwise` where there is none. */
+enum form form_with(unsigned weights, unsigned activations, enum form otherwise);
 /* The same with float activations. */
 enum form form_without_activations(enum form form);
 

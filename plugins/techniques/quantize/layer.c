@@ -2,6 +2,8 @@
  * DequantizeLinear; the table says it for each operator and slot. */
 #include "plugins/techniques/quantize/layer.h"
 
+#include "plugins/techniques/quantize/restore.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +78,23 @@ static bool runs_static(const struct pith_graph *graph, uint32_t node, size_t sl
     return node_is_one_of(graph, node, ops);
 }
 
+void layer_set_form(struct layer *layer, enum form form)
+{
+    const bool larger = layer->came_bits > 0 && form_weight_bits(form) > layer->came_bits;
+
+    layer->as_it_came = larger && layer->came != PITH_NO_VALUE;
+    if (layer->as_it_came)
+        form = form_with(layer->came_bits, 0, form);
+    else if (larger)
+        form = form_with(layer->came_bits, form_activation_bits(form), form);
+    layer->form = form;
+}
+
+enum form layer_form(const struct layer *layer)
+{
+    return layer->as_it_came ? FORM_FLOAT : layer->form;
+}
+
 static int choose_form(struct layer *layer, const struct pith_graph *graph,
                        const struct layer_options *options)
 {
@@ -103,6 +122,20 @@ static int choose_form(struct layer *layer, const struct pith_graph *graph,
     return 0;
 }
 
+static void find_origin(struct layer *layer, const struct restored *restored)
+{
+    layer->came = PITH_NO_VALUE;
+    for (size_t i = 0; layer->weight_input == 1 && restored && i < restored->count; i++) {
+        const struct restored_weight *weight = &restored->weights[i];
+
+        if (weight->node != layer->node)
+            continue;
+        layer->came_bits = pith_dtype_bits(pith_value_constant(restored->from, weight->came)->dtype);
+        if (weight->made == layer->weight)
+            layer->came = weight->came;
+    }
+}
+
 static int add_layer(const struct pith_graph *graph, uint32_t node, size_t slot,
                      const struct layer_options *options, struct layer *layers, size_t *count)
 {
@@ -124,7 +157,13 @@ static int add_layer(const struct pith_graph *graph, uint32_t node, size_t slot,
         .can_be_static = runs_static(graph, node, slot),
         .output_error_ratio = -1,
     };
-    return choose_form(layer, graph, options);
+    find_origin(layer, options->restored);
+    int rc = choose_form(layer, graph, options);
+
+    layer_set_form(layer, layer->form);
+    if (layer->as_it_came && !layer->why)
+        layer->why = "the integers that it came with are smaller";
+    return rc;
 }
 
 int layers_find(const struct pith_graph *graph, const struct layer_options *options,

@@ -16,7 +16,10 @@ struct layer { /* one constant of weights of one node */
     int64_t sum_length;   /* weights along it */
     bool can_be_static;   /* Conv, ConvTranspose, Gemm, MatMul with the weight at slot 1 */
     enum form form;
-    const char *why;       /* why it is finer than asked for; NULL where it is as asked */
+    const char *why;    /* why it is finer than asked for; NULL where it is as asked */
+    unsigned came_bits; /* of the integers that its weights came as; 0: they came as floats */
+    uint32_t came;      /* those integers, in the graph that was given; PITH_NO_VALUE where the weights changed since */
+    bool as_it_came;    /* they stay as they are, as `form` names them: another form would be larger */
     double channel_ratio;  /* greatest over least channel extreme */
     double weight_sqnr_db; /* filled when written */
     double
@@ -31,8 +34,11 @@ struct layer { /* one constant of weights of one node */
     double rounding_gain;   /* squared output error of nearest over that of `levels`; 0: none */
 };
 
+struct restored;
+
 struct layer_options {
     struct rules rules;
+    const struct restored *restored; /* what weights came as (restore.h); NULL: all as floats */
     bool per_channel;
     int64_t block_size;   /* of 4-bit weights, where a sum is as long; 0: a scale a channel */
     int32_t weight_limit; /* greatest integer of int8 weights: 127, or less */
@@ -44,6 +50,10 @@ const char *layer_name(const struct pith_graph *graph, const struct layer *layer
 int layers_find(const struct pith_graph *graph, const struct layer_options *options,
                 struct layer **out, size_t *out_count) PITH_CHECKED;
 void layers_free(struct layer *layers, size_t count);
+/* Gives the layer that form; or, where its weights came as fewer bits, the form that they came in. */
+void layer_set_form(struct layer *layer, enum form form);
+/* FORM_FLOAT, which is as it was, where its weights stay as they came. */
+enum form layer_form(const struct layer *layer);
 /* Drops what repairs found. */
 void layer_forget_repairs(struct layer *layer);
 /* Where a constant may be added to each channel of what the layer makes. */

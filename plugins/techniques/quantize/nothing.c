@@ -50,17 +50,30 @@ static void count_layers(const struct pith_graph *graph, struct other_layers *ou
 
 void nothing_say(const struct plan *plan, char *text, size_t bytes)
 {
+    const struct layer *first = NULL;
     struct other_layers other = {0};
+    size_t floats = 0;
 
     text[0] = 0;
-    if (plan->far_count > 0 || plan_count(plan, FORM_FLOAT) < plan->layer_count)
+    if (plan->far_count > 0)
         return;
+    for (size_t i = 0; i < plan->layer_count; i++) {
+        const struct layer *layer = &plan->layers[i];
+
+        if (layer->as_it_came) {
+            other.integers++;
+        } else if (layer->form == FORM_FLOAT) {
+            first = first ? first : layer;
+            floats++;
+        } else {
+            return;
+        }
+    }
     count_layers(plan->graph, &other);
-    if (plan->layer_count > 0)
+    if (floats > 0)
         (void) snprintf(text, bytes, "%zu layer%s with float weights stay%s float, \"%.80s\" as %s",
-                        plan->layer_count, plan->layer_count == 1 ? "" : "s",
-                        plan->layer_count == 1 ? "s" : "", layer_name(plan->graph, &plan->layers[0]),
-                        plan->layers[0].why ? plan->layers[0].why : "it was asked for");
+                        floats, floats == 1 ? "" : "s", floats == 1 ? "s" : "",
+                        layer_name(plan->graph, first), first->why ? first->why : "it was asked for");
     else if (other.integers > 0)
         (void) snprintf(text, bytes,
                         "the model is quantized already: the weights of %zu of its layers are "

@@ -374,7 +374,7 @@ enum form *plan_forms(const struct plan *plan)
     enum form *forms = calloc(plan->layer_count + 1, sizeof *forms);
 
     for (size_t i = 0; i < plan->layer_count && forms; i++)
-        forms[i] = plan->layers[i].form;
+        forms[i] = layer_form(&plan->layers[i]);
     return forms;
 }
 

@@ -46,7 +46,7 @@ int plan_make(struct plan *out, const struct pith_graph *graph, const struct lay
 int plan_mark(struct plan *plan) PITH_CHECKED;
 void plan_done(struct plan *plan);
 size_t plan_count(const struct plan *plan, enum form form);
-/* The layers' forms as they are, to be restored; malloc'ed, NULL: no memory. */
+/* The layers' forms as they are now (layer_form); malloc'ed, NULL: no memory. */
 enum form *plan_forms(const struct plan *plan);
 /* Type and grid of an activation that is quantized. */
 int32_t plan_dtype(const struct plan *plan, uint32_t value);

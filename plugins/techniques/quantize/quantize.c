@@ -63,7 +63,8 @@ static const struct pith_option options[] = {
                         .otherwise = "int8",
                         .choices = weight_choices,
                         .help = "how weights are stored: int8 or int4 with a scale a channel, or "
-                                "float16 or bfloat16"},
+                                "float16 or bfloat16. What comes as integers of fewer bits stays "
+                                "as it is"},
     [OPTION_WEIGHT_BITS] = {.name = "weight_bits",
                             .type = PITH_OPTION_INT,
                             .minimum = 4,
@@ -112,7 +113,8 @@ static const struct pith_option options[] = {
          .type = PITH_OPTION_BOOL,
          .otherwise = "true",
          .help = "ranges from fewer than 50 samples reach as far as the next sample is likely to, "
-                 "and those of int16 four times as far as what was seen"},
+                 "and those of int16 four times as far as what was seen, but none past the limits of a "
+                 "Clip or Relu"},
     [OPTION_LEAST_SAMPLES] =
         {.name = "least_samples",
          .type = PITH_OPTION_INT,
@@ -249,6 +251,7 @@ struct run { /* one call of apply */
     const struct pith_option_value *values;
     struct rules rules;
     struct pith_graph *folded; /* the float graph that everything is compared with */
+    struct restored restored;
     struct plan plan;
     struct reference reference;
     struct repairs repairs;
@@ -281,7 +284,8 @@ static void share_samples(struct run *run)
 /* Whether some layer's input would become integers, as the rules are. */
 static int has_static_layers(const struct run *run, bool *out, struct pith_error *err)
 {
-    const struct layer_options all = {.rules = run->rules, .per_channel = true};
+    const struct layer_options all = {
+        .rules = run->rules, .restored = &run->restored, .per_channel = true};
     struct layer *layers = NULL;
     size_t count = 0;
     int rc = layers_find(run->folded, &all, &layers, &count);
@@ -356,6 +360,7 @@ static void describe_repairs(struct run *run)
         .reference = run->reference.outputs ? &run->reference : NULL,
         .samples = run->report.samples,
         .layers = {.rules = run->rules,
+                   .restored = &run->restored,
                    .per_channel = values[OPTION_PER_CHANNEL].integer,
                    .block_size = values[OPTION_BLOCK_SIZE].integer,
                    .weight_limit = weight_limit(values)},
@@ -419,7 +424,8 @@ static int settle(struct run *run, struct pith_graph **out, struct pith_error *e
     return rc;
 }
 
-static int run_through(struct run *run, struct pith_graph **out, struct pith_error *err)
+static int run_through(struct run *run, const struct pith_graph *graph, struct pith_graph **out,
+                       struct pith_error *err)
 {
     const struct pith_host *host = run->job->host;
     int rc;
@@ -428,7 +434,8 @@ static int run_through(struct run *run, struct pith_graph **out, struct pith_err
     rc = rules_check(&run->rules, err);
     share_samples(run);
     if (rc == 0)
-        rc = restore_weights(run->folded, &run->rules, &run->report.restored, err);
+        rc = restore_weights(run->folded, graph, &run->rules, &run->restored, err);
+    run->report.restored = run->restored.constants;
     if (rc == 0)
         rc = resolve_weights(run->folded, &run->rules, err);
     if (rc == 0)
@@ -522,7 +529,7 @@ static int quantize_apply(const struct pith_technique_job *job, const struct pit
         .max_error_ratio = values[OPTION_MAX_ERROR_RATIO].number,
         .error_ratio = -1,
     };
-    rc = run_through(&run, &made, err);
+    rc = run_through(&run, graph, &made, err);
     if (rc == 0)
         rc = write_metadata(&run, made);
     if (rc == 0 && report_json) {
@@ -538,6 +545,7 @@ static int quantize_apply(const struct pith_technique_job *job, const struct pit
     pith_graph_free(made);
     reference_done(&run.reference);
     plan_done(&run.plan);
+    restored_done(&run.restored);
     pith_graph_free(run.folded);
     return rc;
 }

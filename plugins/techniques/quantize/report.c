@@ -149,6 +149,16 @@ static const char *variant_name(const struct plan *plan)
     return name;
 }
 
+/* Layers whose weights stay the integers that they came as. */
+static size_t count_kept(const struct plan *plan)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < plan->layer_count; i++)
+        count += plan->layers[i].as_it_came;
+    return count;
+}
+
 static json_t *budget_facts(const struct kept_budget *budget)
 {
     return json_pack("{s:o, s:o, s:b, s:I}", "accuracy_drop_points", rounded(budget->points),
@@ -172,14 +182,14 @@ char *report_text(const struct report *report)
                 forms, form_names[form],
                 json_integer((json_int_t) plan_count(plan, (enum form) form)));
     object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "technique",
+        "{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "technique",
         "quantize", "form", form_name(plan), "variant_name", variant_name(plan), "activations",
         report->calibrated ? report->activations : "float32", "weight_limit",
         (int) plan->options.weight_limit, "samples", (json_int_t) report->samples, "check_samples",
         (json_int_t) report->check_samples, "folded_batch_norms", (json_int_t) report->folded,
         "folded_biases", (json_int_t) report->added,
-        "restored_weights", (json_int_t) report->restored, "far_weights",
-        (json_int_t) plan->far_count, "output_error_ratio",
+        "restored_weights", (json_int_t) report->restored, "kept_integers",
+        (json_int_t) count_kept(plan), "far_weights", (json_int_t) plan->far_count, "output_error_ratio",
         report->error_ratio < 0 ? json_null() : rounded(report->error_ratio), "max_error_ratio",
         rounded(report->max_error_ratio), "repairs", repair_facts(report), "forms", forms, "layers",
         layers);

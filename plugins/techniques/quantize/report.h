@@ -14,7 +14,7 @@ struct report {
     uint64_t samples, check_samples;
     size_t folded;      /* batch normalizations */
     size_t added;       /* biases that an Add of their own added */
-    size_t restored;    /* weights that came as integers */
+    size_t restored;    /* weights that came as integers, and were looked at as floats */
     double error_ratio; /* negative: not measured */
     struct kept_budget budget;
     char note[240]; /* why nothing was quantized; "" where something was */

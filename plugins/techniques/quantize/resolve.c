@@ -151,15 +151,19 @@ int resolve_weights(struct pith_graph *graph, const struct rules *rules, struct 
     for (uint32_t node = 0; node < limit; node++) {
         const struct layer layer = {.node = node};
         const char *why;
+        enum form form;
 
-        if (!pith_node_exists(graph, node) || !node_is_one_of(graph, node, ops) ||
-            rules_form(rules, layer_name(graph, &layer), &why) == FORM_FLOAT)
+        if (!pith_node_exists(graph, node) || !node_is_one_of(graph, node, ops))
+            continue;
+        form = rules_form(rules, layer_name(graph, &layer), &why);
+        if (form == FORM_FLOAT)
             continue;
         for (size_t slot = 0; slot < 3 && slot < pith_node_input_count(graph, node); slot++) {
             uint32_t value = pith_node_input(graph, node, slot);
             struct chain chain;
 
-            if (!find_chain(graph, value, &chain) || 4 * (size_t) pith_shape_elements(&chain.from->shape) > left)
+            if (!find_chain(graph, value, &chain) || 4 * (size_t) pith_shape_elements(&chain.from->shape) > left ||
+                pith_dtype_bits(chain.from->dtype) <= form_weight_bits(form))
                 continue;
             left -= 4 * (size_t) pith_shape_elements(&chain.from->shape);
             int rc = resolve(graph, value, &chain, err);

@@ -2,7 +2,10 @@
  * stays. */
 #include "plugins/techniques/quantize/restore.h"
 
+#include "plugins/techniques/quantize/layer.h"
+
 #include <errno.h>
+#include <stdlib.h>
 
 static bool is_restorable(const struct pith_graph *graph, uint32_t node, const struct rules *rules)
 {
@@ -18,7 +21,32 @@ static bool is_restorable(const struct pith_graph *graph, uint32_t node, const s
            rules_form(rules, layer_name(graph, &layer), &why) != FORM_FLOAT;
 }
 
-static int restore(struct pith_graph *graph, uint32_t value, struct pith_error *err)
+/* Of every node that takes it as its weights. */
+static int note(struct restored *restored, const struct pith_graph *graph, uint32_t came, uint32_t made)
+{
+    size_t count;
+    const uint32_t *users = pith_value_users(graph, made, &count);
+    struct restored_weight *more =
+        realloc(restored->weights, (restored->count + count + 1) * sizeof *more);
+
+    if (!more)
+        return -ENOMEM;
+    restored->weights = more;
+    for (size_t i = 0; i < count; i++)
+        if (pith_node_input(graph, users[i], 1) == made)
+            more[restored->count++] = (struct restored_weight){users[i], came, made};
+    restored->constants++;
+    return 0;
+}
+
+void restored_done(struct restored *restored)
+{
+    free(restored->weights);
+    *restored = (struct restored){0};
+}
+
+static int restore(struct pith_graph *graph, uint32_t value, struct restored *out,
+                   struct pith_error *err)
 {
     const struct pith_tensor *q = pith_value_constant(graph, value);
     const struct pith_quantization *from = pith_value_quantization(graph, value);
@@ -40,24 +68,25 @@ static int restore(struct pith_graph *graph, uint32_t value, struct pith_error *
         rc = pith_value_take_constant(graph, made, &w);
     if (rc == 0)
         rc = pith_graph_replace_value(graph, value, made);
+    if (rc == 0)
+        rc = note(out, graph, value, made);
     pith_tensor_free(&w);
     return rc;
 }
 
-int restore_weights(struct pith_graph *graph, const struct rules *rules, size_t *out_count,
-                    struct pith_error *err)
+int restore_weights(struct pith_graph *graph, const struct pith_graph *from, const struct rules *rules,
+                    struct restored *out, struct pith_error *err)
 {
     uint32_t limit = pith_graph_node_limit(graph);
 
-    *out_count = 0;
+    *out = (struct restored){.from = from};
     for (uint32_t node = 0; node < limit; node++) {
         if (!pith_node_exists(graph, node) || !is_restorable(graph, node, rules))
             continue;
-        int rc = restore(graph, pith_node_input(graph, node, 1), err);
+        int rc = restore(graph, pith_node_input(graph, node, 1), out, err);
 
         if (rc < 0)
             return rc;
-        (*out_count)++;
     }
     return 0;
 }

@@ -26,7 +26,7 @@ static bool wanted(const struct layer *layer, enum rounding_method method)
 {
     unsigned bits = form_weight_bits(layer->form);
 
-    return method != ROUNDING_NEAREST && bits <= 8;
+    return method != ROUNDING_NEAREST && bits <= 8 && !layer->as_it_came;
 }
 
 static bool too_dear(const struct layer *layer, const struct linear *linear,

@@ -119,6 +119,13 @@ static int64_t weight_count(const struct plan *plan, const struct layer *layer)
     return count > 0 ? count : 1;
 }
 
+/* Weights that came as integers go no further than back to these. */
+static bool may_move(const struct layer *layer, enum form from, enum form to)
+{
+    return layer->form == from && !layer->as_it_came &&
+           (layer->came_bits == 0 || layer->came != PITH_NO_VALUE || form_weight_bits(to) <= layer->came_bits);
+}
+
 /* Layers that move from one form to another, those first whose move promises most: where it makes weights larger, by byte,
  * so that a budget of accuracy is kept in few bytes. Layers err independently, so that it is squares that add up. */
 static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum form from,
@@ -130,7 +137,7 @@ static int rank_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
     int rc = ranked ? 0 : -ENOMEM;
 
     for (size_t i = 0; rc == 0 && i < plan->layer_count; i++)
-        if (plan->layers[i].form == from)
+        if (may_move(&plan->layers[i], from, to))
             ranked[count++] = (struct ranked){.layer = i, .cost = estimate(plan, &plan->layers[i])};
     if (rc == 0 && count > 0)
         qsort(ranked, count, sizeof *ranked, dearest_first);
@@ -165,7 +172,7 @@ static void move_first(struct plan *plan, const struct ranked *ranked, size_t co
     for (size_t i = 0; i < count; i++) {
         struct layer *layer = &plan->layers[ranked[i].layer];
 
-        layer->form = i < moved ? to : from;
+        layer_set_form(layer, i < moved ? to : from);
         layer->why = i < moved ? why : NULL;
     }
 }
@@ -258,8 +265,10 @@ static int move_layers(struct sensitivity *sensitivity, struct plan *plan, enum 
                  ? 0
                  : rank_layers(sensitivity, plan, from, to, &search.ranked, &search.count, err);
 
-    if (rc < 0 || search.count == 0)
+    if (rc < 0 || search.count == 0) {
+        free(search.ranked);
         return rc;
+    }
     search.error_ratio = sensitivity->error_ratio;
     rc = search_count(sensitivity, &search, err);
     move_first(plan, search.ranked, search.count, search.best, from, to, why);
@@ -349,7 +358,7 @@ static int try_words(struct sensitivity *sensitivity, struct plan *plan, const e
 
         was[i] = *layer;
         if (asked[i] == FORM_W8A8) {
-            layer->form = FORM_W8A16;
+            layer_set_form(layer, FORM_W8A16);
             layer->why = "8-bit activations move the graph's outputs too far in most of it";
         }
     }
@@ -366,6 +375,7 @@ static int try_words(struct sensitivity *sensitivity, struct plan *plan, const e
         pith_graph_free(tried);
         for (size_t i = 0; i < plan->layer_count; i++) {
             plan->layers[i].form = was[i].form;
+            plan->layers[i].as_it_came = was[i].as_it_came;
             plan->layers[i].why = was[i].why;
         }
         sensitivity->biases_are_old |= sensitivity->corrects_biases; /* they are those of the trial */
@@ -429,7 +439,7 @@ static size_t count_finer(const struct plan *plan, const enum form *before)
     size_t count = 0;
 
     for (size_t i = 0; i < plan->layer_count; i++)
-        count += plan->layers[i].form != before[i];
+        count += layer_form(&plan->layers[i]) != before[i];
     return count;
 }
 

@@ -3,6 +3,8 @@
 #include "plugins/techniques/quantize/write.h"
 
 #include "plugins/techniques/quantize/far.h"
+#include "plugins/techniques/quantize/range.h"
+#include "plugins/techniques/quantize/restore.h"
 #include "plugins/techniques/quantize/weights.h"
 
 #include <errno.h>
@@ -14,6 +16,8 @@
 #define BIAS_BITS     9 /* below the first one of the greatest bias */
 #define BIAS_OWN_BITS 7 /* below its own first one, that each keeps */
 #define GREATEST_BIAS 536870912.0 /* steps; half of what bias_to_int32 takes */
+
+#define AS_IT_CAME (-2) /* in the place of an axis */
 
 struct written {    /* what a weight became, so that two nodes that share it go on sharing it */
     uint32_t value; /* of the new constant; PITH_NO_VALUE: not yet */
@@ -138,18 +142,36 @@ static int add_halves(struct writer *writer, const struct layer *layer, struct w
     return rc;
 }
 
+static int add_as_it_came(struct writer *writer, const struct layer *layer, struct written *written,
+                          struct pith_error *err)
+{
+    const struct pith_graph *from = writer->plan->options.restored->from;
+    struct pith_tensor q = {0};
+    int rc = pith_tensor_copy(&q, pith_value_constant(from, layer->came), err);
+
+    if (rc == 0)
+        rc = add_quantized(writer->graph, &q, pith_value_quantization(from, layer->came),
+                           &written->value, err);
+    written->sqnr_db = sqnr_db(1, 0);
+    pith_tensor_free(&q);
+    return rc;
+}
+
 static int write_weight(struct writer *writer, struct layer *layer, struct pith_error *err)
 {
     struct written *written = &writer->written[layer->weight];
     enum form form = form_without_activations(layer->form);
     /* Halves, and integers on one scale, are the same along every axis. */
-    int32_t axis = form_is_integer(form) ? layer_grid(layer, &writer->plan->options).axis : -1;
+    int32_t axis = layer->as_it_came       ? AS_IT_CAME
+                   : form_is_integer(form) ? layer_grid(layer, &writer->plan->options).axis
+                                           : -1;
     int rc = 0;
 
     if (written->value == PITH_NO_VALUE || written->form != form || written->axis != axis) {
         *written = (struct written){.value = PITH_NO_VALUE, .form = form, .axis = axis};
-        rc = form_is_integer(form) ? add_integers(writer, layer, written, err)
-                                   : add_halves(writer, layer, written, err);
+        rc = layer->as_it_came       ? add_as_it_came(writer, layer, written, err)
+             : form_is_integer(form) ? add_integers(writer, layer, written, err)
+                                     : add_halves(writer, layer, written, err);
     }
     if (rc == -ERANGE) {
         layer->form = FORM_FLOAT;
@@ -263,7 +285,7 @@ int write_layer_bias(const struct plan *plan, struct pith_graph *graph, const st
         if (rc != 0)
             return rc < 0 ? rc : 0;
     }
-    bool rounded = form_weight_bits(layer->form) == 4 && home.bias && home.channels > 0;
+    bool rounded = form_weight_bits(layer->form) == 4 && !layer->as_it_came && home.bias && home.channels > 0;
 
     return shift || rounded ? write_float_bias(graph, layer, &home, shift, err) : 0;
 }
