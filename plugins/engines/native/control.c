@@ -30,6 +30,7 @@ void control_free(struct control *control)
         free(control->body[i].inputs);
         free(control->body[i].constant);
     }
+    free(control->given);
     free(control->axes);
     free(control->backward);
     free(control);
@@ -223,6 +224,9 @@ static int add_output_slots(struct plan *plan, uint32_t node, struct plan_step *
 
             rc = pith_value_set_type(plan->graph, value, tensor->dtype, &tensor->shape);
         } else {
+            const struct pith_shape *shape = pith_value_shape(plan->graph, value);
+
+            step->control->given[i] = shape ? *shape : (struct pith_shape){0};
             rc =
                 pith_value_set_type(plan->graph, value, pith_value_dtype(plan->graph, value), NULL);
         }
@@ -312,7 +316,8 @@ int control_build(struct plan *plan, uint32_t node, struct pith_error *err)
         return rc;
     }
     step->control = control;
-    rc = fill_step(plan, node, step, err);
+    control->given = calloc(step->step.output_count + 1, sizeof *control->given);
+    rc = control->given ? fill_step(plan, node, step, err) : -ENOMEM;
     if (rc == 0)
         rc = plan_push_step(plan, step);
     if (rc < 0)

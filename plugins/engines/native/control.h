@@ -25,6 +25,8 @@ struct control {
     struct plan_options options; /* of bodies */
     struct body body[2];         /* If: else, then. Loop, Scan: the first */
     size_t body_count;
+    /* Loop, Scan: shapes of the outputs as far as inference tells them, for where no round runs; rank 0: not known. Own. */
+    struct pith_shape *given;
     /* Scan */
     size_t scan_inputs;
     int64_t *axes;  /* of scan inputs, then of scan outputs; own */

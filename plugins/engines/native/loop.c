@@ -149,26 +149,47 @@ static int give_tensor(struct rounds *r, size_t output, const struct pith_tensor
     return rc;
 }
 
+/* Of all rounds together, along `axis`. Of no round it is what was known before, and 0 for what was not. */
+static int stacked_shape(const struct rounds *r, size_t index, int64_t axis, struct pith_shape *out,
+                         uint32_t *out_at, struct pith_error *err)
+{
+    const struct pile *pile = &r->piles[index];
+    const struct pith_shape *given = &r->step->control->given[r->state_count + index];
+    const bool none = pile->rounds == 0 && given->rank > 0;
+    const int64_t rank = none ? given->rank : (int64_t) pile->shape.rank + 1,
+                  at = axis < 0 ? axis + rank : axis;
+
+    if (at < 0 || at >= rank || rank > PITH_MAX_RANK)
+        return pith_fail(
+            err, -EINVAL, "%s \"%s\": axis %lld of a collected output is outside of rank %lld",
+            r->step->kernel_name, r->step->step.name, (long long) axis, (long long) rank);
+    *out = (struct pith_shape){.rank = (uint32_t) rank};
+    for (uint32_t i = 0, from = 0; i < out->rank; i++)
+        out->dim[i] = i == (uint32_t) at ? pile->rounds
+                      : !none            ? pile->shape.dim[from++]
+                      : given->dim[i] > 0 ? given->dim[i]
+                                          : 0;
+    *out_at = (uint32_t) at;
+    return 0;
+}
+
 /* Stacks what was collected along `axis`, last round first where backward. */
 static int give_pile(struct rounds *r, size_t index, int64_t axis, bool backward,
                      struct pith_error *err)
 {
     struct pile *pile = &r->piles[index];
     const uint32_t slot = r->step->out[r->state_count + index];
-    const int64_t rank = (int64_t) pile->shape.rank + 1, at = axis < 0 ? axis + rank : axis;
-    struct pith_shape shape = {.rank = pile->shape.rank + 1};
+    struct pith_shape shape;
     size_t inner_bytes, outer = 1;
+    uint32_t at = 0;
     int rc;
 
     if (slot == PLAN_NO_SLOT)
         return 0;
-    if (at < 0 || at >= rank || rank > PITH_MAX_RANK)
-        return pith_fail(
-            err, -EINVAL, "%s \"%s\": axis %lld of a collected output is outside of rank %lld",
-            r->step->kernel_name, r->step->step.name, (long long) axis, (long long) rank);
-    for (uint32_t i = 0, from = 0; i < shape.rank; i++)
-        shape.dim[i] = i == (uint32_t) at ? pile->rounds : pile->shape.dim[from++];
-    for (uint32_t i = 0; i < (uint32_t) at; i++)
+    rc = stacked_shape(r, index, axis, &shape, &at, err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < at; i++)
         outer *= (size_t) shape.dim[i];
     rc = plan_size_slot(r->plan, slot, &shape, err);
     if (rc < 0 || pile->bytes == 0)
