@@ -274,12 +274,79 @@ static void moving_elements_needs_no_float32(void **state)
     pith_graph_free(graph);
 }
 
+/* Rows of a table of halves, as floats, through two Gathers. */
+static struct pith_graph *looking_up(const struct pith_tensor *table)
+{
+    const struct pith_shape few = {1, {3}};
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+    uint32_t in[2], sum[2], node;
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
+    assert_ok(pith_graph_add_constant(graph, NULL, table, &in[0], &err), &err);
+    in[0] = add_node(graph, "Cast", in, 1, &node);
+    assert_int_equal(pith_node_set_int(graph, node, "to", PITH_FLOAT32), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pith_graph_add_value(graph, NULL, PITH_INT64, &few, &in[1], NULL), 0);
+        assert_int_equal(pith_graph_add_input(graph, in[1]), 0);
+        sum[i] = add_node(graph, "Gather", in, 2, NULL);
+    }
+    assert_int_equal(pith_graph_add_output(graph, sum[1]), 0);
+    assert_int_equal(pith_graph_add_output(graph, add_node(graph, "Add", sum, 2, NULL)), 0);
+    finish(graph);
+    return graph;
+}
+
+static uint64_t weight_bytes(struct pith_session *session)
+{
+    struct pith_session_description about;
+
+    engine->describe(session, &about);
+    return about.weight_bytes;
+}
+
+static void large_tables_stay_halves(void **state)
+{
+    int64_t first[3] = {1, 0, 7}, second[3] = {3, 3, 19};
+    const struct pith_tensor in[2] = {{PITH_INT64, {1, {3}}, first, sizeof first},
+                                      {PITH_INT64, {1, {3}}, second, sizeof second}};
+
+    (void) state;
+    for (int i = 0; i < 4; i++) { /* 20 rows, then 9000 */
+        const struct pith_shape shape = {2, {i < 2 ? 20 : 9000, 64}};
+        struct pith_tensor table, out[2];
+        struct pith_error err = {0};
+
+        assert_ok(pith_tensor_alloc(&table, types[i % 2], &shape, &err), &err);
+        for (int64_t k = 0; k < pith_shape_elements(&shape); k++)
+            pith_tensor_set(&table, k, (double) random_float());
+        struct pith_graph *graph = looking_up(&table);
+        struct pith_session *session = compile(graph, CHANNELS_LAST);
+
+        assert_true(i < 2 || weight_bytes(session) <= table.bytes);
+        assert_int_equal(has_step(session, "cast"), i >= 2);
+        assert_ok(engine->run(session, in, 2, out, 2, &err), &err);
+        for (int64_t k = 0; k < 3 * 64; k++) {
+            const double a = pith_tensor_get(&table, first[k / 64] * 64 + k % 64),
+                         b = pith_tensor_get(&table, second[k / 64] * 64 + k % 64);
+
+            assert_float_equal(pith_tensor_get(&out[0], k), b, 0.0);
+            assert_float_equal(pith_tensor_get(&out[1], k), (double) ((float) a + (float) b), 0.0);
+        }
+        engine->close(session);
+        pith_graph_free(graph);
+        pith_tensor_free(&table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_net_of_16_bits_is_run_in_float32),
         cmocka_unit_test(branches_and_casts_follow),
         cmocka_unit_test(moving_elements_needs_no_float32),
+        cmocka_unit_test(large_tables_stay_halves),
     };
 
     return cmocka_run_group_tests(tests, open_engine, close_engine);

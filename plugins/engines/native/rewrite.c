@@ -1,5 +1,5 @@
 /* What is rewritten in the plan's own graph before anything is built. Weights that are stored as halves become floats, which
- * kernels keep as narrow as they were. A Pad with zeros that feeds
+ * kernels keep as narrow as they were; large tables of such are looked up as they are. A Pad with zeros that feeds
  * convolutions alone becomes their own padding: exporters write it for strided convolutions, whose
  * padding is not the same on both sides. A Transpose that undoes another one goes. What fused.h names
  * becomes one node. */
@@ -25,6 +25,8 @@ static const struct pith_tensor *constant_input(const struct pith_graph *graph, 
 
 /* ---- halves ---- */
 
+#define LARGE_TABLE_BYTES (1 << 20) /* less is not worth a step in each run */
+
 static void floats_of_halves(const struct pith_tensor *halves, float *out)
 {
     const uint8_t *at = halves->data; /* may lie unaligned in a file */
@@ -37,8 +39,51 @@ static void floats_of_halves(const struct pith_tensor *halves, float *out)
     }
 }
 
+/* Whether rows of the value are looked up, and nothing else is done with it. */
+static bool is_only_gathered(const struct pith_graph *graph, uint32_t value)
+{
+    size_t count;
+    const uint32_t *users = pith_value_users(graph, value, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t out = pith_node_output(graph, users[i], 0);
+
+        if (!is_op(graph, users[i], "Gather") || pith_node_input(graph, users[i], 1) == value ||
+            out == PITH_NO_VALUE || pith_value_quantization(graph, out))
+            return false;
+    }
+    return count > 0 && !pith_value_is_captured(graph, value);
+}
+
+/* What is gathered from y, which a Cast makes of the halves x, is gathered from these, and then made floats. */
+static int gather_halves(struct pith_graph *graph, uint32_t x, uint32_t y)
+{
+    size_t count;
+    const uint32_t *users;
+    int rc = 0;
+
+    while (rc == 0 && (users = pith_value_users(graph, y, &count), count > 0)) {
+        const uint32_t gather = users[0], out = pith_node_output(graph, gather, 0);
+        const struct pith_shape *known = pith_value_shape(graph, out);
+        const struct pith_shape shape = known ? *known : (struct pith_shape){0};
+        uint32_t rows, cast;
+
+        rc = pith_graph_add_value(graph, NULL, pith_value_dtype(graph, x), known ? &shape : NULL, &rows, NULL);
+        if (rc == 0)
+            rc = pith_node_set_input(graph, gather, 0, x);
+        if (rc == 0)
+            rc = pith_node_set_output(graph, gather, 0, rows);
+        if (rc == 0)
+            rc = pith_graph_add_node(graph, "", "Cast", NULL, &rows, 1, &out, 1, &cast, NULL);
+        if (rc == 0)
+            rc = pith_node_set_int(graph, cast, "to", PITH_FLOAT32);
+    }
+    return rc;
+}
+
 /* A Cast of constant halves to floats is a constant: whatever is looked for below sees weights as if they had been stored
- * so, however large they are. Products and convolutions see from their values that halves hold them. */
+ * so, however large they are. Products and convolutions see from their values that halves hold them. Large tables, of which
+ * a run takes a few rows, stay halves. */
 static int fold_halves(struct pith_graph *graph, uint32_t node)
 {
     const uint32_t x = pith_node_input(graph, node, 0), y = pith_node_output(graph, node, 0);
@@ -51,6 +96,12 @@ static int fold_halves(struct pith_graph *graph, uint32_t node)
         pith_value_quantization(graph, y) || pith_node_int(graph, node, "to", 0) != PITH_FLOAT32 ||
         (halves->dtype != PITH_FLOAT16 && halves->dtype != PITH_BFLOAT16))
         return 0;
+    if (halves->bytes >= LARGE_TABLE_BYTES && is_only_gathered(graph, y)) {
+        rc = gather_halves(graph, x, y);
+        if (rc == 0)
+            pith_graph_remove_node(graph, node);
+        return rc;
+    }
     rc = pith_tensor_alloc(&floats, PITH_FLOAT32, &halves->shape, NULL);
     if (rc == 0) {
         floats_of_halves(halves, floats.data);
