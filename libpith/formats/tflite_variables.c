@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define MOST_VARIABLES  256
+#define MOST_FIRST      (4 * MOST_VARIABLES) /* operators that set them before the first run */
 #define MOST_NAME       200
 #define VAR_HANDLE      142
 #define ASSIGN_VARIABLE 144
@@ -22,52 +23,63 @@ struct tflite_variable {
     const char *name; /* in the arena */
     int32_t holds;    /* the tensor that it was last read as, or set to */
     uint32_t input;   /* PITH_NO_VALUE: set before it is read */
+    bool is_set;      /* before the first run: to `first` */
+    double first;     /* as stored, in all its elements */
 };
 
-static const char *variable_name(struct tflite_node *node, struct flat_vector text)
+/* A name that is cut off might be that of two. */
+static void read_name(struct tflite_node *node, struct flat_vector text, char name[MOST_NAME + 1])
 {
-    char *name = arena_alloc(&node->reader->arena, MOST_NAME + 1);
-    uint32_t length = text.count < MOST_NAME ? text.count : MOST_NAME;
-
-    if (!name) {
-        tflite_fail(node, -ENOMEM, "no memory to read the model");
-        return NULL;
+    if (text.count > MOST_NAME) {
+        tflite_fail(node, -ENOTSUP, "a variable's name is longer than %d bytes", MOST_NAME);
+        return;
     }
-    for (uint32_t i = 0; i < length; i++) {
+    for (uint32_t i = 0; i < text.count; i++) {
         const uint8_t c = flat_item_u8(text, i);
 
         name[i] = (char) (c < 0x20 || c >= 0x7f ? '_' : c);
     }
-    name[length] = 0;
-    return name;
+    name[text.count] = 0;
 }
 
-/* The same name means the same variable, however often it is asked for. */
-static void handle(struct tflite_node *node)
+static void add_variable(struct tflite_node *node, const char *name)
 {
     struct tflite_reader *reader = node->reader;
-    const char *name = variable_name(node, flat_text(node->options, HANDLE_NAME));
-    uint32_t i = 0;
+    struct tflite_variable variable = {.holds = TFLITE_NO_TENSOR, .input = PITH_NO_VALUE};
 
-    if (node->rc < 0)
-        return;
-    if (!reader->variables)
-        reader->variables =
-            arena_alloc(&reader->arena, MOST_VARIABLES * sizeof *reader->variables);
-    if (!reader->variables) {
-        tflite_fail(node, -ENOMEM, "no memory to read the model");
-        return;
-    }
-    while (i < reader->variable_count && strcmp(reader->variables[i].name, name) != 0)
-        i++;
-    if (i == MOST_VARIABLES) {
+    if (reader->variable_count == MOST_VARIABLES) {
         tflite_fail(node, -ENOTSUP, "it has more than %d variables", MOST_VARIABLES);
         return;
     }
-    if (i == reader->variable_count)
-        reader->variables[reader->variable_count++] =
-            (struct tflite_variable){name, TFLITE_NO_TENSOR, PITH_NO_VALUE};
-    reader->tensors[node->outputs[0]].variable = i + 1;
+    if (!reader->variables)
+        reader->variables =
+            arena_alloc(&reader->arena, MOST_VARIABLES * sizeof *reader->variables);
+    variable.name = arena_text(&reader->arena, name);
+    if (!reader->variables || !variable.name)
+        tflite_fail(node, -ENOMEM, "no memory to read the model");
+    else
+        reader->variables[reader->variable_count++] = variable;
+}
+
+/* What the tensor is a handle of. The same name means the same variable, however often it is asked for. */
+static void make_handle(struct tflite_node *node, struct flat_table options, struct tflite_tensor *tensor)
+{
+    struct tflite_reader *reader = node->reader;
+    char name[MOST_NAME + 1] = "";
+    uint32_t i = 0;
+
+    read_name(node, flat_text(options, HANDLE_NAME), name);
+    while (i < reader->variable_count && strcmp(reader->variables[i].name, name) != 0)
+        i++;
+    if (node->rc == 0 && i == reader->variable_count)
+        add_variable(node, name);
+    if (node->rc == 0)
+        tensor->variable = i + 1;
+}
+
+static void handle(struct tflite_node *node)
+{
+    make_handle(node, node->options, &node->reader->tensors[node->outputs[0]]);
 }
 
 static struct tflite_variable *variable_of(struct tflite_node *node)
@@ -92,6 +104,18 @@ static void check_grid(struct tflite_node *node, const struct tflite_tensor *a, 
         tflite_fail(node, -ENOTSUP, "its variable is set as one type or grid and read as another");
 }
 
+/* Whoever runs the graph begins with zeros: so must the variable, on the grid that it is read on. */
+static void check_first(struct tflite_node *node, const struct tflite_variable *variable,
+                        const struct tflite_tensor *tensor)
+{
+    const double zero = tflite_on_grid(tensor) ? tensor->quantization.zero_point[0] : 0;
+
+    if (tensor->quantization.count > 1)
+        tflite_fail(node, -ENOTSUP, "a variable has a scale for each channel");
+    else if (variable->is_set && variable->first != zero)
+        tflite_fail(node, -ENOTSUP, "a variable begins with other values than zeros");
+}
+
 static void begin_state(struct tflite_node *node, struct tflite_variable *variable)
 {
     struct tflite_reader *reader = node->reader;
@@ -105,6 +129,9 @@ static void begin_state(struct tflite_node *node, struct tflite_variable *variab
         tflite_fail(node, -EBADMSG, "what it reads is no tensor of its own");
         return;
     }
+    check_first(node, variable, tensor);
+    if (node->rc < 0)
+        return;
     (void) snprintf(name, sizeof name, "%s", variable->name);
     if (!name[0] || pith_graph_find_value(reader->graph, name) != PITH_NO_VALUE)
         (void) snprintf(name, sizeof name, "%s.%u", variable->name, (unsigned) node->index);
@@ -150,41 +177,77 @@ static void assign(struct tflite_node *node)
 
 /* ---- what variables begin with ---- */
 
-static bool is_zero(const struct tflite_tensor *tensor)
+/* False where its elements differ, or none is known. */
+static bool only_value(const struct tflite_tensor *tensor, double *out)
 {
-    const struct pith_quantization *grid = &tensor->quantization;
-    const double zero = grid->count > 0 ? grid->zero_point[0] : 0;
+    const struct pith_tensor *constant = &tensor->constant;
+    const int64_t elements = constant->data ? pith_shape_elements(&constant->shape) : 0;
 
-    for (size_t i = 1; i < grid->count; i++)
-        if (grid->zero_point[i] != grid->zero_point[0])
+    for (int64_t i = 0; i < elements; i++) {
+        const double value = pith_tensor_get(constant, i);
+
+        if (i > 0 && value != *out)
             return false;
-    for (int64_t i = 0; tensor->constant.data && i < pith_shape_elements(&tensor->shape); i++)
-        if (pith_tensor_get(&tensor->constant, i) != zero)
-            return false;
-    return tensor->constant.data != NULL;
+        *out = value;
+    }
+    return elements > 0;
 }
 
-/* An operator of the sub-graph that runs once: it makes a handle, or sets a variable to zeros. */
-static void check_first(struct tflite_node *node, struct flat_table from)
+static struct tflite_tensor *tensor_at(struct tflite_node *node, struct flat_vector list, uint32_t i)
+{
+    const int32_t number = i < list.count ? flat_item_i32(list, i) : TFLITE_NO_TENSOR;
+
+    if (number >= 0 && number < (int32_t) node->reader->tensor_count)
+        return &node->reader->tensors[number];
+    tflite_fail(node, -EBADMSG, "a variable is set to a tensor that is not there");
+    return NULL;
+}
+
+static void set_first(struct tflite_node *node, const struct tflite_tensor *handle, const struct tflite_tensor *value)
+{
+    struct tflite_variable *variable =
+        handle->variable > 0 ? &node->reader->variables[handle->variable - 1] : NULL;
+
+    if (!variable || variable->is_set || variable->holds != TFLITE_NO_TENSOR) {
+        tflite_fail(node, -EBADMSG, "what is set before the first run is no variable, or was used");
+        return;
+    }
+    node->rc = tflite_count_copy(node->reader, value->constant.bytes, node->err);
+    if (node->rc < 0)
+        return;
+    if (!only_value(value, &variable->first))
+        tflite_fail(node, -ENOTSUP, "a variable begins with other values than zeros");
+    else
+        variable->is_set = true;
+}
+
+/* An operator of the sub-graph that runs once: it makes a handle, or sets a variable. */
+static void run_once(struct tflite_node *node, struct flat_table from)
 {
     const struct tflite_reader *reader = node->reader;
     const struct flat_vector codes = flat_items(reader->model, MODEL_OPERATOR_CODES, 4);
     const struct flat_vector inputs = flat_items(from, OPERATOR_INPUTS, 4);
     const uint32_t code = flat_u32(from, OPERATOR_CODE, 0);
     const int32_t builtin = code < codes.count ? tflite_code_of(flat_item_table(codes, code)) : -1;
-    const int32_t value = inputs.count == 2 ? flat_item_i32(inputs, 1) : TFLITE_NO_TENSOR;
+    struct tflite_tensor *a, *b;
 
-    if (builtin == VAR_HANDLE || reader->file.broken)
+    if (reader->file.broken)
         return;
-    if (builtin != ASSIGN_VARIABLE)
+    if (builtin == VAR_HANDLE) {
+        a = tensor_at(node, flat_items(from, OPERATOR_OUTPUTS, 4), 0);
+        if (a)
+            make_handle(node, flat_child(from, OPERATOR_OPTIONS), a);
+    } else if (builtin == ASSIGN_VARIABLE) {
+        a = tensor_at(node, inputs, 0);
+        b = a ? tensor_at(node, inputs, 1) : NULL;
+        if (b)
+            set_first(node, a, b);
+    } else {
         tflite_fail(node, -ENOTSUP, "it does more than to set variables before the first run");
-    else if (value < 0 || value >= (int32_t) reader->tensor_count)
-        tflite_fail(node, -EBADMSG, "a variable is set to a tensor that is not there");
-    else if (!is_zero(&reader->tensors[value]))
-        tflite_fail(node, -ENOTSUP, "a variable begins with other values than zeros");
+    }
 }
 
-/* Whoever runs the graph begins with zeros: so must this. Its tensors are seen in the place of the others. */
+/* Its tensors are seen in the place of the others. */
 static void call_once(struct tflite_node *node)
 {
     struct tflite_reader *reader = node->reader, around = *reader;
@@ -203,8 +266,10 @@ static void call_once(struct tflite_node *node)
     reader->tensor_count = 0;
     node->rc = tflite_read_tensors(reader, flat_item_table(subgraphs, (uint32_t) number), node->err);
     operators = flat_items(flat_item_table(subgraphs, (uint32_t) number), SUBGRAPH_OPERATORS, 4);
+    if (node->rc == 0 && operators.count > MOST_FIRST)
+        tflite_fail(node, -ENOTSUP, "it has %u operators to set variables", (unsigned) operators.count);
     for (uint32_t i = 0; i < operators.count && node->rc == 0; i++)
-        check_first(node, flat_item_table(operators, i));
+        run_once(node, flat_item_table(operators, i));
     tflite_free_tensors(reader);
     reader->tensors = around.tensors;
     reader->tensor_count = around.tensor_count;

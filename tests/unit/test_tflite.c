@@ -194,26 +194,27 @@ static struct pith_session *open_model(const struct build *b, struct pith_graph 
 
 enum { CODE_ADD, CODE_CALL_ONCE, CODE_VAR_HANDLE, CODE_READ, CODE_ASSIGN, CODE_TURNED };
 static const int32_t codes[] = {0, 129, 142, 143, 144, 32};
-#define HANDLE(tensor)                                                                             \
+#define HANDLE(tensor, name)                                                                       \
     {CODE_VAR_HANDLE, .outputs = {tensor}, .output_count = 1, .options_type = OPTIONS_VAR_HANDLE,  \
-     .text = "total"}
+     .text = name}
 
-/* y = total = total + x; `first`: what total begins with. */
-static void put_counter(struct build *b, const float *first)
+/* y = total = total + x, as floats, or as int8 of a half from 3 on; `first`: what the variable, named so, begins with. */
+static void put_counter(struct build *b, uint8_t type, const void *first, const char *name)
 {
-    const struct built_tensor tensors[] = {{"x", 1, {2}, TFLITE_FLOAT32, NULL},
-                                           {"handle", 0, {0}, TFLITE_RESOURCE, NULL},
-                                           {"was", 1, {2}, TFLITE_FLOAT32, NULL},
-                                           {"y", 1, {2}, TFLITE_FLOAT32, NULL}},
-                              begin[] = {{"handle", 0, {0}, TFLITE_RESOURCE, NULL},
-                                         {"zeros", 1, {2}, TFLITE_FLOAT32, first}};
+    const float scale = type == TFLITE_INT8 ? 0.5F : 0;
+    const struct built_tensor tensors[] = {{"x", 1, {2}, type, NULL, scale, 3},
+                                           {"handle", 0, {0}, TFLITE_RESOURCE, NULL, 0, 0},
+                                           {"was", 1, {2}, type, NULL, scale, 3},
+                                           {"y", 1, {2}, type, NULL, scale, 3}},
+                              begin[] = {{"handle", 0, {0}, TFLITE_RESOURCE, NULL, 0, 0},
+                                         {"zeros", 1, {2}, type, first, 0, 0}};
     const struct built_operator
         operators[] = {{CODE_CALL_ONCE, .options_type = OPTIONS_CALL_ONCE, .number = 1},
-                       HANDLE(1),
+                       HANDLE(1, name),
                        {CODE_READ, {1}, {2}, 1, 1},
                        {CODE_ADD, {2, 0}, {3}, 2, 1},
                        {CODE_ASSIGN, {1, 3}, {0}, 2, 0}},
-        once[] = {HANDLE(0), {CODE_ASSIGN, {0, 1}, {0}, 2, 0}};
+        once[] = {HANDLE(0, name), {CODE_ASSIGN, {0, 1}, {0}, 2, 0}};
     const struct built_graph graphs[] = {{tensors, operators, 4, 5, 0, 3}, {begin, once, 2, 2, -1, -1}};
 
     put_model(b, codes, 6, "", graphs, 2);
@@ -232,7 +233,7 @@ static void variables_are_inputs_and_outputs_of_their_name(void **state)
     struct build b;
 
     (void) state;
-    put_counter(&b, zeros);
+    put_counter(&b, TFLITE_FLOAT32, zeros, "total");
     session = open_model(&b, &graph);
     assert_int_equal(pith_graph_input_count(graph), 2);
     assert_int_equal(pith_graph_output_count(graph), 2);
@@ -248,11 +249,45 @@ static void variables_are_inputs_and_outputs_of_their_name(void **state)
     }
     engine->close(session);
     pith_graph_free(graph);
-    put_counter(&b, others);
+    put_counter(&b, TFLITE_FLOAT32, others, "total");
     assert_int_equal(parse(b.bytes, b.used, &err), -ENOTSUP);
     assert_non_null(strstr(err.text, "begins with other values than zeros"));
     for (uint32_t bytes = 0; bytes < b.used; bytes++)
         (void) parse(b.bytes, bytes, &err);
+}
+
+/* What a variable begins with is 0 on the grid that it is read on, whatever its own tensor says. */
+static void integer_variables_begin_with_their_zero(void **state)
+{
+    static const int8_t threes[2] = {3, 3}, zeros[2] = {0, 0};
+    struct pith_error err = {0};
+    struct build b;
+
+    (void) state;
+    put_counter(&b, TFLITE_INT8, threes, "total");
+    assert_ok(parse(b.bytes, b.used, &err), &err);
+    put_counter(&b, TFLITE_INT8, zeros, "total");
+    assert_int_equal(parse(b.bytes, b.used, &err), -ENOTSUP);
+    assert_non_null(strstr(err.text, "begins with other values than zeros"));
+}
+
+static void variables_of_long_names_are_not_taken_for_one(void **state)
+{
+    static const float zeros[2] = {0, 0};
+    struct pith_error err = {0};
+    struct build b;
+    char name[202];
+
+    (void) state;
+    memset(name, 'v', sizeof name);
+    name[200] = 0;
+    put_counter(&b, TFLITE_FLOAT32, zeros, name);
+    assert_ok(parse(b.bytes, b.used, &err), &err);
+    name[200] = 'v';
+    name[201] = 0;
+    put_counter(&b, TFLITE_FLOAT32, zeros, name);
+    assert_int_equal(parse(b.bytes, b.used, &err), -ENOTSUP);
+    assert_non_null(strstr(err.text, "longer than 200 bytes"));
 }
 
 /* 1 x 3 of 1, 2 and 3; a window of 1 x 3 of ones, strides of 2, a bias of 0.5. Under SAME what is cut off follows from the input:
@@ -268,10 +303,10 @@ static void mediapipes_transposed_convolutions_are_read(void **state)
     (void) state;
     for (int32_t padding = 1; padding <= 2; padding++) {
         const int32_t numbers[3] = {padding, 2, 1}, width = padding == 1 ? 5 : 7;
-        const struct built_tensor tensors[] = {{"x", 4, {1, 1, 3, 1}, TFLITE_FLOAT32, NULL},
-                                               {"w", 4, {1, 1, 3, 1}, TFLITE_FLOAT32, ones},
-                                               {"b", 1, {1}, TFLITE_FLOAT32, half},
-                                               {"y", 4, {1, 1, width, 1}, TFLITE_FLOAT32, NULL}};
+        const struct built_tensor tensors[] = {{"x", 4, {1, 1, 3, 1}, TFLITE_FLOAT32, NULL, 0, 0},
+                                               {"w", 4, {1, 1, 3, 1}, TFLITE_FLOAT32, ones, 0, 0},
+                                               {"b", 1, {1}, TFLITE_FLOAT32, half, 0, 0},
+                                               {"y", 4, {1, 1, width, 1}, TFLITE_FLOAT32, NULL, 0, 0}};
         const struct built_operator op = {CODE_TURNED, {0, 1, 2}, {3}, 3, 1, .custom = numbers};
         const struct built_graph model = {tensors, &op, 4, 1, 0, 3};
         struct pith_tensor out;
@@ -304,6 +339,8 @@ int main(void)
         cmocka_unit_test(some_cuts_of_real_models_are_refused),
         cmocka_unit_test(fused_operators_go_by_the_first_of_their_names),
         cmocka_unit_test(variables_are_inputs_and_outputs_of_their_name),
+        cmocka_unit_test(integer_variables_begin_with_their_zero),
+        cmocka_unit_test(variables_of_long_names_are_not_taken_for_one),
         cmocka_unit_test(mediapipes_transposed_convolutions_are_read),
     };
 

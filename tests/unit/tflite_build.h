@@ -92,7 +92,9 @@ struct built_tensor {
     uint32_t rank;
     int32_t dims[4];
     uint8_t type;
-    const float *constant; /* NULL: none; its buffer is the next one */
+    const void *constant; /* NULL: none; its buffer is the next one */
+    float scale;          /* 0: not quantized */
+    int64_t zero_point;
 };
 
 struct built_operator {
@@ -114,7 +116,7 @@ struct built_graph {
 
 static inline uint32_t constant_bytes(const struct built_tensor *tensor)
 {
-    uint32_t bytes = 4;
+    uint32_t bytes = tensor->type == TFLITE_INT8 ? 1 : 4;
 
     for (uint32_t i = 0; i < tensor->rank; i++)
         bytes *= (uint32_t) tensor->dims[i];
@@ -137,18 +139,32 @@ static inline void put_operator(struct build *b, uint32_t at, const struct built
         set(b, options, 0, op->number);
 }
 
+static inline void put_grid(struct build *b, uint32_t tensor_at, const struct built_tensor *tensor)
+{
+    const uint32_t grid = table(b, QUANTIZATION_ZERO_POINT + 1, ~(1U << QUANTIZATION_SCALE | 1U << QUANTIZATION_ZERO_POINT));
+
+    lead(b, tensor_at + 4 + 4 * TENSOR_QUANTIZATION, grid);
+    (void) vector(b, grid, QUANTIZATION_SCALE, 1, sizeof tensor->scale, &tensor->scale);
+    (void) vector(b, grid, QUANTIZATION_ZERO_POINT, 1, sizeof tensor->zero_point, &tensor->zero_point);
+}
+
 static inline void put_graph(struct build *b, uint32_t at, const struct built_graph *graph, uint32_t *buffer)
 {
     uint32_t tensors[16], operators[16];
 
-    tables(b, at, SUBGRAPH_TENSORS, graph->tensor_count, 4, 0, tensors);
+    const uint32_t items = vector(b, at, SUBGRAPH_TENSORS, graph->tensor_count, 4 * graph->tensor_count, NULL);
+
     for (uint32_t i = 0; i < graph->tensor_count; i++) {
         const struct built_tensor *tensor = &graph->tensors[i];
 
+        tensors[i] = table(b, 5, tensor->scale > 0 ? 0 : 1 << TENSOR_QUANTIZATION);
+        lead(b, items + 4 * i, tensors[i]);
         (void) vector(b, tensors[i], TENSOR_SHAPE, tensor->rank, 4 * tensor->rank, tensor->dims);
         set(b, tensors[i], TENSOR_TYPE, tensor->type);
         set(b, tensors[i], TENSOR_BUFFER, tensor->constant ? (*buffer)++ : 0);
         text(b, tensors[i], TENSOR_NAME, tensor->name);
+        if (tensor->scale > 0)
+            put_grid(b, tensors[i], tensor);
     }
     (void) vector(b, at, SUBGRAPH_INPUTS, graph->input >= 0, 4, &graph->input);
     (void) vector(b, at, SUBGRAPH_OUTPUTS, graph->output >= 0, 4, &graph->output);
