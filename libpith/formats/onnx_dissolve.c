@@ -193,10 +193,31 @@ static int dissolve_a_node(struct pith_graph *graph, uint32_t node, bool *out_ch
     return 0;
 }
 
-static bool has_rows(const struct pith_graph *graph)
+/* The node's k-th attribute as a sub-graph; NULL: it is none. */
+static struct pith_graph *body_at(struct pith_graph *graph, uint32_t node, size_t k)
+{
+    return pith_node_edit_graph(graph, node, pith_node_attribute_name(graph, node, k));
+}
+
+static bool has_rows(struct pith_graph *graph);
+
+static bool has_rows_inside(struct pith_graph *graph, uint32_t node)
+{
+    for (size_t k = 0; k < pith_node_attribute_count(graph, node); k++) {
+        struct pith_graph *inside = body_at(graph, node, k);
+
+        if (inside && has_rows(inside))
+            return true;
+    }
+    return false;
+}
+
+/* In the graph or its sub-graphs. */
+static bool has_rows(struct pith_graph *graph)
 {
     for (uint32_t i = 0; i < pith_graph_node_limit(graph); i++)
-        if (pith_node_exists(graph, i) && find_row(pith_node_domain(graph, i), pith_node_op(graph, i)))
+        if (pith_node_exists(graph, i) && (find_row(pith_node_domain(graph, i), pith_node_op(graph, i)) ||
+                                           has_rows_inside(graph, i)))
             return true;
     return false;
 }
@@ -212,10 +233,11 @@ static int infer_if_known(struct pith_graph *graph, uint32_t node)
 
 static int dissolve_inside(struct pith_graph *graph, uint32_t node, bool *out_changed, struct pith_error *err)
 {
-    int rc = 0;
+    /* What the sub-graphs take from this one gets its types so. */
+    int rc = has_rows_inside(graph, node) ? infer_if_known(graph, node) : 0;
 
     for (size_t k = 0; k < pith_node_attribute_count(graph, node) && rc == 0; k++) {
-        struct pith_graph *inside = pith_node_edit_graph(graph, node, pith_node_attribute_name(graph, node, k));
+        struct pith_graph *inside = body_at(graph, node, k);
 
         if (inside)
             rc = onnx_dissolve(inside, out_changed, err);

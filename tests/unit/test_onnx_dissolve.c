@@ -174,6 +174,39 @@ static void check(uint32_t y, const char *op, int nodes, double tolerance)
             skip_because("without ONNX Runtime (PITH_ONNXRUNTIME) nothing is compared");           \
     } while (0)
 
+/* ---- branches ---- */
+
+static struct pith_graph *branch(uint32_t outer, const char *domain, const char *op)
+{
+    struct pith_graph *around = graph, *inside;
+    uint32_t x;
+
+    assert_int_equal(pith_graph_new(&graph, op, NULL), 0);
+    assert_int_equal(pith_graph_add_value(graph, "inner", PITH_DTYPE_NONE, NULL, &x, NULL), 0);
+    assert_int_equal(pith_graph_add_capture(graph, x, outer), 0);
+    assert_int_equal(pith_graph_add_output(graph, make(domain, op, &x, 1, PITH_DTYPE_NONE, NULL)), 0);
+    inside = graph;
+    graph = around;
+    return inside;
+}
+
+/* What a branch takes from the graph around it has a type that the file does not say. */
+static void operators_in_branches_dissolve(void **state)
+{
+    const uint32_t x = begin(13, 2, (const int64_t[]){3, 8});
+    const uint32_t h = make("", "MatMul", (uint32_t[]){x, floats(2, (const int64_t[]){8, 8})}, 2, PITH_DTYPE_NONE, NULL);
+    uint32_t node, sum = make("", "ReduceSum", &x, 1, PITH_FLOAT32, &node), y;
+
+    (void) state;
+    assert_int_equal(pith_node_set_int(graph, node, "keepdims", 0), 0);
+    sum = make("", "Greater", (uint32_t[]){sum, number(-1e9F)}, 2, PITH_BOOL, NULL);
+    y = make("", "If", &sum, 1, PITH_DTYPE_NONE, &node);
+    assert_int_equal(pith_node_set_graph(graph, node, "then_branch", branch(h, OWN, "QuickGelu")), 0);
+    assert_int_equal(pith_node_set_graph(graph, node, "else_branch", branch(h, "", "Neg")), 0);
+    check(y, "If", 1, 1e-5);
+    skip_where_nothing_was_compared();
+}
+
 /* ---- integers ---- */
 
 static void quantized_layers_become_floats_on_grids(void **state)
@@ -577,6 +610,7 @@ static int open_engines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(operators_in_branches_dissolve),
         cmocka_unit_test(quantized_layers_become_floats_on_grids),
         cmocka_unit_test(what_works_on_quantized_elements_dissolves),
         cmocka_unit_test(fused_products_dissolve),
