@@ -243,6 +243,7 @@ void subject_close(struct subject *subject)
 void outcome_done(struct outcome *outcome)
 {
     pith_metric_free(outcome->metric);
+    pith_metric_free(outcome->wider);
     json_decref(outcome->report);
     *outcome = (struct outcome){0};
 }
@@ -296,17 +297,30 @@ static void count_in(void *user, uint64_t index, const struct pith_sample *sampl
     lab_must(pith_metric_see(metric, sample, outputs, output_count, &err), &err, "metric");
 }
 
-void subject_measure(const struct subject *subject, const struct pith_graph *graph,
-                     const struct part *part, struct outcome *out)
+static void measure(const struct subject *subject, const struct pith_graph *graph, const struct part *part,
+                    struct pith_metric **metric)
 {
     struct pith_dataset dataset;
     struct pith_error err = {0};
 
     lab_must(pith_dataset_open(&dataset, &part->options, part->split, &err), &err, "samples");
-    lab_must(pith_metric_new(&out->metric, &subject->metric, dataset.labels, &err), &err, "metric");
+    if (!*metric)
+        lab_must(pith_metric_new(metric, &subject->metric, dataset.labels, &err), &err, "metric");
     pith_dataset_close(&dataset);
-    subject_run(subject, graph, part, count_in, out->metric);
+    subject_run(subject, graph, part, count_in, *metric);
+}
+
+void subject_measure(const struct subject *subject, const struct pith_graph *graph,
+                     const struct part *part, struct outcome *out)
+{
+    struct pith_error err = {0};
+
+    measure(subject, graph, part, &out->metric);
     lab_must(pith_metric_measure(out->metric, &out->value, &err), &err, "metric");
+    if (part != &subject->test || !subject->more.options.data)
+        return;
+    measure(subject, graph, part, &out->wider);
+    measure(subject, graph, &subject->more, &out->wider);
 }
 
 /* ---- quantizing ---- */

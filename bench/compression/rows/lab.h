@@ -38,6 +38,7 @@ struct subject {
     const struct lab *lab;
     struct pith_graph *graph; /* own; float */
     struct part calibration, validation, test;
+    struct part more; /* further samples, that quantizing has not seen; no data: none */
     struct pith_metric_options metric;
     struct pith_samples samples; /* own; of calibration, as the graph takes them */
     double points;               /* what one unit of the metric counts: 100 for shares */
@@ -52,6 +53,7 @@ void subject_close(struct subject *subject);
 
 struct outcome {
     struct pith_metric *metric; /* own */
+    struct pith_metric *wider;  /* own; of the test samples and of `more`; NULL: there are none */
     struct pith_measurement value;
     size_t bytes;
     double error_ratio;    /* what the technique measured on samples of its own; NAN: nothing */
@@ -66,7 +68,7 @@ typedef void part_visitor(void *user, uint64_t index, const struct pith_sample *
 /* Runs the graph over a part. */
 void subject_run(const struct subject *subject, const struct pith_graph *graph, const struct part *part,
                  part_visitor *visit, void *user);
-/* The graph's metric over a part. One that takes or gives integers gets them by its own grids. */
+/* The graph's metric over a part; over the test, `wider` as well. One that takes or gives integers gets them by its own grids. */
 void subject_measure(const struct subject *subject, const struct pith_graph *graph,
                      const struct part *part, struct outcome *out);
 /* Runs the technique with these options (JSON), and fills bytes, seconds, report and digest. With a

@@ -11,6 +11,8 @@ row_function row_kws, row_resnet8, row_vww, row_ad01;
 row_function row_kws_int4, row_resnet8_int4, row_vww_int4;
 /* One of them for another row: "kws", "resnet8", "vww". */
 void open_tiny(struct subject *subject, const struct lab *lab, const char *name);
+/* Arrays for kws from clips that are not among its own maps: int8 maps, and classes. */
+void make_keyword_maps(const struct lab *lab, const char *x_path, const char *y_path);
 /* Settings of ONNX Runtime's quantizer, in ours. */
 #define OTHER_SETTINGS 4
 extern const struct other_setting {

@@ -120,22 +120,46 @@ void table_hold(enum verdict verdict, const char *format, ...)
     counts[verdict]++;
 }
 
+static double points_lost(const struct subject *subject, const struct pith_metric *a, const struct pith_metric *b,
+                          struct pith_difference *difference)
+{
+    lab_must(pith_metric_compare(b, a, difference, NULL), NULL, "two forms");
+    return (pith_metric_grows((enum pith_metric_kind) subject->metric.kind) ? -1 : 1) * difference->value *
+           subject->points;
+}
+
 double points_below(const struct subject *subject, const struct outcome *a, const struct outcome *b)
 {
-    double more = (b->value.value - a->value.value) * subject->points;
+    struct pith_difference difference;
 
-    return pith_metric_grows((enum pith_metric_kind) subject->metric.kind) ? more : -more;
+    return points_lost(subject, a->metric, b->metric, &difference);
+}
+
+static enum verdict judge(double below, double most, double p)
+{
+    return below <= most + 1e-9 ? HELD : p > 0.05 ? CHANCE : MISSED;
 }
 
 void table_hold_not_below(const struct subject *subject, const struct outcome *a, const struct outcome *b,
                           double most, const char *what)
 {
-    double below = points_below(subject, a, b);
+    char wider[96] = "";
     struct pith_difference difference;
+    struct pith_measurement all;
+    const double below = points_lost(subject, a->metric, b->metric, &difference);
+    enum verdict verdict = judge(below, most, difference.p);
 
-    lab_must(pith_metric_compare(b->metric, a->metric, &difference, NULL), NULL, what);
-    table_hold(below <= most + 1e-9 ? HELD : difference.p > 0.05 ? CHANCE : MISSED,
-               "%+.3f from %s, at most %g below (p %.3f)", -below, what, most, difference.p);
+    if (a->wider && b->wider) {
+        struct pith_difference wide;
+        const double below_wide = points_lost(subject, a->wider, b->wider, &wide);
+
+        if (verdict == CHANCE)
+            verdict = judge(below_wide, most, wide.p);
+        lab_must(pith_metric_measure(a->wider, &all, NULL), NULL, what);
+        (void) snprintf(wider, sizeof wider, "; %+.3f on all %llu samples (p %.3f)", -below_wide,
+                        (unsigned long long) all.samples, wide.p);
+    }
+    table_hold(verdict, "%+.3f from %s, at most %g below (p %.3f)%s", -below, what, most, difference.p, wider);
 }
 
 void table_hold_bytes(const struct subject *subject, const struct outcome *outcome, double most_ratio)

@@ -20,7 +20,8 @@ void table_note(const char *format, ...) PITH_PRINTF(1, 2);
 /* Whether the row holds to something. CHANCE: it does not by the numbers, and the samples are too few to tell (p > 0.05). */
 enum verdict { MISSED, HELD, CHANCE };
 void table_hold(enum verdict verdict, const char *format, ...) PITH_PRINTF(2, 3);
-/* Holds where `a` is at most `most` points below `b`, on the same samples. */
+/* Holds where `a` is at most `most` points below `b`, on the same samples. Where so few are below that it may be chance, all
+ * samples that there are decide. */
 void table_hold_not_below(const struct subject *subject, const struct outcome *a, const struct outcome *b, double most,
                           const char *what);
 /* ... where the bytes at rest are at most this share of the weights as float32. */
