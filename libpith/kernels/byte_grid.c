@@ -43,9 +43,5 @@ static const struct pith_byte_grid_form forms[] = {
 
 const struct pith_byte_grid_form *pith_byte_grid_form(void)
 {
-    const struct pith_byte_grid_form *form = forms;
-
-    while (!pith_isa_includes(pith_isa(), form->isa))
-        form++;
-    return form;
+    return PITH_ISA_BEST(forms);
 }

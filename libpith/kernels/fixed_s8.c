@@ -252,16 +252,13 @@ int pith_fixed_s8_plan(struct pith_step *step, const struct pith_fixed_weights *
     int8_t *packed;
     int32_t *begin;
     float *scale;
-    size_t best = 0;
 
     if (from->depth > PITH_FIXED_MAX_DEPTH || from->depth < 1 || from->cols < 1 || !fits(from))
         return 1;
-    while (!pith_isa_includes(pith_isa(), forms[best].isa))
-        best++;
     f = pith_step_alloc(step, sizeof *f);
     if (!f)
         return -ENOMEM;
-    f->form = &forms[best];
+    f->form = PITH_ISA_BEST(forms);
     f->depth = from->depth;
     f->cols = from->cols;
     f->groups = (f->depth + f->form->group - 1) / f->form->group;

@@ -60,10 +60,9 @@ const struct pith_gemm_form *pith_gemm_form_at(size_t index)
 
 const struct pith_gemm_form *pith_gemm_form(void)
 {
-    for (size_t f = 0; f < FORM_COUNT; f++)
-        if (pith_isa_includes(pith_isa(), forms[f].isa))
-            return &forms[f];
-    return &forms[FORM_COUNT - 1]; /* the least: vector types of 128 bits, which every CPU has */
+    const struct pith_gemm_form *best = PITH_ISA_BEST(forms);
+
+    return best ? best : &forms[FORM_COUNT - 1]; /* vector types of 128 bits, which every CPU has */
 }
 
 int64_t pith_gemm_packed(const struct pith_gemm_form *form, int64_t depth, int64_t cols)

@@ -18,23 +18,11 @@ struct pool_form {
     enum pith_isa isa;
     pool_pixel *max, *average;
 };
-static const struct pool_form *best_form(void);
 
 struct image_pool {
     const struct pool_form *form;
     struct pith_image_pool common;
 };
-
-static int pool_prepare(struct pith_step *step, struct pith_error *err)
-{
-    struct image_pool *pool = pith_step_alloc(step, sizeof *pool);
-
-    if (!pool)
-        return -ENOMEM;
-    pool->form = best_form();
-    step->params = pool;
-    return pith_image_pool_read(step, &pool->common, err);
-}
 
 /* ---- the definition ---- */
 
@@ -108,13 +96,15 @@ static const struct pool_form forms[] = {
     {PITH_ISA_PLAIN, max_pixel_plain, average_pixel_plain},
 };
 
-static const struct pool_form *best_form(void)
+static int pool_prepare(struct pith_step *step, struct pith_error *err)
 {
-    const struct pool_form *form = forms;
+    struct image_pool *pool = pith_step_alloc(step, sizeof *pool);
 
-    while (!pith_isa_includes(pith_isa(), form->isa))
-        form++;
-    return form;
+    if (!pool)
+        return -ENOMEM;
+    pool->form = PITH_ISA_BEST(forms);
+    step->params = pool;
+    return pith_image_pool_read(step, &pool->common, err);
 }
 
 /* ---- running ---- */

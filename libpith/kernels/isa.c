@@ -86,3 +86,13 @@ enum pith_isa pith_isa(void)
     pthread_once(&once, choose);
     return chosen;
 }
+
+const void *pith_isa_best(const void *forms, size_t count, size_t form_bytes)
+{
+    const char *form = forms;
+
+    for (size_t i = 0; i < count; i++, form += form_bytes)
+        if (pith_isa_includes(pith_isa(), *(const enum pith_isa *) (const void *) form))
+            return form;
+    return NULL;
+}

@@ -5,6 +5,7 @@
 #define PITH_KERNELS_ISA_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Whether this compiler builds forms with dot products and matrix products for aarch64 beside those without: clang has their
  * intrinsics only where all of a file may use them, before version 16. */
@@ -47,5 +48,10 @@ static inline bool pith_isa_includes(enum pith_isa isa, enum pith_isa form)
         return true;
     return form <= isa && (form >= PITH_ISA_NEON) == (isa >= PITH_ISA_NEON);
 }
+
+/* Of an array of forms, the best first, that each begin with their enum pith_isa: the first one that may be used where
+ * pith_isa() is what it is; NULL where there is none. */
+#define PITH_ISA_BEST(forms) pith_isa_best(forms, sizeof(forms) / sizeof *(forms), sizeof *(forms))
+const void *pith_isa_best(const void *forms, size_t count, size_t form_bytes);
 
 #endif

@@ -63,15 +63,6 @@ static const struct form forms[] = {
     FORM_OF(PITH_ISA_PLAIN, any),
 };
 
-static const struct form *best_form(void)
-{
-    const struct form *form = forms;
-
-    while (!pith_isa_includes(pith_isa(), form->isa))
-        form++;
-    return form;
-}
-
 static void copy_8(const struct pith_byte_grid *grid, const void *from, void *to, int64_t count)
 {
     (void) grid;
@@ -229,7 +220,7 @@ static int layout_prepare(struct pith_step *step, struct pith_error *err)
     if (!l)
         return -ENOMEM;
     step->params = l;
-    l->form = best_form();
+    l->form = PITH_ISA_BEST(forms);
     l->from_image = from && from->channels_last;
     l->to_image = to && to->channels_last;
     if (shape->rank == 3 || shape->rank == 4)

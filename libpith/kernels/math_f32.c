@@ -78,10 +78,5 @@ static const struct pith_math_form forms[] = {
 
 const struct pith_math_form *pith_math_form(void)
 {
-    const size_t last = sizeof forms / sizeof *forms - 1;
-
-    for (size_t f = 0; f < last; f++)
-        if (pith_isa_includes(pith_isa(), forms[f].isa))
-            return &forms[f];
-    return &forms[last];
+    return PITH_ISA_BEST(forms);
 }

@@ -28,10 +28,7 @@ static const struct pith_cell_form forms[] = {
 
 const struct pith_cell_form *pith_cell_form(void)
 {
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++)
-        if (pith_isa_includes(pith_isa(), forms[f].isa))
-            return &forms[f];
-    return NULL;
+    return PITH_ISA_BEST(forms);
 }
 
 int64_t pith_cell_packed(const struct pith_cell_form *form, int64_t depth, int64_t cols)

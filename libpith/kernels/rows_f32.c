@@ -38,8 +38,5 @@ static const struct pith_rows_form forms[] = {
 
 const struct pith_rows_form *pith_rows_form(void)
 {
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++)
-        if (pith_isa_includes(pith_isa(), forms[f].isa))
-            return &forms[f];
-    return NULL;
+    return PITH_ISA_BEST(forms);
 }
