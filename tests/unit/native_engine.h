@@ -46,6 +46,31 @@ static inline void set_grid(struct pith_graph *graph, uint32_t value, int32_t dt
     assert_int_equal(pith_value_set_quantization(graph, value, &q), 0);
 }
 
+/* A graph of one input, x; the caller's. */
+static inline struct pith_graph *begin_net(int64_t opset, const struct pith_shape *shape,
+                                           uint32_t *out_x)
+{
+    struct pith_graph *graph;
+    struct pith_error err = {0};
+
+    assert_ok(pith_graph_new(&graph, "net", &err), &err);
+    assert_int_equal(pith_graph_set_opset(graph, "", opset), 0);
+    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, shape, out_x, NULL), 0);
+    assert_int_equal(pith_graph_add_input(graph, *out_x), 0);
+    return graph;
+}
+
+/* The same with its output, checked, its shapes known. */
+static inline struct pith_graph *end_net(struct pith_graph *graph, uint32_t y)
+{
+    struct pith_error err = {0};
+
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
+    return graph;
+}
+
 struct net {
     int64_t channels, size, features;
     bool quantized, is_signed,
@@ -69,14 +94,9 @@ static inline struct pith_graph *build(const struct net *net)
     const int32_t weight = net->quantized ? PITH_INT8 : PITH_FLOAT32;
     const int64_t c = net->channels;
     const struct pith_shape shape = {4, {1, 3, net->size, net->size}};
-    struct pith_graph *graph;
-    struct pith_error err = {0};
     uint32_t x, y, z, node, in[3];
+    struct pith_graph *graph = begin_net(13, &shape, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     grid(graph, net, x, 0.01F, 117);
 
     in[0] = x;
@@ -124,10 +144,7 @@ static inline struct pith_graph *build(const struct net *net)
     y = add_node(graph, "Gemm", in, 3, &node);
     assert_int_equal(pith_node_set_int(graph, node, "transB", 1), 0);
     grid(graph, net, y, 0.02F, 128);
-    assert_int_equal(pith_graph_add_output(graph, y), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, y);
 }
 
 enum way { CHANNELS_LAST, PLANAR, LITERALLY };

@@ -29,14 +29,9 @@ static struct pith_graph *graph_of(const struct layer *l)
     const int64_t weights[4] = {l->in, l->out / l->groups, l->kernel[from], l->kernel[1]},
                   pads[4] = {l->pads[from], spatial == 2 ? l->pads[1] : l->pads[3],
                              spatial == 2 ? l->pads[2] : 0, l->pads[3]};
-    struct pith_graph *graph;
-    struct pith_error err = {0};
     uint32_t in[3], node, y;
+    struct pith_graph *graph = begin_net(13, &shape, &in[0]);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
     in[1] = add_constant(graph, l->quantized ? PITH_INT8 : PITH_FLOAT32, shape.rank, weights);
     if (l->quantized) {
         set_grid(graph, in[0], PITH_UINT8, 0.004F, 117, 0, 0);
@@ -54,10 +49,7 @@ static struct pith_graph *graph_of(const struct layer *l)
         y = add_node(graph, "Relu", &y, 1, NULL);
     if (l->quantized && !l->real)
         set_grid(graph, y, PITH_INT8, 0.02F, -11, 0, 0);
-    assert_int_equal(pith_graph_add_output(graph, y), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, y);
 }
 
 /* threads: of the session that is compared. */

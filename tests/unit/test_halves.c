@@ -167,14 +167,9 @@ static struct pith_graph *branch(uint32_t outer, const char *op)
 static struct pith_graph *branching(void)
 {
     const struct pith_shape row = {2, {1, 16}};
-    struct pith_graph *graph;
-    struct pith_error err = {0};
     uint32_t x, in[2], y, node;
+    struct pith_graph *graph = begin_net(13, &row, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &row, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     in[0] = add_node(graph, "ReduceSum", &x, 1, &node);
     assert_int_equal(pith_node_set_int(graph, node, "keepdims", 0), 0);
     in[1] = add_constant(graph, PITH_FLOAT32, 0, NULL);

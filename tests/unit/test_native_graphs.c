@@ -51,14 +51,10 @@ static void to_floats(bool depthwise)
     const struct pith_shape shape = {4, {1, 8, 5, 5}};
     struct pith_session *session, *plain;
     struct pith_tensor x, got, want;
-    struct pith_graph *graph;
     struct pith_error err = {0};
     uint32_t in[2], node, y;
+    struct pith_graph *graph = begin_net(13, &shape, &in[0]);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
     set_grid(graph, in[0], PITH_UINT8, 0.01F, 117, 0, 0);
     in[1] = add_constant(graph, PITH_INT8, 4,
                          depthwise ? (const int64_t[]){8, 1, 3, 3} : (const int64_t[]){6, 8, 3, 3});
@@ -98,16 +94,9 @@ static struct pith_graph *net_with_bias(float scale, bool dead, float bias)
     float scales[6] = {0.004F, 0.004F, scale, 0.004F, 0.004F, 0.004F};
     int32_t zeros[6] = {0};
     const struct pith_quantization q = {PITH_INT8, 0, 0, 6, scales, zeros};
-    struct pith_graph *graph;
-    struct pith_error err = {0};
     uint32_t in[3], y;
+    struct pith_graph *graph = begin_net(13, &(struct pith_shape){4, {1, 4, 5, 5}}, &in[0]);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32,
-                                          &(struct pith_shape){4, {1, 4, 5, 5}}, &in[0], NULL),
-                     0);
-    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
     set_grid(graph, in[0], PITH_UINT8, 0.01F, 117, 0, 0);
     in[1] = add_constant(graph, PITH_INT8, 4, (const int64_t[]){6, 4, 3, 3});
     assert_int_equal(pith_value_set_quantization(graph, in[1], &q), 0);
@@ -117,10 +106,7 @@ static struct pith_graph *net_with_bias(float scale, bool dead, float bias)
     ((float *) pith_value_constant(graph, in[2])->data)[2] = bias;
     y = add_node(graph, "Conv", in, 3, NULL);
     set_grid(graph, y, PITH_UINT8, 0.02F, 128, 0, 0);
-    assert_int_equal(pith_graph_add_output(graph, y), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, y);
 }
 
 /* Compares with the literal execution, but for channel 2 where its bias is no number. integers: whether the convolution is
@@ -186,14 +172,9 @@ static void add_pad(struct pith_graph *graph, uint32_t x, const int64_t *pads, d
 static struct pith_graph *padded_net(bool quantized, const int64_t *pads, double value, bool shared)
 {
     const struct pith_shape shape = {4, {1, 5, 9, 8}};
-    struct pith_graph *graph;
-    struct pith_error err = {0};
     uint32_t in[2], node, y, padded;
+    struct pith_graph *graph = begin_net(13, &shape, &y);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &y, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, y), 0);
     if (quantized)
         set_grid(graph, y, PITH_UINT8, 0.01F, 117, 0, 0);
     add_pad(graph, y, pads, value, &padded);
@@ -209,12 +190,9 @@ static struct pith_graph *padded_net(bool quantized, const int64_t *pads, double
     assert_int_equal(pith_node_set_ints(graph, node, "pads", (const int64_t[]){0, 1, 0, 0}, 4), 0);
     if (quantized)
         set_grid(graph, y, PITH_UINT8, 0.02F, 100, 0, 0);
-    assert_int_equal(pith_graph_add_output(graph, y), 0);
     if (shared)
         assert_int_equal(pith_graph_add_output(graph, add_node(graph, "Abs", &padded, 1, NULL)), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, y);
 }
 
 static void check_padded(struct pith_graph *graph, enum way way, bool taken_out)
@@ -320,10 +298,7 @@ static struct pith_graph *net_of_integers(int32_t dtype, int32_t zero)
     set_grid(graph, in[1], PITH_INT8, 0.004F, 0, 0, 6);
     y = add_node(graph, "Conv", in, 2, NULL);
     set_grid(graph, y, PITH_UINT8, 0.02F, 100, 0, 0);
-    assert_int_equal(pith_graph_add_output(graph, y), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, y);
 }
 
 static void integers_from_outside_are_taken_as_they_lie(void **state)
@@ -360,22 +335,14 @@ static void integers_from_outside_are_taken_as_they_lie(void **state)
 static struct pith_graph *turned_net(const int64_t *perm)
 {
     const struct pith_shape shape = {4, {1, 6, 6, 6}};
-    struct pith_graph *graph;
-    struct pith_error err = {0};
     uint32_t y, node;
+    struct pith_graph *graph = begin_net(13, &shape, &y);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &y, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, y), 0);
     y = add_node(graph, "Transpose", &y, 1, &node);
     assert_int_equal(pith_node_set_ints(graph, node, "perm", (const int64_t[]){0, 2, 3, 1}, 4), 0);
     y = add_node(graph, "Transpose", &y, 1, &node);
     assert_int_equal(pith_node_set_ints(graph, node, "perm", perm, 4), 0);
-    assert_int_equal(pith_graph_add_output(graph, add_node(graph, "Abs", &y, 1, NULL)), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, add_node(graph, "Abs", &y, 1, NULL));
 }
 
 static void transposing_there_and_back_is_nothing(void **state)
@@ -410,13 +377,8 @@ static void transposing_there_and_back_is_nothing(void **state)
 static struct pith_graph *graph_of_row(uint32_t *x)
 {
     const struct pith_shape row = {2, {1, 16}};
-    struct pith_graph *graph;
-    struct pith_error err = {0};
+    struct pith_graph *graph = begin_net(13, &row, x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &row, x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, *x), 0);
     return graph;
 }
 
@@ -523,10 +485,7 @@ static void many_operands_are_joined(void **state)
     uint32_t in[40], y, node;
 
     (void) state;
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &in[0], NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, in[0]), 0);
+    graph = begin_net(13, &shape, &in[0]);
     for (int i = 1; i < 40; i++)
         in[i] = add_node(graph, i % 2 ? "Neg" : "Abs", &in[i - 1], 1, NULL);
     y = add_node(graph, "Concat", in, 40, &node);

@@ -37,14 +37,10 @@ static uint32_t add_conv(struct pith_graph *graph, const struct bottleneck *net,
 static struct pith_graph *build_bottleneck(const struct bottleneck *net, bool inner_too)
 {
     const struct pith_shape shape = {4, {net->batch, net->channels, net->height, net->width}};
-    struct pith_graph *graph;
     struct pith_error err = {0};
     uint32_t x, y, node, inner[2];
+    struct pith_graph *graph = begin_net(13, &shape, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 13), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     put_on_grid(graph, net, x, 0.01F, 117);
     y = add_conv(graph, net, x, (const int64_t[]){net->wide, net->channels, 1, 1}, NULL);
     put_on_grid(graph, net, y, 0.02F, 119);

@@ -1,6 +1,6 @@
 /* The engine native over values on grids of 16 bits with weights of 8: convolutions and products are integer, with the same
  * bits from every instruction set, and what executing Q and DQ gives. And, on grids of 8 bits too, what stands beside them. */
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 #include "tests/unit/native_engine.h"
 
 #include <math.h>
@@ -41,19 +41,26 @@ static uint32_t add_weights(struct pith_graph *graph, int64_t out, int64_t in, i
     return value;
 }
 
-static uint32_t add_bias(struct pith_graph *graph, int64_t count, float size)
+static uint32_t add_list(struct pith_graph *graph, int32_t dtype, int64_t count, const void *elements)
 {
-    const struct pith_shape shape = {1, {count}};
     struct pith_error err = {0};
-    struct pith_tensor bias;
+    struct pith_tensor list;
     uint32_t value;
 
-    assert_ok(pith_tensor_alloc(&bias, PITH_FLOAT32, &shape, &err), &err);
-    for (int64_t i = 0; i < count; i++)
-        ((float *) bias.data)[i] = (float) pick(-100, 100) * 0.01F * size;
-    assert_ok(pith_graph_add_constant(graph, NULL, &bias, &value, &err), &err);
-    pith_tensor_free(&bias);
+    assert_ok(pith_tensor_alloc(&list, dtype, &(struct pith_shape){1, {count}}, &err), &err);
+    memcpy(list.data, elements, list.bytes);
+    assert_ok(pith_graph_add_constant(graph, NULL, &list, &value, &err), &err);
+    pith_tensor_free(&list);
     return value;
+}
+
+static uint32_t add_bias(struct pith_graph *graph, int64_t count, float size)
+{
+    float bias[256];
+
+    for (int64_t i = 0; i < count; i++)
+        bias[i] = (float) pick(-100, 100) * 0.01F * size;
+    return add_list(graph, PITH_FLOAT32, count, bias);
 }
 
 static uint32_t conv(struct pith_graph *graph, const uint32_t *in, size_t count, int64_t pad,
@@ -80,14 +87,9 @@ static void words_grid(struct pith_graph *graph, const struct words *n, uint32_t
 static struct pith_graph *build_words(const struct words *n)
 {
     const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
-    struct pith_error err = {0};
-    struct pith_graph *graph;
     uint32_t x, y, in[3];
+    struct pith_graph *graph = begin_net(21, &shape, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     words_grid(graph, n, x, 0.00004F, 501);
     in[0] = x;
     in[1] = add_weights(graph, n->middle, n->in, n->kernel, n->weight);
@@ -106,10 +108,7 @@ static struct pith_graph *build_words(const struct words *n)
     in[1] = y;
     y = add_node(graph, "Add", in, 2, NULL);
     words_grid(graph, n, y, 0.0001F, 12);
-    assert_int_equal(pith_graph_add_output(graph, y), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, y);
 }
 
 static struct pith_tensor input_of(const struct words *n)
@@ -124,49 +123,60 @@ static struct pith_tensor input_of(const struct words *n)
     return x;
 }
 
+static struct pith_tensor rows_of(const struct pith_shape *shape)
+{
+    struct pith_error err = {0};
+    struct pith_tensor x;
+
+    assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, shape, &err), &err);
+    for (int64_t i = 0; i < pith_shape_elements(shape); i++)
+        ((float *) x.data)[i] = (float) pick(-1000, 1000) * 0.0013F;
+    return x;
+}
+
+/* A value one step off in the middle makes others so. step: of the output's grid. */
+static void check_near(const struct pith_tensor *got, const struct pith_tensor *want, double step)
+{
+    const int64_t count = pith_shape_elements(&want->shape);
+    int64_t different = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        const double steps = fabs(pith_tensor_get(got, i) - pith_tensor_get(want, i)) / step;
+
+        assert_true(steps < 3.01);
+        different += steps > 0.5;
+    }
+    assert_true(different * 3 <= count);
+}
+
 /* step: of the output's grid; wanted: the kernel of integers; unwanted: those of floats, NULL behind the last. */
 static void check_graph(struct pith_graph *graph, struct pith_tensor *x, double step, const char *wanted,
                         const char *const *unwanted)
 {
-    const enum pith_isa best = pith_isa();
     struct pith_session *literal = compile(graph, LITERALLY);
     struct pith_tensor want, first = {0};
     struct pith_error err = {0};
-    int64_t different = 0;
 
     assert_ok(engine->run(literal, x, 1, &want, 1, &err), &err);
-    for (int isa = PITH_ISA_COUNT - 1; isa >= 0; isa--) {
-        struct pith_session *session;
+    for (struct each_isa each = {0}; each_isa(&each);) {
+        struct pith_session *session = compile(graph, CHANNELS_LAST);
         struct pith_tensor got;
 
-        if (!pith_isa_runs(isa))
-            continue;
-        pith_isa_set(isa);
-        session = compile(graph, CHANNELS_LAST);
         assert_ok(engine->run(session, x, 1, &got, 1, &err), &err);
 #if defined __x86_64__
         assert_true(has_step(session, wanted));
         for (size_t i = 0; unwanted[i]; i++)
             assert_false(has_step(session, unwanted[i]));
+        if (!first.data)
+            assert_ok(pith_tensor_copy(&first, &got, &err), &err);
+        assert_memory_equal(first.data, got.data, got.bytes);
 #else
         (void) wanted;
         (void) unwanted;
 #endif
-        if (!first.data)
-            assert_ok(pith_tensor_copy(&first, &got, &err), &err);
-#if defined __x86_64__
-        assert_memory_equal(first.data, got.data, got.bytes);
-#endif
+        check_near(&got, &want, step);
         engine->close(session);
     }
-    pith_isa_set(best);
-    for (int64_t i = 0; i < pith_shape_elements(&want.shape); i++) {
-        const double steps = fabs(pith_tensor_get(&first, i) - pith_tensor_get(&want, i)) / step;
-
-        assert_true(steps < 3.01); /* a value one step off in the middle makes others so */
-        different += steps > 0.5;
-    }
-    assert_true(different * 3 <= pith_shape_elements(&want.shape));
     pith_tensor_free(&first);
     engine->close(literal);
     pith_graph_free(graph);
@@ -208,15 +218,8 @@ static void sums_past_int32_are_exact_too(void **state)
 
 static uint32_t reshape(struct pith_graph *graph, uint32_t x, size_t rank, const int64_t *dims)
 {
-    const struct pith_shape shape = {1, {(int64_t) rank}};
-    struct pith_error err = {0};
-    struct pith_tensor to;
-    uint32_t in[2] = {x, 0};
+    const uint32_t in[] = {x, add_list(graph, PITH_INT64, (int64_t) rank, dims)};
 
-    assert_ok(pith_tensor_alloc(&to, PITH_INT64, &shape, &err), &err);
-    memcpy(to.data, dims, rank * sizeof *dims);
-    assert_ok(pith_graph_add_constant(graph, NULL, &to, &in[1], &err), &err);
-    pith_tensor_free(&to);
     return add_node(graph, "Reshape", in, 2, NULL);
 }
 
@@ -241,15 +244,9 @@ static struct pith_graph *build_moves(const struct words *n)
 {
     const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
     const float scale = 0.00005F;
-    struct pith_error err = {0};
-    struct pith_graph *graph;
-    struct pith_tensor pads;
     uint32_t x, y, in[3], node;
+    struct pith_graph *graph = begin_net(21, &shape, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     words_grid(graph, n, x, 0.00004F, 501);
     in[0] = x;
     in[1] = add_weights(graph, n->middle, n->in, n->kernel, n->weight);
@@ -261,11 +258,8 @@ static struct pith_graph *build_moves(const struct words *n)
     assert_int_equal(pith_node_set_ints(graph, node, "kernel_shape", (const int64_t[]){3, 3}, 2), 0);
     assert_int_equal(pith_node_set_ints(graph, node, "pads", (const int64_t[]){1, 1, 1, 1}, 4), 0);
     words_grid(graph, n, y, scale, -777);
-    assert_ok(pith_tensor_alloc(&pads, PITH_INT64, &(struct pith_shape){1, {8}}, &err), &err);
-    memcpy(pads.data, (const int64_t[]){0, 0, 1, 0, 0, 0, 0, 1}, 8 * sizeof(int64_t));
     in[0] = y;
-    assert_ok(pith_graph_add_constant(graph, NULL, &pads, &in[1], &err), &err);
-    pith_tensor_free(&pads);
+    in[1] = add_list(graph, PITH_INT64, 8, (const int64_t[]){0, 0, 1, 0, 0, 0, 0, 1});
     y = add_node(graph, "Pad", in, 2, NULL);
     words_grid(graph, n, y, scale, -777);
     in[0] = y;
@@ -284,10 +278,7 @@ static struct pith_graph *build_moves(const struct words *n)
     in[1] = y;
     y = add_node(graph, "Add", in, 2, NULL);
     words_grid(graph, n, y, 0.0001F, 12);
-    assert_int_equal(pith_graph_add_output(graph, y), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, y);
 }
 
 static void words_are_moved_as_they_are(void **state)
@@ -318,15 +309,9 @@ static void words_are_moved_as_they_are(void **state)
 static struct pith_graph *build_block(const struct words *n)
 {
     const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
-    struct pith_error err = {0};
-    struct pith_graph *graph;
-    struct pith_tensor pads;
     uint32_t x, sum[2], in[3], node;
+    struct pith_graph *graph = begin_net(21, &shape, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     words_grid(graph, n, x, 0.00004F, 501);
     in[0] = x;
     in[1] = add_weights(graph, n->in, n->in, 1, n->weight);
@@ -342,18 +327,12 @@ static struct pith_graph *build_block(const struct words *n)
     in[0] = add_node(graph, "MaxPool", &x, 1, &node);
     assert_int_equal(pith_node_set_ints(graph, node, "kernel_shape", (const int64_t[]){2, 2}, 2), 0);
     assert_int_equal(pith_node_set_ints(graph, node, "strides", (const int64_t[]){2, 2}, 2), 0);
-    assert_ok(pith_tensor_alloc(&pads, PITH_INT64, &(struct pith_shape){1, {8}}, &err), &err);
-    memcpy(pads.data, (const int64_t[]){0, 0, 0, 0, 0, n->middle, 0, 0}, 8 * sizeof(int64_t));
-    assert_ok(pith_graph_add_constant(graph, NULL, &pads, &in[1], &err), &err);
-    pith_tensor_free(&pads);
+    in[1] = add_list(graph, PITH_INT64, 8, (const int64_t[]){0, 0, 0, 0, 0, n->middle, 0, 0});
     sum[1] = add_node(graph, "Pad", in, 2, NULL);
     x = add_node(graph, "Add", sum, 2, NULL);
     x = add_node(graph, "Relu", &x, 1, NULL);
     words_grid(graph, n, x, 0.0001F, -32768 + 32768 * (n->dtype == PITH_INT16));
-    assert_int_equal(pith_graph_add_output(graph, x), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, x);
 }
 
 static void moved_residuals_stay_integers(void **state)
@@ -381,15 +360,9 @@ static void moved_residuals_stay_integers(void **state)
 static struct pith_graph *build_branches(const struct words *n, bool second_has_grid)
 {
     const struct pith_shape shape = {4, {1, n->in, n->size, n->size}};
-    struct pith_error err = {0};
-    struct pith_graph *graph;
-    struct pith_tensor scales;
     uint32_t x, y[2], in[3], node;
+    struct pith_graph *graph = begin_net(21, &shape, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     words_grid(graph, n, x, 0.00004F, 501);
     for (int i = 0; i < 2; i++) {
         in[0] = x;
@@ -402,22 +375,16 @@ static struct pith_graph *build_branches(const struct words *n, bool second_has_
     assert_int_equal(pith_node_set_int(graph, node, "axis", 1), 0);
     if (second_has_grid)
         words_grid(graph, n, y[0], 0.00007F, -777);
-    assert_ok(pith_tensor_alloc(&scales, PITH_FLOAT32, &(struct pith_shape){1, {4}}, &err), &err);
-    memcpy(scales.data, (const float[]){1, 1, 2, 2}, 4 * sizeof(float));
     in[0] = y[0];
     in[1] = PITH_NO_VALUE;
-    assert_ok(pith_graph_add_constant(graph, NULL, &scales, &in[2], &err), &err);
-    pith_tensor_free(&scales);
+    in[2] = add_list(graph, PITH_FLOAT32, 4, (const float[]){1, 1, 2, 2});
     in[0] = add_node(graph, "Resize", in, 3, &node);
     assert_int_equal(pith_node_set_string(graph, node, "mode", "linear"), 0);
     words_grid(graph, n, in[0], 0.00007F, -777);
     in[1] = add_weights(graph, n->out, 2 * n->middle + 1, 3, n->weight);
     x = conv(graph, in, 2, 1, 1, 1);
     words_grid(graph, n, x, 0.0001F, 99);
-    assert_int_equal(pith_graph_add_output(graph, x), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, x);
 }
 
 static void several_grids_meet_channels_last(void **state)
@@ -453,14 +420,9 @@ static uint32_t add_matrix(struct pith_graph *graph, int64_t depth, int64_t cols
 static struct pith_graph *build_products(const struct words *n, bool ends_in_floats)
 {
     const struct pith_shape shape = {3, {1, n->size, n->in}};
-    struct pith_error err = {0};
-    struct pith_graph *graph;
     uint32_t x, in[2];
+    struct pith_graph *graph = begin_net(21, &shape, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, &shape, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     words_grid(graph, n, x, 0.00004F, 501);
     in[0] = x;
     in[1] = add_matrix(graph, n->in, n->middle);
@@ -475,10 +437,7 @@ static struct pith_graph *build_products(const struct words *n, bool ends_in_flo
     in[0] = add_node(graph, "Add", in, 2, NULL);
     if (!ends_in_floats)
         words_grid(graph, n, in[0], 0.001F, -777);
-    assert_int_equal(pith_graph_add_output(graph, in[0]), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, in[0]);
 }
 
 static void products_of_words_are_exact(void **state)
@@ -491,13 +450,8 @@ static void products_of_words_are_exact(void **state)
                                 .size = 1 + pick(0, 9),
                                 .dtype = round % 2 ? PITH_INT16 : PITH_UINT16,
                                 .bias = 0.5F};
-        const struct pith_shape shape = {3, {1, n.size, n.in}};
-        struct pith_error err = {0};
-        struct pith_tensor x;
+        struct pith_tensor x = rows_of(&(struct pith_shape){3, {1, n.size, n.in}});
 
-        assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &shape, &err), &err);
-        for (int64_t i = 0; i < pith_shape_elements(&shape); i++)
-            ((float *) x.data)[i] = (float) pick(-1000, 1000) * 0.0013F;
         check_graph(build_products(&n, round % 3 == 2), &x, 0.001, "matmul_s16",
                     (const char *const[]){"matmul_f32", "round_to_grid", "dequantize", NULL});
     }
@@ -510,14 +464,9 @@ static struct pith_graph *build_widths(const struct words *n, bool products)
 {
     const struct words bytes = {.dtype = PITH_INT8}, words = {.dtype = n->dtype};
     const struct pith_shape picture = {4, {1, n->in, n->size, n->size}}, rows = {2, {n->size, n->in}};
-    struct pith_error err = {0};
-    struct pith_graph *graph;
     uint32_t x, in[3];
+    struct pith_graph *graph = begin_net(21, products ? &rows : &picture, &x);
 
-    assert_ok(pith_graph_new(&graph, "net", &err), &err);
-    assert_int_equal(pith_graph_set_opset(graph, "", 21), 0);
-    assert_int_equal(pith_graph_add_value(graph, "x", PITH_FLOAT32, products ? &rows : &picture, &x, NULL), 0);
-    assert_int_equal(pith_graph_add_input(graph, x), 0);
     words_grid(graph, &bytes, x, 0.00004F, 512);
     for (int layer = 0; layer < 4; layer++) {
         const bool wide = layer == 0 || layer == 1, depthwise = layer == 2;
@@ -530,10 +479,7 @@ static struct pith_graph *build_widths(const struct words *n, bool products)
                      : conv(graph, in, 2, depthwise, 1, depthwise ? n->middle : 1);
         words_grid(graph, wide ? &words : &bytes, x, products ? 0.0002F * (float) (layer + 1) : 0.00006F, 256);
     }
-    assert_int_equal(pith_graph_add_output(graph, x), 0);
-    assert_ok(pith_graph_validate(graph, &err), &err);
-    assert_ok(pith_graph_infer(graph, NULL, &err), &err);
-    return graph;
+    return end_net(graph, x);
 }
 
 static void layers_of_two_widths_are_integer(void **state)
@@ -547,16 +493,8 @@ static void layers_of_two_widths_are_integer(void **state)
                                 .dtype = round % 4 < 2 ? PITH_INT16 : PITH_UINT16,
                                 .weight = pick(7, 127)};
         const struct pith_shape rows = {2, {n.size, n.in}};
-        struct pith_error err = {0};
-        struct pith_tensor x;
+        struct pith_tensor x = products ? rows_of(&rows) : input_of(&n);
 
-        if (products) {
-            assert_ok(pith_tensor_alloc(&x, PITH_FLOAT32, &rows, &err), &err);
-            for (int64_t i = 0; i < pith_shape_elements(&rows); i++)
-                ((float *) x.data)[i] = (float) pick(-1000, 1000) * 0.0013F;
-        } else {
-            x = input_of(&n);
-        }
         check_graph(build_widths(&n, products), &x, (products ? 0.0008 : 0.00006) * 256,
                     products ? "matmul_s16" : "image_conv_s16",
                     (const char *const[]){"image_conv_f32", "matmul_f32", NULL});
