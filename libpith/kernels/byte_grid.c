@@ -10,6 +10,16 @@
 #define IN_ANY_ORDER _Pragma("GCC ivdep")
 #endif
 
+#define LEAST_SCALE 1e-37F /* whose reciprocal floats hold */
+
+static inline int16_t word_of(float steps, float zero)
+{
+    float q = __builtin_rintf(steps) + zero;
+
+    q = q > -32768.0F ? q : -32768.0F;
+    return (int16_t) (int32_t) (q < 32767.0F ? q : 32767.0F);
+}
+
 #define FORM(name) name##_any
 #define TARGET
 #include "libpith/kernels/byte_grid_body.h"

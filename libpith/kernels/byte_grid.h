@@ -12,8 +12,6 @@ struct pith_byte_grid {
     int32_t zero, least; /* least: -128 for int8, 0 for uint8 */
 };
 
-#define PITH_LEAST_WORD_SCALE 1e-37F
-
 /* `count` elements; `to` does not overlap `from`. */
 typedef void pith_byte_grid_run(const struct pith_byte_grid *grid, const void *from, void *to, int64_t count);
 
@@ -38,8 +36,7 @@ struct pith_byte_grid_form {
     pith_byte_scale_run *scale_u8, *scale_s8;
     /* Floats to floats: (saturate(round half to even(x / scale) + zero) - zero) * scale; NaN becomes 0. */
     void (*round)(const struct pith_float_grid *grid, const float *restrict from, float *restrict to, int64_t count);
-    /* Between floats and int16 on a grid, whatever `least` says: by the reciprocal of the scale, which is to be no smaller than
-     * PITH_LEAST_WORD_SCALE. NaN becomes -32768. */
+    /* Between floats and int16 on a grid, whatever `least` says. NaN becomes -32768. */
     pith_byte_grid_run *words_of, *from_words;
 };
 

@@ -100,12 +100,12 @@ TARGET static void FORM(words_of)(const struct pith_byte_grid *grid, const void 
     const float *restrict from = from_;
     int16_t *restrict to = to_;
 
-    for (int64_t i = 0; i < count; i++) {
-        float q = __builtin_rintf(from[i] * steps) + zero;
-
-        q = q > -32768.0F ? q : -32768.0F;
-        to[i] = (int16_t) (int32_t) (q < 32767.0F ? q : 32767.0F);
-    }
+    if (grid->scale < LEAST_SCALE)
+        for (int64_t i = 0; i < count; i++)
+            to[i] = word_of(from[i] / grid->scale, zero);
+    else
+        for (int64_t i = 0; i < count; i++)
+            to[i] = word_of(from[i] * steps, zero);
 }
 
 TARGET static void FORM(from_words)(const struct pith_byte_grid *grid, const void *from_, void *to_, int64_t count)

@@ -186,9 +186,6 @@ static int choose_convert(struct pith_step *step, struct layout *l, struct pith_
     }
     if (from == PITH_FLOAT32 && to == PITH_INT16) {
         l->convert = rows->words_of;
-        if (step->output_quantization[0] &&
-            !(step->output_quantization[0]->scale[0] >= PITH_LEAST_WORD_SCALE))
-            return pith_step_fail(step, err, -ENOTSUP, "a scale too small for 16-bit integers");
         return read_grid(step, l, step->output_quantization[0], to, err);
     }
     if (from == PITH_INT16 && to == PITH_FLOAT32) {

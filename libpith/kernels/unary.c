@@ -291,8 +291,7 @@ static int read_words(struct pith_step *step, struct unary *u, struct pith_error
                                    *to = step->output_quantization[0];
 
     if (!from || !to || from->count != 1 || to->count != 1 || from->block_size || to->block_size ||
-        from->dtype != PITH_INT16 || to->dtype != PITH_INT16 ||
-        !(to->scale[0] >= PITH_LEAST_WORD_SCALE))
+        from->dtype != PITH_INT16 || to->dtype != PITH_INT16)
         return pith_step_fail(step, err, -ENOTSUP, "this quantization is for floats");
     u->words = pith_byte_grid_form();
     u->from = (struct pith_byte_grid){from->scale[0], from->zero_point[0], 0};

@@ -214,6 +214,30 @@ static void sums_past_int32_are_exact_too(void **state)
     check_words(&(struct words){3, 40, 0, 6, 3, 2, PITH_INT16, 127, 3000.0F});
 }
 
+/* What some quantizer may give a value that is always 0: the least scale that a float has in full. */
+static void values_of_the_least_scale_are_taken(void **state)
+{
+    const struct pith_shape shape = {4, {1, 3, 6, 6}};
+
+    (void) state;
+    for (int round = 0; round < 2; round++) {
+        const struct words n = {.in = 3, .size = 6, .dtype = PITH_INT16, .weight = 127};
+        uint32_t x, y, in[2];
+        struct pith_graph *graph = begin_net(21, &shape, &x);
+        struct pith_tensor from = input_of(&n);
+
+        words_grid(graph, &n, x, round ? 0x1p-126F : 0.00004F, 0);
+        in[0] = x;
+        in[1] = add_weights(graph, 5, 3, 3, n.weight);
+        y = conv(graph, in, 2, 1, 1, 1);
+        words_grid(graph, &n, y, round ? 0x1p-126F : 0.00009F, 0);
+        y = add_node(graph, "HardSwish", &y, 1, NULL);
+        words_grid(graph, &n, y, round ? 0x1p-126F : 0.0001F, 0);
+        check_graph(end_net(graph, y), &from, round ? 0x1p-126 : 0.0001, "image_unary_s16",
+                    (const char *const[]){"image_conv_f32", "round_to_grid", NULL});
+    }
+}
+
 /* ---- what moves words ---- */
 
 static uint32_t reshape(struct pith_graph *graph, uint32_t x, size_t rank, const int64_t *dims)
@@ -506,6 +530,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_of_words_are_exact),
         cmocka_unit_test(sums_past_int32_are_exact_too),
+        cmocka_unit_test(values_of_the_least_scale_are_taken),
         cmocka_unit_test(words_are_moved_as_they_are),
         cmocka_unit_test(moved_residuals_stay_integers),
         cmocka_unit_test(several_grids_meet_channels_last),
