@@ -18,15 +18,13 @@ bool pith_is_byte_grid(const struct pith_quantization *q)
 
 bool pith_is_word_grid(const struct pith_quantization *q)
 {
-    return q && q->count == 1 && q->block_size == 0 &&
-           (q->dtype == PITH_INT16 || q->dtype == PITH_UINT16);
+    return q && q->count == 1 && q->block_size == 0 && q->dtype == PITH_INT16;
 }
 
 /* Activations of a step are all of 8 bits, or all of 16. */
 static bool is_grid(const struct pith_step *step, const struct pith_quantization *q)
 {
-    return step->input[0].dtype == PITH_INT16 ? pith_is_word_grid(q) && q->dtype == PITH_INT16
-                                              : pith_is_byte_grid(q);
+    return step->input[0].dtype == PITH_INT16 ? pith_is_word_grid(q) : pith_is_byte_grid(q);
 }
 
 static int32_t span_of(const struct pith_step *step)

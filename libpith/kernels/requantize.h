@@ -53,7 +53,7 @@ int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, in
                          const double *bias, const struct pith_weight_sums *weights, int32_t x_zero,
                          struct pith_error *err) PITH_CHECKED;
 
-/* A grid of 8 bits with one scale; of 16. */
+/* A grid of 8 bits with one scale; of int16. */
 bool pith_is_byte_grid(const struct pith_quantization *q);
 bool pith_is_word_grid(const struct pith_quantization *q);
 /* The zero point of values that are stored as `dtype`, int8 or uint8; those of a grid of the other type lie 128 off. int16: of

@@ -6,6 +6,7 @@
 #include "libpith/kernels/image.h"
 #include "libpith/kernels/math_f32.h"
 #include "libpith/kernels/numbers.h"
+#include "libpith/kernels/requantize.h"
 
 #include <errno.h>
 #include <math.h>
@@ -290,8 +291,7 @@ static int read_words(struct pith_step *step, struct unary *u, struct pith_error
     const struct pith_quantization *from = step->input_quantization[0],
                                    *to = step->output_quantization[0];
 
-    if (!from || !to || from->count != 1 || to->count != 1 || from->block_size || to->block_size ||
-        from->dtype != PITH_INT16 || to->dtype != PITH_INT16)
+    if (!pith_is_word_grid(from) || !pith_is_word_grid(to))
         return pith_step_fail(step, err, -ENOTSUP, "this quantization is for floats");
     u->words = pith_byte_grid_form();
     u->from = (struct pith_byte_grid){from->scale[0], from->zero_point[0], 0};
