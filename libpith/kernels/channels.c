@@ -111,11 +111,6 @@ static void image_channels_part(struct pith_step *step, uint32_t part, uint32_t 
     const struct pith_image *from = &step->input_image[0], *to = &step->output_image[0];
     const struct pith_image_dims d = pith_image_dims(&step->output[0].shape);
     const size_t bytes = pith_dtype_bits(step->output[0].dtype) / 8;
-    const int32_t stored = step->kernel->flags & PITH_KERNEL_QUANTIZED
-                               ? step->output_quantization[0]->zero_point[0]
-                               : 0; /* a float's bits are 0 too */
-    const uint8_t byte = (uint8_t) stored;
-    const uint16_t word = (uint16_t) stored;
 
     for (int64_t n = 0; n < d.n; n++)
         for (int64_t h = pith_part_begin(d.h, part, count);
@@ -133,10 +128,7 @@ static void image_channels_part(struct pith_step *step, uint32_t part, uint32_t 
                              (const uint32_t *) step->input[0].data + x, from->pixel, d.w);
         }
     if (part == 0)
-        pith_image_fill_halo(to, &d, step->output[0].data, bytes,
-                             bytes == 1   ? (const void *) &byte
-                             : bytes == 2 ? (const void *) &word
-                                          : (const void *) &stored);
+        pith_image_zero_halo(step, 0);
 }
 
 static int image_channels_run(struct pith_step *step, struct pith_error *err)

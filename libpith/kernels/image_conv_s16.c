@@ -276,13 +276,9 @@ static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
         .added = s->conv.to.adds ? step->input[step->residual.input].data : NULL,
         .y = step->output[0].data};
     const int64_t rows = s->conv.y.n * s->conv.y.h;
-    const int16_t zero = (int16_t) s->conv.to.zero;
-    const float none = 0.0F;
 
     if (part == 0)
-        pith_image_fill_halo(&s->conv.out, &s->conv.y, data.y,
-                             s->conv.to.real ? sizeof none : sizeof zero,
-                             s->conv.to.real ? (const void *) &none : &zero);
+        pith_image_zero_halo(step, 0);
     pith_conv_s16_run(s, &data,
                       &(struct pith_conv_s8_span){pith_part_begin(rows, part, count),
                                                   pith_part_begin(rows, part + 1, count), 0,

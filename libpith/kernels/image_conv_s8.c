@@ -186,7 +186,6 @@ static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct
                  : plan_channels(step, conv, bias, x_zero, err);
     pith_step_release(step, bias);
     conv->in_zero = (uint8_t) x_zero;
-    conv->out_zero = (uint8_t) conv->to.zero;
     return rc;
 }
 
@@ -435,10 +434,8 @@ static void conv_rows(struct pith_step *step, int64_t from, int64_t to)
     const struct pith_conv_s8 *conv = step->params;
     const struct pith_conv_s8_data data = data_of(step, conv);
     const struct pith_conv_s8_span span = {from, to, 0, conv->y.c};
-    const float zero = 0.0F;
 
-    pith_image_fill_halo_rows(&conv->out, &conv->y, data.y, conv->to.real ? sizeof zero : 1,
-                              conv->to.real ? (const void *) &zero : &conv->out_zero, from, to);
+    pith_image_zero_halo_rows(step, 0, from, to);
     conv->form(conv, &data, &span);
 }
 
@@ -447,7 +444,6 @@ static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
     const struct pith_conv_s8 *conv = step->params;
     struct pith_conv_s8_data data = data_of(step, conv);
     const int64_t rows = conv->y.n * conv->y.h;
-    const float zero = 0.0F;
     struct pith_conv_s8_span span = {0, rows, 0, conv->y.c};
 
     data.scratch = conv->part_bytes ? (uint8_t *) step->scratch + part * conv->part_bytes : NULL;
@@ -460,8 +456,7 @@ static void conv_part(struct pith_step *step, uint32_t part, uint32_t count)
         span.channel = pith_part_begin(step->parts, part, count) * PITH_CONV_S8_CUT;
         span.channel_end = end < conv->y.c ? end : conv->y.c;
     }
-    pith_image_fill_halo_part(&conv->out, &conv->y, data.y, conv->to.real ? sizeof zero : 1,
-                              conv->to.real ? (const void *) &zero : &conv->out_zero, part, count);
+    pith_image_zero_halo_part(step, 0, part, count);
     if (span.row >= span.row_end || span.channel >= span.channel_end)
         return;
     conv->form(conv, &data, &span);

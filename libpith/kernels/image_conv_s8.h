@@ -25,7 +25,7 @@ struct pith_conv_s8 {
                               zero points; NULL where a form has packed them */
     const struct pith_blocks_s8 *blocks; /* scales of blocks (image_blocks_s8.h); NULL: one a channel */
     struct pith_requantize to;
-    uint8_t in_zero, out_zero; /* stored bytes that stand for 0, for halos */
+    uint8_t in_zero; /* the stored byte that stands for 0, for halos */
     pith_conv_s8_run *form;    /* pith_conv_s8_plain, or a faster one */
     void *packed;              /* the form's own */
     int reads; /* bytes of input that the form reads together, where it is not 4: it may pass the end of a pixel's by one less */

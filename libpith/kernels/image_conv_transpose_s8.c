@@ -115,7 +115,6 @@ static int plan_phase(struct pith_step *step, const struct conv_transpose *t,
     if (rc == 0)
         rc = pith_requantize_plan(step, &conv->to, conv->y.c, scale, bias, sums, x_zero, err);
     conv->in_zero = (uint8_t) x_zero;
-    conv->out_zero = (uint8_t) conv->to.zero;
     pith_step_release(step, sums);
     return rc < 0 ? rc : pith_conv_s8_choose(step, conv);
 }
@@ -187,9 +186,7 @@ static int conv_transpose_prepare(struct pith_step *step, struct pith_error *err
 static void conv_transpose_part(struct pith_step *step, uint32_t part, uint32_t count)
 {
     const struct phases *p = step->params;
-    const struct pith_image_dims dims = pith_image_dims(&step->output[0].shape);
     const bool real = step->output[0].dtype == PITH_FLOAT32;
-    const float zero = 0.0F;
 
     for (int64_t i = 0; i < p->count; i++) {
         const struct pith_conv_s8 *conv = &p->phase[i].conv;
@@ -204,10 +201,8 @@ static void conv_transpose_part(struct pith_step *step, uint32_t part, uint32_t 
         if (span.row < span.row_end)
             conv->form(conv, &data, &span);
     }
-    if (part == 0 && p->count > 0)
-        pith_image_fill_halo(&step->output_image[0], &dims, step->output[0].data,
-                             real ? sizeof zero : 1,
-                             real ? (const void *) &zero : &p->phase[0].conv.out_zero);
+    if (part == 0)
+        pith_image_zero_halo(step, 0);
 }
 
 static int conv_transpose_run(struct pith_step *step, struct pith_error *err)

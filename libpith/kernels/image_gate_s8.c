@@ -96,7 +96,6 @@ static void gate_part(struct pith_step *step, uint32_t part, uint32_t count)
     const struct gate *gate = step->params;
     const struct pith_image *in = &step->input_image[gate->picture], *out = &step->output_image[0];
     const int64_t rows = gate->dims.n * gate->dims.h, end = pith_part_begin(rows, part + 1, count);
-    const uint8_t zero = (uint8_t) gate->scaling.to_zero;
     float *factors = (float *) (void *) ((uint8_t *) step->scratch + part * gate->factor_bytes);
     int64_t picture = -1;
 
@@ -115,7 +114,7 @@ static void gate_part(struct pith_step *step, uint32_t part, uint32_t count)
                         left < gate->pixels ? left * gate->dims.c : gate->run);
         }
     }
-    pith_image_fill_halo_part(out, &gate->dims, step->output[0].data, sizeof zero, &zero, part, count);
+    pith_image_zero_halo_part(step, 0, part, count);
 }
 
 static int gate_run(struct pith_step *step, struct pith_error *err)

@@ -253,15 +253,10 @@ static void pool_part(struct pith_step *step, pith_image_pool_pixel *pixel, uint
                       uint32_t count)
 {
     const struct image_pool_s8 *pool = step->params;
-    const struct pith_image_dims dims = pith_image_dims(&step->output[0].shape);
-
-    const uint8_t byte = (uint8_t) pool->zero;
-    const int16_t word = (int16_t) pool->zero;
 
     pith_image_pool_part(step, &pool->common, pool->element_bytes, pixel, part, count);
     if (part == 0)
-        pith_image_fill_halo(&pool->common.out, &dims, step->output[0].data, pool->element_bytes,
-                             pool->element_bytes == 1 ? (const void *) &byte : &word);
+        pith_image_zero_halo(step, 0);
 }
 
 static void max_part(struct pith_step *step, uint32_t part, uint32_t count)

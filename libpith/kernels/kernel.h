@@ -243,7 +243,8 @@ static inline uint32_t pith_parts_with_scratch(const struct pith_step *step, int
     return parts < limit ? parts : limit;
 }
 
-/* Fills the halo of channels-last float output `output` with zeros; or part `part` of `count` of it. */
+/* Fills the halo of channels-last output `output` with what stands for 0, on a grid its zero point; or part `part` of `count`
+ * of it. */
 void pith_image_zero_halo(const struct pith_step *step, size_t output);
 void pith_image_zero_halo_part(const struct pith_step *step, size_t output, uint32_t part, uint32_t count);
 void pith_image_zero_halo_rows(const struct pith_step *step, size_t output, int64_t from, int64_t to); /* for run_rows */

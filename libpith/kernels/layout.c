@@ -93,8 +93,7 @@ struct layout {
     struct strides from, to;
     size_t from_bytes, to_bytes; /* of an element */
     bool from_image, to_image, keeps_runs;
-    struct pith_image image; /* of the output */
-    uint32_t zero;           /* what fills its halo */
+    bool has_halo; /* the output */
 };
 
 static struct strides strides_of(const struct pith_image *image, const struct pith_image_dims *d)
@@ -196,16 +195,6 @@ static int choose_convert(struct pith_step *step, struct layout *l, struct pith_
                           pith_dtype_name(to));
 }
 
-/* What stands for 0 in the output: a float's bits are 0 too. */
-static uint32_t halo_zero(const struct pith_step *step)
-{
-    const struct pith_quantization *q = step->output_quantization[0];
-
-    if (step->output[0].dtype == PITH_INT16 && q)
-        return (uint16_t) q->zero_point[0];
-    return eight_bits(step->output[0].dtype) && q ? (uint8_t) q->zero_point[0] : 0;
-}
-
 static int layout_prepare(struct pith_step *step, struct pith_error *err)
 {
     const struct pith_shape *shape = &step->output[0].shape;
@@ -228,16 +217,14 @@ static int layout_prepare(struct pith_step *step, struct pith_error *err)
     l->to = strides_of(to, &l->dims);
     l->from_bytes = pith_dtype_bits(step->input[0].dtype) / 8;
     l->to_bytes = pith_dtype_bits(step->output[0].dtype) / 8;
-    if (l->to_image)
-        l->image = *to;
-    l->zero = halo_zero(step);
+    l->has_halo = has_halo(to);
     rc = choose_convert(step, l, err);
     if (rc < 0)
         return rc;
-    if (step->input[0].dtype == step->output[0].dtype && !has_halo(from) && !has_halo(to) &&
+    if (step->input[0].dtype == step->output[0].dtype && !has_halo(from) && !l->has_halo &&
         same_order(l))
         step->view = 0;
-    if (!has_halo(to))
+    if (!l->has_halo)
         join_rows(l);
     /* of one channel, rows are runs in either layout */
     l->keeps_runs =
@@ -371,8 +358,8 @@ static void layout_part(struct pith_step *step, uint32_t part, uint32_t count)
         else
             row_to_planar(l, from, to);
     }
-    if (part == 0 && has_halo(&l->image))
-        pith_image_fill_halo(&l->image, &l->dims, step->output[0].data, l->to_bytes, &l->zero);
+    if (part == 0 && l->has_halo)
+        pith_image_zero_halo(step, 0);
 }
 
 static int layout_run(struct pith_step *step, struct pith_error *err)

@@ -282,11 +282,10 @@ static int read_zero(struct pith_step *step, struct pad *p, struct pith_error *e
     const struct pith_quantization *xq = step->input_quantization[0],
                                    *yq = step->output_quantization[0];
     const int32_t dtype = step->input[0].dtype;
-    const bool given = step->opset >= 11 && pith_step_has(step, 2), words = dtype == PITH_INT16;
+    const bool given = step->opset >= 11 && pith_step_has(step, 2);
     bool (*const fits)(const struct pith_quantization *) =
-        words ? pith_is_word_grid : pith_is_byte_grid;
-    uint8_t zero;
-    int16_t word;
+        dtype == PITH_INT16 ? pith_is_word_grid : pith_is_byte_grid;
+    int32_t zero;
 
     if (given && !step->input[2].data)
         return pith_step_fail(step, err, -ENOTSUP, "a constant that is not known");
@@ -295,9 +294,8 @@ static int read_zero(struct pith_step *step, struct pad *p, struct pith_error *e
         (given ? pith_tensor_get(&step->input[2], 0) != 0.0
                : step->opset < 11 && pith_node_float(step->graph, step->node, "value", 0) != 0.0F))
         return pith_step_fail(step, err, -ENOTSUP, "the integers of one grid, and zeros, are moved");
-    zero = (uint8_t) pith_stored_zero(xq, dtype);
-    word = (int16_t) pith_stored_zero(xq, dtype);
-    memcpy(p->value, words ? (const void *) &word : &zero, words ? sizeof word : sizeof zero);
+    zero = pith_stored_zero(xq, dtype); /* its lowest bytes come first */
+    memcpy(p->value, &zero, p->bytes);
     return 0;
 }
 
@@ -347,7 +345,6 @@ static void image_pad_part(struct pith_step *step, uint32_t part, uint32_t count
     const uint32_t rank = step->output[0].shape.rank;
     const int64_t *cols = p->from[rank - 1], *rows = rank == 4 ? p->from[2] : NULL;
     const int64_t bytes = (int64_t) p->bytes;
-    const float none = 0.0F;
 
     for (int64_t n = 0; n < d.n; n++)
         for (int64_t h = pith_part_begin(d.h, part, count);
@@ -364,8 +361,7 @@ static void image_pad_part(struct pith_step *step, uint32_t part, uint32_t count
                                 y, d.c);
         }
     if (part == 0)
-        pith_image_fill_halo(out, &d, step->output[0].data, p->bytes,
-                             is_stored(step) ? (const void *) p->value : &none);
+        pith_image_zero_halo(step, 0);
 }
 
 static int image_pad_run(struct pith_step *step, struct pith_error *err)

@@ -329,7 +329,6 @@ static void image_unary_part(struct pith_step *step, uint32_t part, uint32_t cou
 {
     const struct unary *u = step->params;
     const struct pith_image *in = &step->input_image[0], *out = &step->output_image[0];
-    const int16_t zero = (int16_t) u->to.zero;
     const bool dense = in->pixel == u->dims.c && out->pixel == u->dims.c;
     const int64_t rows = u->dims.n * u->dims.h;
     const int64_t runs = dense ? 1 : u->dims.w, length = dense ? u->dims.w * u->dims.c : u->dims.c;
@@ -347,9 +346,7 @@ static void image_unary_part(struct pith_step *step, uint32_t part, uint32_t cou
                 u->loop((const float *) step->input[0].data + x + w * in->pixel,
                         (float *) step->output[0].data + y + w * out->pixel, length, u->p);
     }
-    if (part == 0 && u->words)
-        pith_image_fill_halo(out, &u->dims, step->output[0].data, sizeof zero, &zero);
-    else if (part == 0)
+    if (part == 0)
         pith_image_zero_halo(step, 0);
 }
 
