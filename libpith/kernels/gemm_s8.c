@@ -89,65 +89,55 @@ static int plan_blocks(struct pith_step *step, struct pith_conv_s8 *conv, int64_
     return pith_blocks_s8_plan(step, conv, &layout, bias, a_zero, NULL);
 }
 
-static void drop_plan(struct pith_step *step, struct pith_gemm_s8 *gemm)
+/* Rows of 16 bits. */
+static int choose_words(struct pith_step *step, struct pith_gemm_s8 *gemm)
 {
-    pith_step_release(step, gemm->conv.weights);
-    pith_step_release(step, gemm->conv.to.bias);
-    pith_step_release(step, gemm->conv.to.scale);
-    pith_step_release(step, gemm->conv.to.long_bias);
-    pith_step_release(step, gemm->sums);
-    pith_step_release(step, gemm);
+    if (!pith_conv_s16_forms[0])
+        return 1;
+    gemm->words = pith_step_alloc(step, sizeof *gemm->words);
+    if (!gemm->words)
+        return -ENOMEM;
+    gemm->words->conv = gemm->conv;
+    gemm->conv.weights = NULL; /* now those of words */
+    gemm->copies = gemm->conv.in_channels % 2 != 0; /* pairs are read */
+    return pith_conv_s16_pack(step, gemm->words);
 }
 
-/* The rows go to scratch first where the product can't take them as they lie. */
-static void plan_parts(struct pith_step *step, const struct pith_gemm_s8 *gemm)
+static int choose_bytes(struct pith_step *step, struct pith_gemm_s8 *gemm)
 {
-    const int64_t rows = gemm->conv.y.w, cols = gemm->conv.y.c,
-                  bytes = rows * gemm->conv.in_channels * (gemm->words ? 2 : 1);
+    int rc = pith_conv_s8_choose(step, &gemm->conv);
+    const int64_t reads = gemm->conv.reads ? gemm->conv.reads : 4;
 
+    if (rc == 0 && gemm->conv.form == pith_conv_s8_plain && !gemm->conv.blocks)
+        rc = 1;
+    gemm->flips_in = step->input[0].dtype != pith_image_integer_dtype();
+    gemm->flips_out = !gemm->conv.to.real && step->output[0].dtype != pith_image_integer_dtype();
+    gemm->copies = gemm->flips_in || gemm->conv.in_channels % reads != 0;
+    return rc;
+}
+
+/* With the form that is best for it. rc: what planning it has given. */
+static int finish_plan(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc)
+{
+    const bool words = step->input[0].dtype == PITH_INT16;
+    const int64_t rows = gemm->conv.y.w, cols = gemm->conv.y.c,
+                  bytes = rows * gemm->conv.in_channels * (words ? 2 : 1);
+
+    if (rc == 0)
+        rc = (words ? choose_words : choose_bytes)(step, gemm);
+    if (rc != 0) {
+        pith_step_release(step, gemm->conv.weights);
+        pith_step_release(step, gemm->conv.to.bias);
+        pith_step_release(step, gemm->conv.to.scale);
+        pith_step_release(step, gemm->conv.to.long_bias);
+        pith_step_release(step, gemm->sums);
+        pith_step_release(step, gemm);
+        return rc == -ENOTSUP ? 1 : rc;
+    }
+    /* the rows go to scratch first where the product can't take them as they lie */
     step->scratch_bytes = gemm->copies ? (size_t) bytes + PITH_IMAGE_SLACK_BYTES : 0;
     step->parts =
         gemm->copies ? 0 : pith_parts_of((cols + PITH_CONV_S8_CUT - 1) / PITH_CONV_S8_CUT);
-}
-
-/* Rows of 16 bits. */
-static int finish_words(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc)
-{
-    struct pith_conv_s16 *words = NULL;
-
-    if (rc == 0 && !pith_conv_s16_forms[0])
-        rc = 1;
-    if (rc != 0) {
-        drop_plan(step, gemm);
-        return rc == -ENOTSUP ? 1 : rc;
-    }
-    words = pith_step_alloc(step, sizeof *words);
-    if (!words)
-        return -ENOMEM;
-    words->conv = gemm->conv;
-    gemm->words = words;
-    gemm->copies = gemm->conv.in_channels % 2 != 0; /* pairs are read */
-    plan_parts(step, gemm);
-    return pith_conv_s16_pack(step, words);
-}
-
-/* With the form that is best for it. */
-static int finish_plan(struct pith_step *step, struct pith_gemm_s8 *gemm, int rc)
-{
-    const int64_t depth = gemm->conv.in_channels;
-
-    if (rc == 0)
-        rc = pith_conv_s8_choose(step, &gemm->conv);
-    if (rc == 0 && gemm->conv.form == pith_conv_s8_plain && !gemm->conv.blocks)
-        rc = 1;
-    if (rc != 0) {
-        drop_plan(step, gemm);
-        return rc == -ENOTSUP ? 1 : rc;
-    }
-    gemm->flips_in = step->input[0].dtype != pith_image_integer_dtype();
-    gemm->flips_out = !gemm->conv.to.real && step->output[0].dtype != pith_image_integer_dtype();
-    gemm->copies = gemm->flips_in || depth % (gemm->conv.reads ? gemm->conv.reads : 4) != 0;
-    plan_parts(step, gemm);
     return 0;
 }
 
@@ -228,7 +218,8 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
                       int64_t b_depth, int64_t b_col, const double *sum_scale, const double *bias,
                       struct pith_gemm_s8 **out)
 {
-    const bool words = step->input[0].dtype == PITH_INT16;
+    const bool words = step->input[0].dtype == PITH_INT16,
+               blocks = step->input_quantization[1]->block_size != 0;
     const int32_t stored = words ? PITH_INT16 : pith_image_integer_dtype();
     const int32_t shift = stored == PITH_UINT8 ? 128 : -128;
     const int32_t a_zero = pith_stored_zero(step->input_quantization[0], stored);
@@ -237,18 +228,22 @@ int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_
 
     if (rc != 0)
         return rc;
-    rc = words && (step->input_quantization[1]->block_size || !pith_is_word_grid(step->input_quantization[0]))
-             ? 1
-         : step->input_quantization[1]->block_size
-             ? plan_blocks(step, &gemm->conv, b_depth, b_col, bias, a_zero)
-             : plan_columns(step, &gemm->conv, b_depth, b_col, sum_scale, bias, a_zero);
-    rc = (words ? finish_words : finish_plan)(step, gemm, rc);
+    if (words && (blocks || !pith_is_word_grid(step->input_quantization[0])))
+        rc = 1;
+    else if (blocks)
+        rc = plan_blocks(step, &gemm->conv, b_depth, b_col, bias, a_zero);
+    else
+        rc = plan_columns(step, &gemm->conv, b_depth, b_col, sum_scale, bias, a_zero);
+    rc = finish_plan(step, gemm, rc);
     if (rc != 0)
         return rc;
     if (gemm->flips_out) {
-        gemm->conv.to.zero += shift;
-        gemm->conv.to.low += shift;
-        gemm->conv.to.high += shift;
+        struct pith_requantize *to = &gemm->conv.to;
+
+        to->zero += shift;
+        to->low += shift;
+        to->high += shift;
+        to->limits = to->low != 0 || to->high != 255;
     }
     *out = gemm;
     return 0;
