@@ -156,10 +156,10 @@ int pith_conv_s16_pack(struct pith_step *step, struct pith_conv_s16 *s)
 
     s->depthwise = s->conv.groups > 1;
     rc = plan_segments(step, s);
-    s->form = choose_form(s);
-    step->form = !s->form ? "plain" : s->depthwise ? s->form->depthwise_name : s->form->name;
     if (rc < 0)
         return rc;
+    s->form = choose_form(s);
+    step->form = !s->form ? "plain" : s->depthwise ? s->form->depthwise_name : s->form->name;
     if (!s->form)
         return pith_conv_s8_keep_weights(step, &s->conv);
     rc = s->depthwise ? pack_depthwise(step, s) : pack_dense(step, s);
@@ -237,13 +237,13 @@ static void run_pixels(const struct pith_conv_s16 *s, const struct pith_conv_s16
     const int64_t unit = s->depthwise ? 2 * form->lanes : form->lanes; /* of packed weights */
     const int64_t tile_channels = s->depthwise ? unit : form->vectors * unit;
     const bool is_long = s->conv.to.is_long,
-               by_put = is_long || s->conv.to.adds || s->conv.to.real;
+               in_order = is_long || s->conv.to.adds || s->conv.to.real;
 
     for (int64_t channel = from; channel < end; channel += tile_channels) {
         const int64_t left = end - channel, lanes = left < tile_channels ? left : tile_channels;
         const int vectors = s->depthwise ? 1 : vectors_from(form, left);
         pith_conv_s16_tile *const *tiles = s->depthwise
-                                               ? form->depthwise[by_put]
+                                               ? form->depthwise[in_order]
                                                : form->tiles[is_long][vectors - 1];
         int p = 0;
 

@@ -4,11 +4,10 @@
  * Who includes it defines FORM(name), the name with the form's ending; TARGET, the function attribute;
  * LANES, the int32 lanes of a vector, which are output channels; VECTORS, the most of a tile; APART(P, N),
  * 1 where a tile of that size has registers for two sums; PAIRS_OF(p), two bytes of each lane at p as
- * words; DOT(sum, x, w), a sum and the products of pairs of words; LOW16, HIGH16 (a, b), the words of the
- * lower or upper half of every 128 bits of a and b, in turns; PACK(a, b), int32 that int16 hold as these, in the
- * order that undoes it; NEAREST(f), floats to int32, half to
- * even; BETWEEN(q, low, high), int32 limited; WIDE(p), LANES of int16 at p as int32; SHORTS(q), int32 that
- * int16 hold as a vector of these. */
+ * words; DOT(sum, x, w), a sum and the products of pairs of words; LOW16(a, b) and HIGH16(a, b), the words of
+ * the lower or upper half of every 128 bits of a and b, in turns; PACK(a, b), int32 that int16 hold as these,
+ * in the order that undoes it; NEAREST(f), floats to int32, half to even; BETWEEN(q, low, high), int32
+ * limited; WIDE(p), LANES of int16 at p as int32; SHORTS(q), int32 that int16 hold as a vector of these. */
 #define UNROLL _Pragma("GCC unroll 8")
 #define INLINE TARGET static inline __attribute__((always_inline))
 
@@ -235,10 +234,10 @@ INLINE void FORM(put_block)(const struct pith_requantize *r, int16_t *y, const F
 
 /* The same by way of sums in the order of the channels: with a residual, to floats, or where sums with their bias may pass
  * int32. */
-INLINE void FORM(put_long_block)(const struct pith_requantize *r,
-                                 const struct pith_conv_s16_data *data,
-                                 const struct pith_pixels_s8 *at, int pixel, const FORM(words) *sum,
-                                 int64_t channel, int count)
+INLINE void FORM(put_in_order)(const struct pith_requantize *r,
+                               const struct pith_conv_s16_data *data,
+                               const struct pith_pixels_s8 *at, int pixel, const FORM(words) *sum,
+                               int64_t channel, int count)
 {
     FORM(words) ordered[2][1][4], high[1][4] = {{{0}}};
 
@@ -254,7 +253,7 @@ INLINE void FORM(put_long_block)(const struct pith_requantize *r,
 INLINE void FORM(taps)(const struct pith_conv_s16 *s, const struct pith_conv_s16_data *data,
                        const struct pith_pixels_s8 *at, int first,
                        const struct pith_requantize *r, const uint8_t *weights, int64_t channel,
-                       int last, const int P, const bool LONG)
+                       int last, const int P, const bool IN_ORDER)
 {
     const FORM(words) *w = (const FORM(words) *) weights;
     FORM(words) sum[4][2];
@@ -273,8 +272,8 @@ INLINE void FORM(taps)(const struct pith_conv_s16 *s, const struct pith_conv_s16
         }
     UNROLL for (int p = 0; p < P; p++)
     {
-        if (LONG)
-            FORM(put_long_block)(r, data, at, first + p, sum[p], channel, last);
+        if (IN_ORDER)
+            FORM(put_in_order)(r, data, at, first + p, sum[p], channel, last);
         else
             FORM(put_block)(r, (int16_t *) data->y + at->y[first + p] + channel, sum[p], w, last);
     }
@@ -299,7 +298,8 @@ INLINE void FORM(taps)(const struct pith_conv_s16 *s, const struct pith_conv_s16
            FORM(long_tile)(s, data, at, first, &r, weights, channel, last, P, N))
 #define TAPS_OF(P)                                                                                 \
     ALL_OF(taps_##P, P, FORM(taps)(s, data, at, first, &r, weights, channel, last, P, false))      \
-    ALL_OF(long_taps_##P, P, FORM(taps)(s, data, at, first, &r, weights, channel, last, P, true))
+    ALL_OF(ordered_taps_##P, P,                                                                    \
+           FORM(taps)(s, data, at, first, &r, weights, channel, last, P, true))
 #define TILES_OF_ALL(N) TILES_OF(1, N) TILES_OF(2, N) TILES_OF(4, N)
 
 TAPS_OF(1)

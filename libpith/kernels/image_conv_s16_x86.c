@@ -14,7 +14,7 @@
     {                                                                                              \
         {taps_1_##isa, taps_2_##isa, taps_4_##isa},                                                \
         {                                                                                          \
-            long_taps_1_##isa, long_taps_2_##isa, long_taps_4_##isa                                \
+            ordered_taps_1_##isa, ordered_taps_2_##isa, ordered_taps_4_##isa                       \
         }                                                                                          \
     }
 
