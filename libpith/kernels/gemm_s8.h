@@ -7,11 +7,11 @@
 
 struct pith_gemm_s8;
 
-/* y[i,j] = activation(bias[j] + sum over p of a[i,p] * b[p * b_depth + j * b_col]) for input 0 (any rank; rows of `depth`
- * bytes), constant input 1 and output 0 of 8 bits or float32, planar; or, on x86-64, of
- * int16 for input 0 and int16 or float32 for output 0 (image_conv_s16.h). sum_scale[j]: what one of column j's sums stands for. bias: real, or
- * NULL. Sets step->scratch_bytes, parts and *out. 1 where this isn't one for it (b is no constant, or is wider than int8;
- * no such instruction set; scales far apart); 0, -ENOMEM. */
+/* y[i,j] = activation(bias[j] + sum over p of a[i,p] * b[p * b_depth + j * b_col]) for input 0 (any rank; rows of `depth`),
+ * constant input 1 and output 0, planar. Input 0 is of 8 bits, and output 0 too or float32; on x86-64 input 0 may be int16, and
+ * output 0 int16 or float32 (image_conv_s16.h). sum_scale[j]: what one of column j's sums stands for. bias: real, or NULL. Sets
+ * step->scratch_bytes, parts and *out. 1 where this isn't one for it (b is no constant, or is wider than int8; no such
+ * instruction set; scales far apart); 0, -ENOMEM. */
 int pith_gemm_s8_plan(struct pith_step *step, int64_t rows, int64_t cols, int64_t depth, int64_t b_depth, int64_t b_col,
                       const double *sum_scale, const double *bias, struct pith_gemm_s8 **out) PITH_CHECKED;
 /* The same for sums that become floats with what only a run knows: y[i,j] = float(sum over p of (a[i,p] - a_zero) * (b[p,j] -

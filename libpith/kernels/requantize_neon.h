@@ -37,14 +37,14 @@ PITH_NEON_INLINE int32x4_t pith_neon_widen(const uint8_t *from, int count)
 }
 
 /* pith_requantize_real and, where there is a residual (added: its first of `count` lanes), pith_requantize_add.
- * any: false where there is none. */
+ * adds: whether it is looked for. */
 PITH_NEON_INLINE float32x4_t pith_neon_finish(const struct pith_requantize *r, int32x4_t sum, const float *scale,
-                                              const uint8_t *added, const bool any, int count)
+                                              const uint8_t *added, const bool adds, int count)
 {
     float32x4_t f = vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(scale)), residual;
 
     f = pith_neon_slant(f, r->slope);
-    if (!any || !added)
+    if (!adds || !added)
         return f;
     residual = vcvtq_f32_s32(vsubq_s32(pith_neon_widen(added, count), vdupq_n_s32(r->residual_zero)));
     f = r->rounds_between ? vrndnq_f32(f) : f;
