@@ -8,7 +8,6 @@
 
 #define LEAST_OPSET 13 /* before it, Softmax is one over all axes from its own on, and Unsqueeze has an attribute */
 #define MOST_HEADS  4096
-#define MOST_MASK   (1 << 22) /* elements of one that is made here */
 
 struct heads {
     int64_t count, width; /* of q and k: all heads together */
@@ -216,19 +215,21 @@ static bool multi_head_attention(struct dissolving *d)
 
 /* ---- ONNX's own, since opset 23 ---- */
 
-/* The tokens that each token sees are those up to itself. */
+/* The tokens that each token sees are those up to itself. Made by operators: a constant in each layer would be most of a file,
+ * and a few shapes in one would ask for any memory. */
 static uint32_t causal_mask(struct dissolving *d, int64_t queries, int64_t keys)
 {
-    struct pith_tensor mask = {PITH_FLOAT32, {2, {queries, keys}}, NULL, 0};
-    uint32_t value;
+    const int64_t dims[2] = {queries, keys}, one = 1;
+    const struct pith_tensor first = {PITH_INT64, {0}, (void *) (uintptr_t) &one, sizeof one};
+    float lowest = -FLT_MAX;
+    const uint32_t size = ints(d, dims, 2);
+    uint32_t node;
+    const uint32_t all = dissolve_node(d, "ConstantOfShape", &size, 1, PITH_FLOAT32, &node);
 
     if (d->rc == 0)
-        d->rc = pith_tensor_alloc(&mask, PITH_FLOAT32, &mask.shape, NULL);
-    for (int64_t i = 0; d->rc == 0 && i < queries * keys; i++)
-        ((float *) mask.data)[i] = i % keys > i / keys ? -FLT_MAX : 0.0F;
-    value = dissolve_add_constant(d, &mask);
-    pith_tensor_free(&mask);
-    return value;
+        d->rc = pith_node_set_tensor(d->graph, node, "value",
+                                     &(struct pith_tensor){PITH_FLOAT32, {1, {1}}, &lowest, sizeof lowest});
+    return dissolve_two(d, "Trilu", all, dissolve_add_constant(d, &first));
 }
 
 /* Input 3 as what is added to scores. */
@@ -288,7 +289,7 @@ static bool standard_attention(struct dissolving *d)
     queries = shape[0].dim[tokens];
     keys = shape[1].dim[tokens];
     if (!is_standard_plain(d, has_past) || width < 1 || (!heads && shape[0].dim[1] != shape[1].dim[1]) ||
-        (causal && (has_past || queries < 1 || keys < 1 || queries > MOST_MASK / keys)))
+        (causal && (has_past || queries < 1 || keys < 1)))
         return false;
     scale = pith_node_float(d->graph, d->node, "scale", (float) (1.0 / sqrt((double) width)));
     for (int i = 0; i < 3; i++)

@@ -460,6 +460,30 @@ static uint32_t keys_mask(void)
     return value;
 }
 
+/* A mask of 2000 x 2000 would be 16 MB in each layer. */
+static void causal_masks_take_no_room(void **state)
+{
+    const uint32_t x = begin(23, 4, (const int64_t[]){1, 2, 2000, 4});
+    struct pith_graph *read = NULL;
+    struct pith_graph_size size;
+    struct pith_error err = {0};
+    uint32_t node, y = make("", "Attention", (uint32_t[]){x, x, x}, 3, PITH_FLOAT32, &node);
+    void *data = NULL;
+    size_t bytes = 0;
+
+    (void) state;
+    assert_int_equal(pith_node_set_int(graph, node, "is_causal", 1), 0);
+    assert_int_equal(pith_graph_add_output(graph, y), 0);
+    assert_ok(pith_graph_validate(graph, &err), &err);
+    assert_ok(pith_graph_write_onnx(graph, &data, &bytes, &err), &err);
+    assert_ok(pith_graph_parse(&read, data, bytes, &err), &err);
+    pith_graph_measure(read, &size);
+    assert_true(size.weight_bytes < 1000);
+    free(data);
+    pith_graph_free(read);
+    pith_graph_free(graph);
+}
+
 static void attentions_dissolve(void **state)
 {
     const int64_t width = 12, three = 36;
@@ -618,6 +642,7 @@ int main(void)
         cmocka_unit_test(layer_normalizations_dissolve),
         cmocka_unit_test(embeddings_dissolve),
         cmocka_unit_test(attentions_dissolve),
+        cmocka_unit_test(causal_masks_take_no_room),
         cmocka_unit_test(products_with_integer_weights_dissolve),
         cmocka_unit_test(an_lstm_with_integer_weights_dissolves),
         cmocka_unit_test(what_has_no_standard_form_is_refused),
