@@ -24,34 +24,32 @@ static enum report_end end_of(const char *state)
     return REPORT_UNDER_WAY;
 }
 
+/* A generation that the document says no more of than how it ended. */
+static bool report_ended(int64_t generation, const char *state, const char *reason, struct report *out)
+{
+    *out = (struct report){.generation = generation,
+                           .version = "",
+                           .state = state,
+                           .reason = reason,
+                           .progress = "",
+                           .done_ratio = -1,
+                           .end = end_of(state)};
+    return true;
+}
+
 bool report_read(const json_t *document, int64_t generation, struct report *out)
 {
     const json_t *refused = json_object_get(document, "refused");
     const json_t *total = json_object_get(document, "total");
-    struct report report = {.done_ratio = -1, .progress = ""};
+    struct report report = {.generation = json_integer_value(json_object_get(document, "generation")),
+                            .state = text_of(document, "state")};
 
-    if (generation && json_integer_value(json_object_get(refused, "generation")) == generation) {
-        report.generation = generation;
-        report.version = "";
-        report.state = "rejected";
-        report.reason = text_of(refused, "reason");
-        report.end = REPORT_REFUSED;
-        *out = report;
-        return true;
-    }
-    report.generation = json_integer_value(json_object_get(document, "generation"));
-    report.state = text_of(document, "state");
+    if (generation && json_integer_value(json_object_get(refused, "generation")) == generation)
+        return report_ended(generation, "rejected", text_of(refused, "reason"), out);
     if (!report.state[0] || (generation && report.generation < generation))
         return false;
-    if (generation && report.generation > generation) { /* whose document says no more of this one */
-        report.generation = generation;
-        report.version = "";
-        report.state = "superseded";
-        report.reason = "a later generation came after it";
-        report.end = end_of(report.state);
-        *out = report;
-        return true;
-    }
+    if (generation && report.generation > generation)
+        return report_ended(generation, "superseded", "a later generation came after it", out);
     report.version = text_of(document, "version");
     report.reason = text_of(document, "reason");
     report.progress = text_of(document, "progress");
