@@ -16,6 +16,7 @@ static inline int16_t word_of(float steps, float zero)
 {
     float q = __builtin_rintf(steps) + zero;
 
+    q = q == q ? q : zero;
     q = q > -32768.0F ? q : -32768.0F;
     return (int16_t) (int32_t) (q < 32767.0F ? q : 32767.0F);
 }

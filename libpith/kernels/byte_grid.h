@@ -36,7 +36,7 @@ struct pith_byte_grid_form {
     pith_byte_scale_run *scale_u8, *scale_s8;
     /* Floats to floats: (saturate(round half to even(x / scale) + zero) - zero) * scale; NaN becomes 0. */
     void (*round)(const struct pith_float_grid *grid, const float *restrict from, float *restrict to, int64_t count);
-    /* Between floats and int16 on a grid, whatever `least` says. NaN becomes -32768. */
+    /* Between floats and int16 on a grid, whatever `least` says; NaN becomes zero. */
     pith_byte_grid_run *words_of, *from_words;
 };
 

@@ -2,6 +2,7 @@
  * with halos and slices, against the formula of where an element lies. */
 #include "libpith/kernels/kernel.h"
 #include "tests/testing.h"
+#include "tests/unit/each_isa.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -37,7 +38,11 @@ static void side_init(struct side *s, const struct pith_shape *shape, int32_t dt
     const struct pith_image_dims d = pith_image_dims(shape);
     int64_t lead = 0, elements = pith_shape_elements(shape);
 
-    *s = (struct side){.dtype = dtype, .scale = 0.25F, .zero_point = dtype == PITH_UINT8 ? 131 : 3};
+    *s = (struct side){.dtype = dtype,
+                       .scale = 0.25F,
+                       .zero_point = dtype == PITH_UINT8   ? 131
+                                     : dtype == PITH_INT16 ? -777
+                                                           : 3};
     s->grid = (struct pith_quantization){dtype, 0, 0, 1, &s->scale, &s->zero_point};
     if (last) {
         s->image = (struct pith_image){.channels_last = true,
@@ -73,32 +78,44 @@ static float real_at(const struct side *s, const uint8_t *element)
 {
     if (s->dtype == PITH_FLOAT32)
         return *(const float *) (const void *) element;
-    return (float) ((s->dtype == PITH_INT8 ? (int8_t) *element : *element) - s->zero_point) *
-           s->scale;
+
+    const int32_t stored = s->dtype == PITH_INT16  ? *(const int16_t *) (const void *) element
+                           : s->dtype == PITH_INT8 ? (int8_t) *element
+                                                   : *element;
+
+    return (float) (stored - s->zero_point) * s->scale;
 }
 
 static void fill_reals(struct side *s, const struct pith_image_dims *d)
 {
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 3e9F, -3e9F};
+
     if (s->dtype != PITH_FLOAT32)
         return;
     for (int64_t n = 0; n < d->n; n++)
         for (int64_t c = 0; c < d->c; c++)
             for (int64_t y = 0; y < d->h; y++)
                 for (int64_t x = 0; x < d->w; x++)
-                    *(float *) (void *) at(s, n, c, y, x) = ((float) draw(1200) - 600.0F) / 13.0F;
+                    *(float *) (void *) at(s, n, c, y, x) =
+                        draw(9) ? ((float) draw(1200) - 600.0F) / 13.0F : odd[draw(5)];
 }
 
-/* What an element must be: the same real where the grid has it, else the nearest one that it has.
- */
+/* What an element must be: the same real where the grid has it, else the nearest one that it has, for what is no number 0. */
 static void check_element(const struct side *from, const struct side *to, const uint8_t *a,
                           const uint8_t *b)
 {
-    const float low = (float) ((to->dtype == PITH_INT8 ? -128 : 0) - to->zero_point) * to->scale;
+    const int32_t least = to->dtype == PITH_INT16 ? -32768 : to->dtype == PITH_INT8 ? -128 : 0;
+    const float low = (float) (least - to->zero_point) * to->scale,
+                high = low + (to->dtype == PITH_INT16 ? 65535.0F : 255.0F) * to->scale;
     float want = real_at(from, a);
 
+    if (from->dtype == to->dtype) {
+        assert_memory_equal(a, b, element_bytes(to));
+        return;
+    }
     if (to->dtype != PITH_FLOAT32) {
-        want = nearbyintf(want / to->scale) * to->scale;
-        want = want < low ? low : want > low + 255 * to->scale ? low + 255 * to->scale : want;
+        want = isnan(want) ? 0.0F : nearbyintf(want / to->scale) * to->scale;
+        want = want < low ? low : want > high ? high : want;
     }
     assert_true(real_at(to, b) == want);
 }
@@ -172,26 +189,41 @@ static void check_way(const struct pith_shape *shape, struct side *from, struct 
     pith_step_done(&step);
 }
 
-static void every_way_keeps_each_element(void **state)
+/* Types between which there is a way: bytes and words have none. */
+static void draw_types(int32_t *from, int32_t *to)
 {
-    static const int32_t types[] = {PITH_FLOAT32, PITH_UINT8, PITH_INT8};
+    static const int32_t bytes[] = {PITH_FLOAT32, PITH_UINT8, PITH_INT8}, words[] = {PITH_FLOAT32, PITH_INT16};
+    const bool wide = draw(3) == 0;
 
-    (void) state;
+    *from = wide ? words[draw(2)] : bytes[draw(3)];
+    *to = draw(3) == 0 ? *from : wide ? words[draw(2)] : bytes[draw(3)];
+}
+
+static void check_ways(void)
+{
     for (int round = 0; round < 600; round++) {
         const bool flat = draw(4) == 0;
         const int64_t n = 1 + draw(2), c = 1 + draw(round % 3 ? 5 : 40), h = 1 + draw(6),
                       w = 1 + draw(round % 5 ? 12 : 150);
         const struct pith_shape shape =
             flat ? (struct pith_shape){3, {n, c, w}} : (struct pith_shape){4, {n, c, h, w}};
-        const int32_t type = types[draw(3)];
+        int32_t types[2];
         struct side from, to;
 
-        side_init(&from, &shape, type, draw(2), draw(2), draw(4) == 0);
-        side_init(&to, &shape, draw(3) ? types[draw(3)] : type, draw(2), draw(2), draw(4) == 0);
+        draw_types(&types[0], &types[1]);
+        side_init(&from, &shape, types[0], draw(2), draw(2), draw(4) == 0);
+        side_init(&to, &shape, types[1], draw(2), draw(2), draw(4) == 0);
         check_way(&shape, &from, &to);
         free(from.block);
         free(to.block);
     }
+}
+
+static void every_way_keeps_each_element(void **state)
+{
+    (void) state;
+    for (struct each_isa each = {0}; each_isa(&each);)
+        check_ways();
 }
 
 static void other_types_are_refused(void **state)
