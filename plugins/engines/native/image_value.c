@@ -8,42 +8,38 @@ bool image_may_lie(const struct plan *plan, uint32_t value)
     const uint32_t number = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
     const struct slot *slot = number == PLAN_NO_SLOT ? NULL : &plan->slots[number];
 
-    return slot && slot->known && form_has_image(&slot->tensor.shape) &&
+    return slot && plan_is_varying(plan, number) && form_has_image(&slot->tensor.shape) &&
            pith_shape_elements(&slot->tensor.shape) > 0 &&
-           plan->slots[slot->root].place != SLOT_CONSTANT &&
-           plan->slots[slot->root].place != SLOT_HEAP &&
            (slot->tensor.dtype == PITH_FLOAT32 || form_is_eight_bits(slot->quantization) ||
             form_is_sixteen_bits(slot->quantization));
 }
 
-bool image_lies(const struct plan *plan, uint32_t value)
+/* Whether some form of the slot's value lies channels-last. dtype: stored so; PITH_DTYPE_NONE: whatever is stored. */
+static bool has_image(const struct plan *plan, uint32_t first, int32_t dtype)
 {
-    const uint32_t first = plan->slot_of_value[value];
     uint32_t at = first;
 
-    if (!image_may_lie(plan, value))
-        return false;
     do {
-        if (plan->slots[at].image.channels_last)
+        if (plan->slots[at].image.channels_last &&
+            (dtype == PITH_DTYPE_NONE || plan->slots[at].tensor.dtype == dtype))
             return true;
         at = plan->slots[at].next_form;
     } while (at != first);
     return false;
 }
 
+bool image_lies(const struct plan *plan, uint32_t value)
+{
+    return image_may_lie(plan, value) &&
+           has_image(plan, plan->slot_of_value[value], PITH_DTYPE_NONE);
+}
+
 bool image_has_words(const struct plan *plan, uint32_t value)
 {
-    const uint32_t first = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
-    uint32_t at = first;
+    const uint32_t slot = value == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[value];
 
-    if (first == PLAN_NO_SLOT || !form_is_sixteen_bits(plan->slots[first].quantization))
-        return false;
-    do {
-        if (plan->slots[at].tensor.dtype == PITH_INT16 && plan->slots[at].image.channels_last)
-            return true;
-        at = plan->slots[at].next_form;
-    } while (at != first);
-    return false;
+    return slot != PLAN_NO_SLOT && form_is_sixteen_bits(plan->slots[slot].quantization) &&
+           has_image(plan, slot, PITH_INT16);
 }
 
 int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form extra, uint32_t *out,

@@ -19,7 +19,6 @@ const struct pith_kernel *plan_own_kernel(const char *op, int32_t in_dtype, int3
 static bool is_for_layout(const struct plan *plan, const char *op, uint32_t in, uint32_t out)
 {
     const bool from_grid = strcmp(op, "Dequantize") == 0;
-
     const uint32_t stored = from_grid ? in : out;
 
     return (from_grid || strcmp(op, "Quantize") == 0) && plan->slots[in].known &&
@@ -146,11 +145,9 @@ static int build_dequantize(struct plan *plan, uint32_t node)
     uint32_t alias;
     int rc;
 
-    if (from == PLAN_NO_SLOT || !form_is_eight_bits(grid) || !plan->slots[from].known ||
+    if (from == PLAN_NO_SLOT || !form_is_eight_bits(grid) || !plan_is_varying(plan, from) ||
         plan->slots[from].quantization || plan->slots[from].image.channels_last ||
         plan->slots[from].tensor.dtype != grid->dtype ||
-        plan->slots[plan->slots[from].root].place == SLOT_CONSTANT ||
-        plan->slots[plan->slots[from].root].place == SLOT_HEAP ||
         !is_scalar(plan->graph, pith_node_input(plan->graph, node, 1), (double) grid->scale[0]) ||
         (zero == PITH_NO_VALUE ? grid->zero_point[0] != 0
                                : !is_scalar(plan->graph, zero, grid->zero_point[0])))
@@ -290,14 +287,11 @@ static bool takes_words(const struct plan *plan, uint32_t node)
     const char *op = pith_node_op(plan->graph, node);
     const uint32_t x = pith_node_input(plan->graph, node, 0),
                    w = pith_node_input(plan->graph, node, 1);
-    const struct slot *slot = x == PITH_NO_VALUE || plan->slot_of_value[x] == PLAN_NO_SLOT
-                                  ? NULL
-                                  : &plan->slots[plan->slot_of_value[x]];
+    const uint32_t slot = x == PITH_NO_VALUE ? PLAN_NO_SLOT : plan->slot_of_value[x];
 
-    return (strcmp(op, "MatMul") == 0 || strcmp(op, "Gemm") == 0) && slot && slot->known &&
-           form_is_sixteen_bits(slot->quantization) && w != PITH_NO_VALUE &&
-           pith_value_constant(plan->graph, w) && plan->slots[slot->root].place != SLOT_CONSTANT &&
-           plan->slots[slot->root].place != SLOT_HEAP;
+    return (strcmp(op, "MatMul") == 0 || strcmp(op, "Gemm") == 0) && slot != PLAN_NO_SLOT &&
+           plan_is_varying(plan, slot) && form_is_sixteen_bits(plan->slots[slot].quantization) &&
+           w != PITH_NO_VALUE && pith_value_constant(plan->graph, w);
 }
 
 /* first: the type of the first input, where it is not the one that its slot has. */

@@ -16,6 +16,13 @@ bool plan_is_one_of(const char *op, const char *const *list)
     return false;
 }
 
+bool plan_is_varying(const struct plan *plan, uint32_t slot)
+{
+    const enum slot_place place = plan->slots[plan->slots[slot].root].place;
+
+    return plan->slots[slot].known && place != SLOT_CONSTANT && place != SLOT_HEAP;
+}
+
 int plan_grow(void *table, size_t item_bytes, size_t count, size_t *capacity)
 {
     void **items = table;

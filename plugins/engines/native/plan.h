@@ -183,6 +183,8 @@ int plan_add_constant(struct plan *plan, int32_t dtype, const struct pith_shape 
 int plan_slot(struct plan *plan, uint32_t value, uint32_t *out);
 /* The same in float32 where the value is quantized. */
 int plan_plain_slot(struct plan *plan, uint32_t value, uint32_t *out, struct pith_error *err);
+/* Whether what is in the slot is another in each run, and of a shape that is known before it. */
+bool plan_is_varying(const struct plan *plan, uint32_t slot);
 /* Whether the operator is in the list, which NULL ends. */
 bool plan_is_one_of(const char *op, const char *const *list);
 /* Room for one item more in a table: *(void **) table is moved where *capacity is `count` already. 0; -ENOMEM. */
