@@ -430,6 +430,33 @@ static void several_grids_meet_channels_last(void **state)
     }
 }
 
+/* Branches on no grid of their own, joined on one with a scale a channel. */
+static void a_grid_a_channel_is_kept_behind_concat(void **state)
+{
+    const struct pith_shape shape = {4, {1, 4, 5, 5}};
+
+    (void) state;
+    for (int round = 0; round < 4; round++) {
+        const struct words n = {.in = 4, .size = 5};
+        uint32_t x, y[2], in[2], node;
+        struct pith_graph *graph = begin_net(21, &shape, &x);
+        struct pith_tensor from = input_of(&n);
+
+        for (int i = 0; i < 2; i++) {
+            in[0] = x;
+            in[1] = add_constant(graph, PITH_FLOAT32, 4, (const int64_t[]){3 + i, 4, 1, 1});
+            y[i] = conv(graph, in, 2, 0, 1, 1);
+        }
+        y[0] = add_node(graph, "Concat", y, 2, &node);
+        assert_int_equal(pith_node_set_int(graph, node, "axis", 1), 0);
+        set_grid(graph, y[0], round % 2 ? PITH_INT16 : PITH_INT8, round % 2 ? 0.0001F : 0.02F, 0, 1, 7);
+        if (round / 2)
+            y[0] = add_node(graph, "Relu", y, 1, NULL);
+        check_graph(end_net(graph, y[0]), &from, round % 2 ? 0.0001 : 0.02, "image_conv_f32",
+                    (const char *const[]){NULL});
+    }
+}
+
 /* ---- products ---- */
 
 static uint32_t add_matrix(struct pith_graph *graph, int64_t depth, int64_t cols)
@@ -534,6 +561,7 @@ int main(void)
         cmocka_unit_test(words_are_moved_as_they_are),
         cmocka_unit_test(moved_residuals_stay_integers),
         cmocka_unit_test(several_grids_meet_channels_last),
+        cmocka_unit_test(a_grid_a_channel_is_kept_behind_concat),
         cmocka_unit_test(products_of_words_are_exact),
         cmocka_unit_test(layers_of_two_widths_are_integer),
     };

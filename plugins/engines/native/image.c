@@ -159,10 +159,8 @@ static bool grid_fits(const struct pith_quantization *q, int32_t dtype)
 
 static bool result_fits(const struct plan *plan, uint32_t value, int32_t dtype)
 {
-    const struct pith_quantization *q = pith_value_quantization(plan->graph, value);
-
-    return dtype != PITH_FLOAT32 ? grid_fits(q, dtype)
-                                 : !q || (q->count == 1 && q->block_size == 0);
+    return dtype == PITH_FLOAT32 ? image_may_round(plan, value)
+                                 : grid_fits(pith_value_quantization(plan->graph, value), dtype);
 }
 
 /* Whether the result can be stored as the step gives it. */

@@ -162,7 +162,7 @@ static bool may_concat(const struct plan *plan, uint32_t node)
     const int64_t axis = pith_node_int(plan->graph, node, "axis", 0);
     size_t lying = 0, count = pith_node_input_count(plan->graph, node);
 
-    if (!shape || !pith_shape_known(shape) || !form_has_image(shape) ||
+    if (!shape || !pith_shape_known(shape) || !form_has_image(shape) || !image_may_round(plan, y) ||
         (axis < 0 ? axis + (int64_t) shape->rank : axis) != 1 || !image_may_lie(plan, first))
         return false;
     for (size_t i = 0; i < count; i++) {

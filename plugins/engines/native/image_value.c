@@ -75,6 +75,13 @@ int image_output(struct plan *plan, uint32_t value, const struct pith_quantizati
     return 0;
 }
 
+bool image_may_round(const struct plan *plan, uint32_t value)
+{
+    const struct pith_quantization *q = pith_value_quantization(plan->graph, value);
+
+    return !q || (q->count == 1 && q->block_size == 0);
+}
+
 int image_round_output(struct plan *plan, uint32_t value, struct pith_error *err)
 {
     const struct pith_quantization *grid = pith_value_quantization(plan->graph, value);

@@ -297,6 +297,8 @@ int image_slot(struct plan *plan, uint32_t value, int32_t dtype, struct form ext
 /* A slot for a value that a channels-last step gives, as floats or on a grid: its own, or where it has none and only elements
  * of a value on `grid` were moved, that one. */
 int image_output(struct plan *plan, uint32_t value, const struct pith_quantization *grid, int32_t dtype, uint32_t *out);
+/* Whether the value is on no grid, or on one for all of it, so that floats can be rounded however they lie. */
+bool image_may_round(const struct plan *plan, uint32_t value);
 /* A value on a grid that a step gives as floats: these are rounded to it, to integers of 8 bits or, on a wider grid, to
  * floats. */
 int image_round_output(struct plan *plan, uint32_t value, struct pith_error *err);
