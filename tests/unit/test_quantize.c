@@ -476,6 +476,32 @@ static void quantize_makes_no_constant_larger(void **unused)
     pith_graph_free(graph);
 }
 
+/* An embedding is looked up in the weights of the last layer, which alone would be restored. */
+static void quantize_keeps_integers_that_a_lookup_shares(void **unused)
+{
+    const struct pith_shape few = {1, {3}};
+    uint32_t x, rows;
+    struct pith_graph *graph = begin((int64_t[]){3, 32}, 2, &x);
+    uint32_t table = CONSTANT(graph, 0.5f, 32, 40);
+    struct pith_graph_size before, after;
+    struct applied weights, again;
+
+    (void) unused;
+    assert_ok(pith_graph_add_constant(graph, NULL, &(struct pith_tensor){PITH_INT64, few, (int64_t[]){5, 0, 7}, 24}, &rows, &err), &err);
+    finish(graph, NODE(graph, "Add", "sum", NULL, NODE(graph, "Gather", "lookup", NULL, table, rows),
+                       NODE(graph, "MatMul", "product", NULL, x, table)));
+    assert_ok(apply_to(graph, "{\"activations\": \"float32\", \"per_channel\": false, \"rounding\": \"nearest\"}", true, &weights), &err);
+    assert_ok(apply_to(weights.graph, "{\"weights\": \"float16\"}", true, &again), &err);
+    assert_string_equal(form_of(again.report, "product"), "weights-int8");
+    assert_string_equal(form_of(again.report, "lookup"), "weights-int8");
+    pith_graph_measure(weights.graph, &before);
+    pith_graph_measure(again.graph, &after);
+    assert_int_equal(after.weight_bytes, before.weight_bytes);
+    done(&again);
+    done(&weights);
+    pith_graph_free(graph);
+}
+
 /* As recurrent nets come from PyTorch: what the product takes is cut, joined and turned first. */
 static void quantize_stores_weights_that_are_moved_first(void **unused)
 {
@@ -624,6 +650,7 @@ int main(void)
         cmocka_unit_test(quantize_leaves_room_for_pairs_of_products),
         cmocka_unit_test(quantize_goes_on_from_weights_that_are_integers),
         cmocka_unit_test(quantize_makes_no_constant_larger),
+        cmocka_unit_test(quantize_keeps_integers_that_a_lookup_shares),
         cmocka_unit_test(quantize_stores_weights_that_are_moved_first),
         cmocka_unit_test(quantize_keeps_layers_that_hurt_finer),
         cmocka_unit_test(quantize_leaves_broken_weights_float),

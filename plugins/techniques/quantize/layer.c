@@ -125,14 +125,14 @@ static int choose_form(struct layer *layer, const struct pith_graph *graph,
 static void find_origin(struct layer *layer, const struct restored *restored)
 {
     layer->came = PITH_NO_VALUE;
-    for (size_t i = 0; layer->weight_input == 1 && restored && i < restored->count; i++) {
+    for (size_t i = 0; restored && i < restored->count; i++) {
         const struct restored_weight *weight = &restored->weights[i];
 
-        if (weight->node != layer->node)
-            continue;
-        layer->came_bits = pith_dtype_bits(pith_value_constant(restored->from, weight->came)->dtype);
         if (weight->made == layer->weight)
             layer->came = weight->came;
+        else if (weight->node != layer->node || layer->weight_input != 1)
+            continue;
+        layer->came_bits = pith_dtype_bits(pith_value_constant(restored->from, weight->came)->dtype);
     }
 }
 
