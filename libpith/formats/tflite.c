@@ -54,6 +54,7 @@ static const struct tflite_operator *find_operator(struct flat_table code)
         tflite_window_operators,    tflite_matrix_operators, tflite_elementwise_operators,
         tflite_shape_operators,     tflite_index_operators,  tflite_reduce_operators,
         tflite_recurrent_operators, tflite_type_operators,   tflite_variable_operators,
+        tflite_detection_operators,
     };
     const int32_t number = tflite_code_of(code);
     char custom[CUSTOM_NAME_BYTES] = "";

@@ -101,7 +101,7 @@ struct tflite_operator {
 /* Lists of rows, each ending in a NULL name. */
 extern const struct tflite_operator tflite_window_operators[], tflite_matrix_operators[], tflite_elementwise_operators[],
     tflite_shape_operators[], tflite_index_operators[], tflite_reduce_operators[], tflite_recurrent_operators[],
-    tflite_type_operators[], tflite_variable_operators[];
+    tflite_type_operators[], tflite_variable_operators[], tflite_detection_operators[];
 
 /* Says what is wrong with the operator: "operator 12 (CONV_2D): ...". */
 void tflite_fail(struct tflite_node *node, int code, const char *format, ...) PITH_PRINTF(3, 4);

@@ -307,7 +307,7 @@ static void mediapipes_transposed_convolutions_are_read(void **state)
                                                {"w", 4, {1, 1, 3, 1}, TFLITE_FLOAT32, ones, 0, 0},
                                                {"b", 1, {1}, TFLITE_FLOAT32, half, 0, 0},
                                                {"y", 4, {1, 1, width, 1}, TFLITE_FLOAT32, NULL, 0, 0}};
-        const struct built_operator op = {CODE_TURNED, {0, 1, 2}, {3}, 3, 1, .custom = numbers};
+        const struct built_operator op = {CODE_TURNED, {0, 1, 2}, {3}, 3, 1, .custom = numbers, .custom_bytes = sizeof numbers};
         const struct built_graph model = {tensors, &op, 4, 1, 0, 3};
         struct pith_tensor out;
         struct pith_graph *graph;

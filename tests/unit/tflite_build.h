@@ -99,19 +99,21 @@ struct built_tensor {
 
 struct built_operator {
     uint32_t code; /* index of the operator codes */
-    int32_t inputs[3], outputs[1];
+    int32_t inputs[3], outputs[4];
     uint32_t input_count, output_count;
     uint8_t options_type;
     const char *text;    /* field 1 of the options */
     uint32_t number;     /* field 0 of the options where text is NULL */
-    const void *custom;  /* 12 bytes; NULL: none */
+    const void *custom; /* options; NULL: none */
+    uint32_t custom_bytes;
 };
 
 struct built_graph {
     const struct built_tensor *tensors;
     const struct built_operator *operators;
     uint32_t tensor_count, operator_count;
-    int32_t input, output; /* -1: none */
+    int32_t input, output;              /* -1: none */
+    uint32_t more_inputs, more_outputs; /* as many tensors that follow it */
 };
 
 static inline uint32_t constant_bytes(const struct built_tensor *tensor)
@@ -129,7 +131,7 @@ static inline void put_operator(struct build *b, uint32_t at, const struct built
     (void) vector(b, at, OPERATOR_INPUTS, op->input_count, 4 * op->input_count, op->inputs);
     (void) vector(b, at, OPERATOR_OUTPUTS, op->output_count, 4 * op->output_count, op->outputs);
     set(b, at, OPERATOR_OPTIONS_TYPE, op->options_type);
-    (void) vector(b, at, OPERATOR_CUSTOM_OPTIONS, op->custom ? 12 : 0, op->custom ? 12 : 0, op->custom);
+    (void) vector(b, at, OPERATOR_CUSTOM_OPTIONS, op->custom_bytes, op->custom_bytes, op->custom);
     const uint32_t options = table(b, 2, op->text ? 1 : 2);
 
     lead(b, at + 4 + 4 * OPERATOR_OPTIONS, options);
@@ -146,6 +148,14 @@ static inline void put_grid(struct build *b, uint32_t tensor_at, const struct bu
     lead(b, tensor_at + 4 + 4 * TENSOR_QUANTIZATION, grid);
     (void) vector(b, grid, QUANTIZATION_SCALE, 1, sizeof tensor->scale, &tensor->scale);
     (void) vector(b, grid, QUANTIZATION_ZERO_POINT, 1, sizeof tensor->zero_point, &tensor->zero_point);
+}
+
+static inline void put_ports(struct build *b, uint32_t graph_at, uint32_t field, int32_t first, uint32_t more)
+{
+    const uint32_t count = first < 0 ? 0 : 1 + more, items = vector(b, graph_at, field, count, 4 * count, NULL);
+
+    for (uint32_t i = 0; i < count; i++)
+        put32(b, items + 4 * i, (uint32_t) first + i);
 }
 
 static inline void put_graph(struct build *b, uint32_t at, const struct built_graph *graph, uint32_t *buffer)
@@ -166,8 +176,8 @@ static inline void put_graph(struct build *b, uint32_t at, const struct built_gr
         if (tensor->scale > 0)
             put_grid(b, tensors[i], tensor);
     }
-    (void) vector(b, at, SUBGRAPH_INPUTS, graph->input >= 0, 4, &graph->input);
-    (void) vector(b, at, SUBGRAPH_OUTPUTS, graph->output >= 0, 4, &graph->output);
+    put_ports(b, at, SUBGRAPH_INPUTS, graph->input, graph->more_inputs);
+    put_ports(b, at, SUBGRAPH_OUTPUTS, graph->output, graph->more_outputs);
     tables(b, at, SUBGRAPH_OPERATORS, graph->operator_count, 6, 0, operators);
     for (uint32_t i = 0; i < graph->operator_count; i++)
         put_operator(b, operators[i], &graph->operators[i]);
