@@ -1,6 +1,8 @@
 /* From a layer's output forward, as long as one node alone uses it and lets factors through. */
 #include "plugins/techniques/quantize/chain.h"
 
+#include "plugins/techniques/quantize/function.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -13,15 +15,7 @@ static const char *const flattening_ops[] = {"Flatten", "Reshape", "Squeeze", NU
 /* A Clip whose low end is 0. */
 static bool is_clip(const struct pith_graph *graph, uint32_t node)
 {
-    uint32_t low = pith_node_input(graph, node, 1);
-    const struct pith_tensor *constant = float_constant(graph, low);
-
-    if (!node_is(graph, node, "Clip"))
-        return false;
-    if (low == PITH_NO_VALUE) /* before opset 11 ends are attributes */
-        return pith_node_has(graph, node, "min") && pith_node_float(graph, node, "min", 1) == 0;
-    return constant && pith_shape_elements(&constant->shape) == 1 &&
-           pith_tensor_get(constant, 0) == 0;
+    return node_is(graph, node, "Clip") && function_limits(graph, pith_node_output(graph, node, 0)).low == 0;
 }
 
 /* [n, c, ...] to [n, c * ...], so that a channel's values stay side by side. */

@@ -3,6 +3,8 @@
  * computed, stays as it is. */
 #include "plugins/techniques/quantize/fold.h"
 
+#include "plugins/techniques/quantize/layer.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,29 +20,14 @@ struct fold {
     uint32_t axis; /* of the output channel in w */
 };
 
-static const struct pith_tensor *float_constant(const struct pith_graph *graph, uint32_t value)
-{
-    const struct pith_tensor *constant =
-        value == PITH_NO_VALUE ? NULL : pith_value_constant(graph, value);
-
-    if (!constant || constant->dtype != PITH_FLOAT32 || pith_value_quantization(graph, value))
-        return NULL;
-    return constant;
-}
-
-static bool is_op(const struct pith_graph *graph, uint32_t node, const char *op)
-{
-    return !strcmp(pith_node_op(graph, node), op) && !pith_node_domain(graph, node)[0];
-}
-
 /* Where the output channel lies; false where folding into this node would not be exact. */
 static bool channel_axis(const struct pith_graph *graph, uint32_t node, uint32_t *out)
 {
-    if (is_op(graph, node, "Conv"))
+    if (node_is(graph, node, "Conv"))
         *out = 0;
-    else if (is_op(graph, node, "ConvTranspose") && pith_node_int(graph, node, "group", 1) == 1)
+    else if (node_is(graph, node, "ConvTranspose") && pith_node_int(graph, node, "group", 1) == 1)
         *out = 1;
-    else if (is_op(graph, node, "Gemm") && pith_node_float(graph, node, "alpha", 1) == 1.0f &&
+    else if (node_is(graph, node, "Gemm") && pith_node_float(graph, node, "alpha", 1) == 1.0f &&
              pith_node_float(graph, node, "beta", 1) == 1.0f)
         *out = pith_node_int(graph, node, "transB", 0) ? 0 : 1;
     else
@@ -63,7 +50,7 @@ static bool foldable(struct fold *fold)
     const struct pith_graph *graph = fold->graph;
     uint32_t x = pith_node_input(graph, fold->norm, 0);
 
-    if (!is_op(graph, fold->norm, "BatchNormalization") ||
+    if (!node_is(graph, fold->norm, "BatchNormalization") ||
         pith_node_int(graph, fold->norm, "training_mode", 0))
         return false;
     if (x == PITH_NO_VALUE || pith_value_use_count(graph, x) != 1 ||
@@ -203,7 +190,7 @@ static bool is_added_bias(struct fold *fold, const struct pith_tensor **out)
 {
     const struct pith_graph *graph = fold->graph;
 
-    if (!is_op(graph, fold->norm, "Add"))
+    if (!node_is(graph, fold->norm, "Add"))
         return false;
     for (size_t i = 0; i < 2; i++) {
         uint32_t x = pith_node_input(graph, fold->norm, i);
@@ -215,13 +202,13 @@ static bool is_added_bias(struct fold *fold, const struct pith_tensor **out)
             continue;
         fold->into = pith_value_producer(graph, x);
         if (fold->into == PITH_NO_NODE ||
-            !(is_op(graph, fold->into, "Conv") || is_op(graph, fold->into, "ConvTranspose")))
+            !(node_is(graph, fold->into, "Conv") || node_is(graph, fold->into, "ConvTranspose")))
             continue;
         w = float_constant(graph, pith_node_input(graph, fold->into, 1));
         fold->b = float_constant(graph, pith_node_input(graph, fold->into, 2));
         if (!w || w->shape.rank < 3)
             continue;
-        fold->channels = is_op(graph, fold->into, "Conv")
+        fold->channels = node_is(graph, fold->into, "Conv")
                              ? w->shape.dim[0]
                              : w->shape.dim[1] * pith_node_int(graph, fold->into, "group", 1);
         if (bias_fits(fold) && adds_channels(*out, w->shape.rank, fold->channels))

@@ -103,11 +103,21 @@ uint32_t function_source(const struct pith_graph *graph, uint32_t value)
 
 /* ---- floors ---- */
 
+/* Of a Clip: an attribute, or an input; `otherwise` where there is none or it is not known. */
+static double clip_limit(const struct pith_graph *graph, uint32_t node, const char *name, size_t input, double otherwise)
+{
+    const struct pith_tensor *limit = float_constant(graph, pith_node_input(graph, node, input));
+
+    if (pith_graph_opset(graph, "") < 11)
+        return pith_node_has(graph, node, name) ? (double) pith_node_float(graph, node, name, 0) : otherwise;
+    return limit && pith_shape_elements(&limit->shape) == 1 ? pith_tensor_get(limit, 0) : otherwise;
+}
+
 /* The node gives 0 for all that lies below *out. */
 static bool has_floor(const struct pith_graph *graph, uint32_t node, double *out)
 {
     const uint32_t y = pith_node_output(graph, node, 0);
-    const struct pith_tensor *number, *limit;
+    const struct pith_tensor *number;
     const uint32_t *users;
     size_t count = 0;
 
@@ -127,12 +137,8 @@ static bool has_floor(const struct pith_graph *graph, uint32_t node, double *out
     number = node_is(graph, node, "Add") ? float_constant(graph, pith_node_input(graph, node, 1)) : NULL;
     if (!number || pith_shape_elements(&number->shape) != 1 || count != 1 || !node_is(graph, users[0], "Clip"))
         return false;
-    limit = pith_node_input(graph, users[0], 1) == PITH_NO_VALUE
-                ? NULL
-                : float_constant(graph, pith_node_input(graph, users[0], 1));
     *out = -pith_tensor_get(number, 0);
-    return limit ? pith_shape_elements(&limit->shape) == 1 && pith_tensor_get(limit, 0) == 0.0
-                 : pith_node_has(graph, users[0], "min") && pith_node_float(graph, users[0], "min", 1) == 0.0F;
+    return clip_limit(graph, users[0], "min", 1, -INFINITY) == 0.0;
 }
 
 /* A value that is 0 where x is at the floor that a HardSigmoid, or an Add and a Clip, of x itself has. */
@@ -190,17 +196,6 @@ double function_floor(const struct pith_graph *graph, uint32_t value)
 }
 
 /* ---- limits ---- */
-
-/* Of a Clip: an attribute, or an input; `otherwise` where there is none or it is not known. */
-static double clip_limit(const struct pith_graph *graph, uint32_t node, const char *name, size_t input, double otherwise)
-{
-    const uint32_t value = pith_node_input(graph, node, input);
-    const struct pith_tensor *limit = value == PITH_NO_VALUE ? NULL : float_constant(graph, value);
-
-    if (pith_graph_opset(graph, "") < 11)
-        return pith_node_has(graph, node, name) ? (double) pith_node_float(graph, node, name, 0) : otherwise;
-    return limit && pith_shape_elements(&limit->shape) == 1 ? pith_tensor_get(limit, 0) : otherwise;
-}
 
 struct range function_limits(const struct pith_graph *graph, uint32_t value)
 {
