@@ -34,7 +34,7 @@ static double option(struct tflite_node *node, const char *name, double otherwis
         tflite_fail(node, -EBADMSG, "its options are no map of numbers");
     else if (!(value >= low && value <= high)) /* what is left out and needed is NAN */
         tflite_fail(node, -EBADMSG, "its option %s is %s", name, isnan(value) ? "missing" : "out of bounds");
-    return value;
+    return node->rc < 0 ? low : value; /* which becomes an integer */
 }
 
 static void read_options(struct tflite_node *node, struct detection *d)
