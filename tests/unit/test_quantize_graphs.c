@@ -82,6 +82,33 @@ static void quantize_says_why_nothing_was_quantized(void **unused)
     }
 }
 
+/* Of weights that came as small as they were asked for. */
+static void quantize_says_what_stays_as_it_came(void **unused)
+{
+    static const char *const came[] = {"{\"activations\": \"float32\"}", "{\"weights\": \"float16\"}"},
+                             *const told[] = {"weights of 1 of its layers are integers", "are floats of 16 bits already"};
+
+    (void) unused;
+    for (int i = 0; i < 2; i++) {
+        uint32_t x;
+        struct pith_graph *graph = begin((int64_t[]){1, 32}, 2, &x);
+        struct applied first, again;
+
+        finish(graph, NODE(graph, "MatMul", "dense", NULL, x, CONSTANT(graph, 0.5f, 32, 24)));
+        assert_ok(apply_to(graph, came[i], false, &first), &err);
+        assert_null(json_object_get(first.report, "note"));
+        assert_ok(apply_to(first.graph, "{\"weights\": \"float16\"}", false, &again), &err);
+        const char *note = json_string_value(json_object_get(again.report, "note"));
+
+        assert_non_null(note);
+        if (!strstr(note, told[i]))
+            fail_msg("told \"%s\", not \"%s\"", note, told[i]);
+        done(&again);
+        done(&first);
+        pith_graph_free(graph);
+    }
+}
+
 /* What is left in floats is quantized all the same, and then there is no note. */
 static void quantize_goes_on_where_some_layers_are_integers(void **unused)
 {
@@ -474,6 +501,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantize_says_why_nothing_was_quantized),
+        cmocka_unit_test(quantize_says_what_stays_as_it_came),
         cmocka_unit_test(quantize_goes_on_where_some_layers_are_integers),
         cmocka_unit_test(quantize_passes_nodes_that_leave_their_first_output_out),
         cmocka_unit_test(quantize_takes_weights_through_nodes_that_turn_them),

@@ -1,16 +1,26 @@
-/* Counts what the graph has instead of float32 weights: layers that are integers already, and weights of
- * other types. */
+/* Counts what the graph has instead of float32 weights: layers that are integers or halves already, and
+ * weights of other types. */
 #include "plugins/techniques/quantize/nothing.h"
 
 #include <stdio.h>
 
 struct other_layers {
-    size_t integers, other_floats;
+    size_t integers, halves, other_floats;
 };
 
 static bool is_constant(const struct pith_graph *graph, uint32_t value)
 {
     return value != PITH_NO_VALUE && pith_value_constant(graph, value);
+}
+
+/* Stored so, and made float32 by a Cast. */
+static bool is_of_halves(const struct pith_graph *graph, uint32_t value)
+{
+    const uint32_t node = value == PITH_NO_VALUE ? PITH_NO_NODE : pith_value_producer(graph, value);
+    const uint32_t from = node != PITH_NO_NODE && node_is(graph, node, "Cast") ? pith_node_input(graph, node, 0)
+                                                                              : PITH_NO_VALUE;
+
+    return is_constant(graph, from) && pith_dtype_bits(pith_value_dtype(graph, from)) == 16;
 }
 
 static void count_layer(const struct pith_graph *graph, uint32_t node, struct other_layers *out)
@@ -29,6 +39,8 @@ static void count_layer(const struct pith_graph *graph, uint32_t node, struct ot
         out->integers += pith_value_quantization(graph, w) != NULL;
         out->other_floats +=
             dtype == PITH_FLOAT16 || dtype == PITH_BFLOAT16 || dtype == PITH_FLOAT64;
+    } else if (node_is_one_of(graph, node, ops)) {
+        out->halves += is_of_halves(graph, w);
     }
 }
 
@@ -70,7 +82,9 @@ void nothing_say(const struct plan *plan, char *text, size_t bytes)
         }
     }
     count_layers(plan->graph, &other);
-    if (floats > 0)
+    if (other.halves > 0)
+        (void) snprintf(text, bytes, "the weights of %zu of its layers are floats of 16 bits already", other.halves);
+    else if (floats > 0)
         (void) snprintf(text, bytes, "%zu layer%s with float weights stay%s float, \"%.80s\" as %s",
                         floats, floats == 1 ? "" : "s", floats == 1 ? "s" : "",
                         layer_name(plan->graph, first), first->why ? first->why : "it was asked for");
