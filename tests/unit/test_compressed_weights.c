@@ -1,6 +1,6 @@
 /* The engine native over weights that compression has made: it finds zeros and four bits by itself,
  * and gives what it gives for any others. */
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 #include "tests/unit/native_plugin.h"
 
 #include <math.h>
@@ -178,7 +178,6 @@ static struct pith_tensor random_input(const struct net *net)
  * executing Q and DQ gives, but for single steps. */
 static void check_zeros(const struct net *net, const char *kernel)
 {
-    const enum pith_isa best = pith_isa();
     struct pith_graph *graph = build(net);
     struct pith_session *fast = compile(graph, false), *literal = compile(graph, true);
     struct pith_tensor x = random_input(net), got[2], want[2];
@@ -188,19 +187,14 @@ static void check_zeros(const struct net *net, const char *kernel)
     check_close(&got[0], &want[0], 0.0431);
     check_close(&got[1], &want[1], 0.0203);
     assert_true(!kernel || has_step(fast, kernel));
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        struct pith_session *other;
+    for (struct each_isa each = {0}; each_isa(&each);) {
+        struct pith_session *other = compile(graph, false);
 
-        if (!pith_isa_runs(isa))
-            continue;
-        pith_isa_set(isa);
-        other = compile(graph, false);
         assert_ok(engine->run(other, &x, 1, want, 2, &err), &err);
         assert_memory_equal(got[0].data, want[0].data, want[0].bytes);
         assert_memory_equal(got[1].data, want[1].data, want[1].bytes);
         engine->close(other);
     }
-    pith_isa_set(best);
     engine->close(fast);
     engine->close(literal);
     pith_graph_free(graph);

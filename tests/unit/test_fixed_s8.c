@@ -1,12 +1,12 @@
 /* Products of float rows with int8 weights: every form gives the bits that the definition does,
  * written here once more, and errs no more than a product of floats. */
 #include "tests/testing.h"
+#include "tests/unit/each_isa.h"
 
 #include <errno.h>
 #include <math.h>
 
 #include "libpith/kernels/fixed_s8.h"
-#include "libpith/kernels/isa.h"
 
 static uint32_t seed = 5;
 
@@ -124,14 +124,13 @@ static float wanted(const struct product *t, int64_t i, int64_t j, double *out_e
     return t->biased ? result + t->bias[j] : result;
 }
 
-static void check(struct product *t, enum pith_isa isa)
+static void check(struct product *t)
 {
     const size_t bytes = (size_t) (t->rows * t->cols) * sizeof(float);
     float *c = malloc(bytes);
 
     assert_non_null(c);
     make(t);
-    pith_isa_set(isa);
     run(t, c);
     for (int64_t i = 0; i < t->rows; i++)
         for (int64_t j = 0; j < t->cols; j++) {
@@ -139,7 +138,7 @@ static void check(struct product *t, enum pith_isa isa)
             const float want = wanted(t, i, j, &exact, &bound), got = c[i * t->cols + j];
 
             if (memcmp(&want, &got, sizeof want) != 0)
-                fail_msg("%s, %d x %d x %d: [%d,%d] is %.9g, not %.9g", pith_isa_name(isa),
+                fail_msg("%s, %d x %d x %d: [%d,%d] is %.9g, not %.9g", pith_isa_name(pith_isa()),
                          (int) t->rows, (int) t->depth, (int) t->cols, (int) i, (int) j,
                          (double) got, (double) want);
             assert_true(fabs((double) got - exact) <= bound * (1 + 1e-9));
@@ -150,12 +149,8 @@ static void check(struct product *t, enum pith_isa isa)
 
 static void every_form_gives_the_same_bits(void **state)
 {
-    const enum pith_isa best = pith_isa();
-
     (void) state;
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
+    for (struct each_isa each = {0}; each_isa(&each);) {
         for (int round = 0; round < 40; round++) {
             struct product t = {.rows = pick(1, 9),
                                 .depth = pick(1, 70),
@@ -163,30 +158,23 @@ static void every_form_gives_the_same_bits(void **state)
                                 .dtype = round % 3 ? PITH_INT8 : PITH_UINT8,
                                 .biased = round % 2 != 0};
 
-            check(&t, (enum pith_isa) isa);
+            check(&t);
         }
-        check(
-            &(struct product){
-                .rows = 1, .depth = PITH_FIXED_MAX_DEPTH, .cols = 3, .dtype = PITH_INT8},
-            (enum pith_isa) isa);
+        check(&(struct product){
+            .rows = 1, .depth = PITH_FIXED_MAX_DEPTH, .cols = 3, .dtype = PITH_INT8});
     }
-    pith_isa_set(best);
 }
 
 /* The largest numbers with the largest weights, where 32 bits are nearly full. */
 static void sums_never_overflow(void **state)
 {
-    const enum pith_isa best = pith_isa();
-
     (void) state;
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
+    for (struct each_isa each = {0}; each_isa(&each);) {
         struct product t = {
             .rows = 1, .depth = PITH_FIXED_MAX_DEPTH, .cols = 2, .dtype = PITH_INT8};
         const float largest = 2.0F - 0x1p-20F;
         float c[2];
 
-        if (!pith_isa_runs((enum pith_isa) isa))
-            continue;
         make(&t);
         t.grid.count = 1;
         t.scale[0] = 1.0F;
@@ -195,13 +183,11 @@ static void sums_never_overflow(void **state)
             pith_tensor_set(&t.w, p, -128);
             pith_tensor_set(&t.w, t.depth + p, 127);
         }
-        pith_isa_set((enum pith_isa) isa);
         run(&t, c);
         assert_true(c[0] == (float) ((double) largest * -128 * PITH_FIXED_MAX_DEPTH));
         assert_true(c[1] == (float) ((double) largest * 127 * PITH_FIXED_MAX_DEPTH));
         done(&t);
     }
-    pith_isa_set(best);
 }
 
 static void infinite_rows_give_nan_and_leave_others(void **state)

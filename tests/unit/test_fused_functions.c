@@ -1,5 +1,6 @@
 /* Functions of one element that exporters wrote out in small operators: Hardswish of floats is one step; between grids of 8
  * bits each is a table; and what only looks like one stays. Products with one number a channel. */
+#include "tests/unit/each_isa.h"
 #include "tests/unit/fused_graph.h"
 
 #include "libpith/kernels/byte_grid.h"
@@ -194,7 +195,6 @@ static void padding_moves_bytes(void **state)
 
 static void every_form_looks_up_and_scales_the_same(void **state)
 {
-    const enum pith_isa best = pith_isa();
     uint8_t table[256], from[333], want[333], got[333];
     float factor[333];
 
@@ -216,18 +216,14 @@ static void every_form_looks_up_and_scales_the_same(void **state)
             assert_int_equal(got[count], 1);
         }
         for (int bytes = 0; bytes < 2; bytes++)
-            for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-                const struct pith_byte_grid_form *form;
+            for (struct each_isa each = {0}; each_isa(&each);) {
+                const struct pith_byte_grid_form *form = pith_byte_grid_form();
+                const bool plain = pith_isa() == PITH_ISA_PLAIN;
 
-                if (!pith_isa_runs((enum pith_isa) isa))
-                    continue;
-                pith_isa_set((enum pith_isa) isa);
-                form = pith_byte_grid_form();
-                (bytes ? form->scale_s8 : form->scale_u8)(&scaling, from, factor, isa == PITH_ISA_PLAIN ? want : got, count);
-                if (isa != PITH_ISA_PLAIN)
+                (bytes ? form->scale_s8 : form->scale_u8)(&scaling, from, factor, plain ? want : got, count);
+                if (!plain)
                     assert_memory_equal(got, want, (size_t) count);
             }
-        pith_isa_set(best);
     }
 }
 

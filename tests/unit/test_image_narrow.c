@@ -1,5 +1,5 @@
 /* Float convolutions whose weights stay narrow in memory: the bits that the same weights give as floats, less memory. */
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 #include "tests/unit/native_plugin.h"
 
 
@@ -144,24 +144,18 @@ static void compare(const struct pith_graph *narrow, const struct pith_graph *wi
 {
     const enum pith_isa best = pith_isa();
 
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        struct pith_session *a, *b;
+    for (struct each_isa each = {0}; each_isa(&each);) {
+        struct pith_session *a = compile(narrow, pith_isa() == best ? 2 : 1), *b = compile(wide, 1);
         struct pith_tensor got, want;
 
-        if (!pith_isa_runs(isa))
-            continue;
-        pith_isa_set(isa);
-        a = compile(narrow, isa == (int) best ? 2 : 1);
-        b = compile(wide, 1);
         assert_ok(engine->run(a, x, 1, &got, 1, &err), &err);
         assert_ok(engine->run(b, x, 1, &want, 1, &err), &err);
         assert_memory_equal(got.data, want.data, (size_t) first_elements * sizeof(float));
-        if (isa != PITH_ISA_PLAIN)
+        if (pith_isa() != PITH_ISA_PLAIN)
             assert_true((double) about(a).weight_bytes * ratio <= (double) about(b).weight_bytes);
         engine->close(a);
         engine->close(b);
     }
-    pith_isa_set(best);
 }
 
 static void integers_are_exactly_their_floats(void **state)

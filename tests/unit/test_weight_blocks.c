@@ -1,6 +1,6 @@
 /* The engine native over weights that have a scale for each block of inputs: with 8-bit activations
  * in integer kernels, the same bits from every instruction set, and what executing Q and DQ gives. */
-#include "libpith/kernels/isa.h"
+#include "tests/unit/each_isa.h"
 #include "tests/unit/native_plugin.h"
 
 #include <math.h>
@@ -185,22 +185,16 @@ static struct pith_tensor random_input(const struct net *net)
 static void check_all_sets(const struct pith_graph *graph, const struct pith_tensor *x,
                            const struct pith_tensor *got)
 {
-    const enum pith_isa best = pith_isa();
     struct pith_tensor other[2];
 
-    for (int isa = 0; isa < PITH_ISA_COUNT; isa++) {
-        struct pith_session *session;
+    for (struct each_isa each = {0}; each_isa(&each);) {
+        struct pith_session *session = compile(graph, false);
 
-        if (!pith_isa_runs(isa))
-            continue;
-        pith_isa_set(isa);
-        session = compile(graph, false);
         assert_ok(engine->run(session, x, 1, other, 2, &err), &err);
         assert_memory_equal(got[0].data, other[0].data, other[0].bytes);
         assert_memory_equal(got[1].data, other[1].data, other[1].bytes);
         engine->close(session);
     }
-    pith_isa_set(best);
 }
 
 static void check(const struct net *net, bool integers)
