@@ -138,32 +138,18 @@ static int image_channels_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
+#define IMAGE_CHANNELS(text, type, more)                                                           \
+    {                                                                                              \
+        .op = "Channels", .domain = PITH_FUSED_DOMAIN, .name = text, .types = {type},              \
+        .output_type = type,                                                                       \
+        .flags = PITH_KERNEL_CHANNELS_LAST | (more), .prepare = image_channels_prepare,            \
+        .run = image_channels_run, .run_part = image_channels_part                                 \
+    }
+
 const struct pith_kernel pith_kernels_channels[] = {
-    {.op = "Channels",
-     .domain = PITH_FUSED_DOMAIN,
-     .name = "image_channels_f32",
-     .types = {PITH_BIT(FLOAT32)},
-     .flags = PITH_KERNEL_CHANNELS_LAST,
-     .prepare = image_channels_prepare,
-     .run = image_channels_run,
-     .run_part = image_channels_part},
-    {.op = "Channels",
-     .domain = PITH_FUSED_DOMAIN,
-     .name = "image_channels_s8",
-     .types = {PITH_BIT(INT8) | PITH_BIT(UINT8)},
-     .flags = PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_QUANTIZED,
-     .prepare = image_channels_prepare,
-     .run = image_channels_run,
-     .run_part = image_channels_part},
-    {.op = "Channels",
-     .domain = PITH_FUSED_DOMAIN,
-     .name = "image_channels_s16",
-     .types = {PITH_BIT(INT16)},
-     .output_type = PITH_BIT(INT16),
-     .flags = PITH_KERNEL_CHANNELS_LAST | PITH_KERNEL_QUANTIZED,
-     .prepare = image_channels_prepare,
-     .run = image_channels_run,
-     .run_part = image_channels_part},
+    IMAGE_CHANNELS("image_channels_f32", PITH_BIT(FLOAT32), 0),
+    IMAGE_CHANNELS("image_channels_s8", PITH_BIT(INT8) | PITH_BIT(UINT8), PITH_KERNEL_QUANTIZED),
+    IMAGE_CHANNELS("image_channels_s16", PITH_BIT(INT16), PITH_KERNEL_QUANTIZED),
     {.op = "Channels",
      .domain = PITH_FUSED_DOMAIN,
      .name = "channels_f32",
