@@ -1,6 +1,7 @@
 /* Channels-last activations: their dimensions and halos. See image.h. */
 #include "libpith/kernels/image.h"
 #include "libpith/kernels/kernel.h"
+#include "libpith/kernels/requantize.h"
 
 #include <assert.h>
 #include <string.h>
@@ -106,29 +107,19 @@ static void fill_rows(const struct halo *h, int64_t row, int64_t end)
     }
 }
 
-void pith_image_fill_halo_rows(const struct pith_image *image, const struct pith_image_dims *dims,
-                               void *data, size_t element_bytes, const void *zero, int64_t from,
-                               int64_t to)
+/* What part `part` of `count` does: the halo around its share of the rows, so that a thread stays near
+ * what it writes. */
+static void fill_part(const struct halo *all, uint32_t part, uint32_t count)
 {
-    const struct halo halo = {image, dims, data, element_bytes, zero};
-
-    if (image->top || image->bottom || image->left || image->right)
-        fill_rows(&halo, from, to);
-}
-
-void pith_image_fill_halo_part(const struct pith_image *image, const struct pith_image_dims *dims,
-                               void *data, size_t element_bytes, const void *zero, uint32_t part,
-                               uint32_t count)
-{
-    const int64_t rows = dims->n * dims->h, to = pith_part_begin(rows, part + 1, count);
+    const int64_t height = all->dims->h, rows = all->dims->n * height,
+                  to = pith_part_begin(rows, part + 1, count);
 
     for (int64_t at = pith_part_begin(rows, part, count); at < to;) {
-        const int64_t n = at / dims->h, row = at - n * dims->h,
-                      end = dims->h < row + to - at ? dims->h : row + to - at;
-        const struct halo halo = {
-            image, dims, (uint8_t *) data + n * image->picture * (int64_t) element_bytes,
-            element_bytes, zero};
+        const int64_t n = at / height, row = at - n * height,
+                      end = height < row + to - at ? height : row + to - at;
+        struct halo halo = *all;
 
+        halo.data += n * all->image->picture * (int64_t) all->element_bytes;
         if (!fill_runs(&halo, row, end))
             fill_rows(&halo, row, end);
         at += end - row;
@@ -138,5 +129,52 @@ void pith_image_fill_halo_part(const struct pith_image *image, const struct pith
 void pith_image_fill_halo(const struct pith_image *image, const struct pith_image_dims *dims,
                           void *data, size_t element_bytes, const void *zero)
 {
-    pith_image_fill_halo_part(image, dims, data, element_bytes, zero, 0, 1);
+    fill_part(&(struct halo){image, dims, data, element_bytes, zero}, 0, 1);
+}
+
+/* ---- of a step's output ---- */
+
+/* What stands for 0 in it, its lowest bytes first; all bits of a float's are 0. */
+static int32_t stored_zero(const struct pith_step *step, size_t output)
+{
+    const int32_t dtype = step->output[output].dtype;
+    const struct pith_quantization *q =
+        dtype == PITH_FLOAT32 ? NULL : step->output_quantization[output];
+
+    return q ? pith_stored_zero(q, dtype) : 0;
+}
+
+static struct halo halo_of(const struct pith_step *step, size_t output,
+                           const struct pith_image_dims *dims, const int32_t *zero)
+{
+    const struct pith_tensor *y = &step->output[output];
+
+    return (struct halo){&step->output_image[output], dims, y->data, pith_dtype_bits(y->dtype) / 8,
+                         zero};
+}
+
+void pith_image_zero_halo_part(const struct pith_step *step, size_t output, uint32_t part,
+                               uint32_t count)
+{
+    const struct pith_image_dims dims = pith_image_dims(&step->output[output].shape);
+    const int32_t zero = stored_zero(step, output);
+    const struct halo halo = halo_of(step, output, &dims, &zero);
+
+    fill_part(&halo, part, count);
+}
+
+void pith_image_zero_halo_rows(const struct pith_step *step, size_t output, int64_t from,
+                               int64_t to)
+{
+    const struct pith_image_dims dims = pith_image_dims(&step->output[output].shape);
+    const int32_t zero = stored_zero(step, output);
+    const struct halo halo = halo_of(step, output, &dims, &zero);
+
+    if (halo.image->top || halo.image->bottom || halo.image->left || halo.image->right)
+        fill_rows(&halo, from, to);
+}
+
+void pith_image_zero_halo(const struct pith_step *step, size_t output)
+{
+    pith_image_zero_halo_part(step, output, 0, 1);
 }

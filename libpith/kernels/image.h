@@ -36,11 +36,5 @@ bool pith_image_equal(const struct pith_image *a, const struct pith_image *b);
 /* Fills the halo of every picture with `zero`, an element of `element_bytes` (1, 2, 4), C channels wide. */
 void pith_image_fill_halo(const struct pith_image *image, const struct pith_image_dims *dims, void *data,
                           size_t element_bytes, const void *zero);
-/* What part `part` of `count` does of that: the halo around its share of the rows, so that a thread stays near what it writes. */
-void pith_image_fill_halo_part(const struct pith_image *image, const struct pith_image_dims *dims, void *data,
-                               size_t element_bytes, const void *zero, uint32_t part, uint32_t count);
-/* Of picture 0, what lies right and left of rows from..to-1, and above row 0 and below the last where they are among them. */
-void pith_image_fill_halo_rows(const struct pith_image *image, const struct pith_image_dims *dims, void *data,
-                               size_t element_bytes, const void *zero, int64_t from, int64_t to);
 
 #endif

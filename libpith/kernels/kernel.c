@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "libpith/kernels/families.h"
-#include "libpith/kernels/requantize.h"
 
 /* In the order in which they are searched. */
 static const struct pith_kernel *const families[] = {
@@ -180,43 +179,6 @@ int64_t pith_dims_product(const struct pith_shape *shape, uint32_t from, uint32_
         product *= shape->dim[i];
     }
     return product;
-}
-
-/* What stands for 0 in an output, its lowest bytes first; all bits of a float's are 0. */
-static int32_t stored_zero(const struct pith_step *step, size_t output)
-{
-    const int32_t dtype = step->output[output].dtype;
-    const struct pith_quantization *q =
-        dtype == PITH_FLOAT32 ? NULL : step->output_quantization[output];
-
-    return q ? pith_stored_zero(q, dtype) : 0;
-}
-
-void pith_image_zero_halo_part(const struct pith_step *step, size_t output, uint32_t part,
-                               uint32_t count)
-{
-    const struct pith_tensor *y = &step->output[output];
-    const struct pith_image_dims dims = pith_image_dims(&y->shape);
-    const int32_t zero = stored_zero(step, output);
-
-    pith_image_fill_halo_part(&step->output_image[output], &dims, y->data,
-                              pith_dtype_bits(y->dtype) / 8, &zero, part, count);
-}
-
-void pith_image_zero_halo_rows(const struct pith_step *step, size_t output, int64_t from,
-                               int64_t to)
-{
-    const struct pith_tensor *y = &step->output[output];
-    const struct pith_image_dims dims = pith_image_dims(&y->shape);
-    const int32_t zero = stored_zero(step, output);
-
-    pith_image_fill_halo_rows(&step->output_image[output], &dims, y->data,
-                              pith_dtype_bits(y->dtype) / 8, &zero, from, to);
-}
-
-void pith_image_zero_halo(const struct pith_step *step, size_t output)
-{
-    pith_image_zero_halo_part(step, output, 0, 1);
 }
 
 int pith_step_fail(const struct pith_step *step, struct pith_error *err, int code,

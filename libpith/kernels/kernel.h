@@ -247,7 +247,9 @@ static inline uint32_t pith_parts_with_scratch(const struct pith_step *step, int
  * of it. */
 void pith_image_zero_halo(const struct pith_step *step, size_t output);
 void pith_image_zero_halo_part(const struct pith_step *step, size_t output, uint32_t part, uint32_t count);
-void pith_image_zero_halo_rows(const struct pith_step *step, size_t output, int64_t from, int64_t to); /* for run_rows */
+/* For run_rows, of picture 0: what lies right and left of rows from..to-1, and above row 0 and below the last where they are
+ * among them. */
+void pith_image_zero_halo_rows(const struct pith_step *step, size_t output, int64_t from, int64_t to);
 
 /* ---- for whoever makes steps ---- */
 /* Calls the kernel's prepare. On failure the step holds nothing. */
