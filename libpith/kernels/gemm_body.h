@@ -15,15 +15,7 @@ typedef int32_t FORM(loose_words) __attribute__((vector_size(LANES * 4), aligned
 #define UNROLL _Pragma("GCC unroll 16")
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
-INLINE FORM(vector) FORM(spread)(float x)
-{
-    return (FORM(vector)){0} + x;
-}
-
-INLINE FORM(vector) FORM(select)(FORM(words) mask, FORM(vector) yes, FORM(vector) no)
-{
-    return (FORM(vector))(((FORM(words)) yes & mask) | ((FORM(words)) no & ~mask));
-}
+#include "libpith/kernels/select_body.h"
 
 INLINE FORM(vector) FORM(activate)(const struct pith_activation *act, FORM(vector) x)
 {

@@ -49,20 +49,7 @@ typedef int32_t FORM(loose_words) __attribute__((vector_size(4 * LANES), aligned
 typedef float FORM(loose_vector) __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
 typedef OPERAND FORM(loose_operand) __attribute__((aligned(1), may_alias));
 
-INLINE FORM(vector) FORM(spread)(float x)
-{
-    return (FORM(vector)){0} + x;
-}
-
-INLINE FORM(words) FORM(choose)(FORM(words) mask, FORM(words) yes, FORM(words) no)
-{
-    return (yes & mask) | (no & ~mask);
-}
-
-INLINE FORM(vector) FORM(select)(FORM(words) mask, FORM(vector) yes, FORM(vector) no)
-{
-    return (FORM(vector)) FORM(choose)(mask, (FORM(words)) yes, (FORM(words)) no);
-}
+#include "libpith/kernels/select_body.h"
 
 INLINE FORM(vector) FORM(limit)(FORM(vector) x, float low, float high)
 {

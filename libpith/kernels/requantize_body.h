@@ -2,20 +2,7 @@
  * instruction set. Who includes it has defined FORM(name), INLINE, LANES and NEAREST(f), floats to
  * int32, half to even; FORM(words) and FORM(vector) are LANES of int32 and of float. */
 
-INLINE FORM(vector) FORM(spread)(float x)
-{
-    return (FORM(vector)){0} + x;
-}
-
-INLINE FORM(words) FORM(choose)(FORM(words) mask, FORM(words) yes, FORM(words) no)
-{
-    return (yes & mask) | (no & ~mask);
-}
-
-INLINE FORM(vector) FORM(select)(FORM(words) mask, FORM(vector) yes, FORM(vector) no)
-{
-    return (FORM(vector)) FORM(choose)(mask, (FORM(words)) yes, (FORM(words)) no);
-}
+#include "libpith/kernels/select_body.h"
 
 INLINE FORM(vector) FORM(limit)(FORM(vector) x, float low, float high)
 {
