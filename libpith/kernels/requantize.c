@@ -70,16 +70,6 @@ bool pith_bias_in_sums(double bias, double sum_scale, double scale, bool real, i
     return fabs(b) <= BIAS_LIMIT || (!real && BIAS_LIMIT * scale >= FAR_STEPS);
 }
 
-/* In steps of the sums: the model's bias, and what the zero point adds to every sum. */
-static double fold_long_bias(double bias, double sum_scale, const struct pith_weight_sums *w,
-                              int32_t x_zero)
-{
-    double b = nearbyint(bias / sum_scale);
-
-    b = b > LONG_LIMIT ? LONG_LIMIT : b < -LONG_LIMIT ? -LONG_LIMIT : b;
-    return b - (double) (x_zero * w->sum);
-}
-
 static int32_t least_of(int32_t dtype)
 {
     return dtype == PITH_INT8 ? -128 : dtype == PITH_INT16 ? -32768 : 0;
@@ -197,15 +187,26 @@ static int alloc_channels(struct pith_step *step, struct pith_requantize *r, int
                                                                                       : -ENOMEM;
 }
 
-/* In int32 too, where all sums with it fit. */
-static void set_long_bias(struct pith_requantize *r, int64_t channel, double bias,
-                          int64_t magnitude)
+/* Of a channel, in steps of its sums: the model's bias, and what the zero point adds to every sum. Of words in int32 too, where
+ * all sums with it fit. False where it passes what sums hold. */
+static bool set_bias(struct pith_requantize *r, int64_t channel, double bias, double sum_scale,
+                     const struct pith_weight_sums *w, int32_t x_zero)
 {
-    r->long_bias[channel] = bias;
-    if (fabs(bias) + 32768.0 * (double) magnitude <= (double) INT32_MAX)
-        r->bias[channel] = (int32_t) bias;
+    const double steps = nearbyint(bias / sum_scale), all = steps - (double) (x_zero * w->sum);
+
+    if (!r->long_bias) {
+        if (!pith_bias_in_sums(bias, sum_scale, (double) r->scale[channel], r->real,
+                               &r->bias[channel]))
+            return false;
+        r->bias[channel] = (int32_t) (r->bias[channel] - x_zero * w->sum); /* sums wrap, too */
+        return true;
+    }
+    r->long_bias[channel] = all;
+    if (fabs(all) + 32768.0 * (double) w->magnitude <= (double) INT32_MAX)
+        r->bias[channel] = (int32_t) all;
     else
         r->is_long = true;
+    return fabs(steps) <= LONG_LIMIT;
 }
 
 /* The greatest magnitude of a sum with its bias, the input's zero point taken off. */
@@ -246,13 +247,8 @@ int pith_requantize_plan(struct pith_step *step, struct pith_requantize *out, in
                      one = scale_of_sums(sum_scale[c], real, &weights[c]);
 
         r.scale[c] = (float) (one / (double) product_scale);
-        if (r.long_bias)
-            set_long_bias(&r, c, fold_long_bias(real, one, &weights[c], x_zero),
-                          weights[c].magnitude);
-        else if (pith_bias_in_sums(real, one, (double) r.scale[c], r.real, &r.bias[c]))
-            r.bias[c] = (int32_t) (r.bias[c] - x_zero * weights[c].sum); /* sums wrap, too */
-        else
-            return pith_step_fail(step, err, -ENOTSUP, "this bias passes what int32 sums hold");
+        if (!set_bias(&r, c, real, one, &weights[c], x_zero))
+            return pith_step_fail(step, err, -ENOTSUP, "this bias passes what sums hold");
         if (!r.real && !stays_in_range(&r,
                                        greatest_sum(step, fabs(real / one), &weights[c]) *
                                            (double) r.scale[c],

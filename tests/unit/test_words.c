@@ -214,27 +214,35 @@ static void sums_past_int32_are_exact_too(void **state)
     check_words(&(struct words){3, 40, 0, 6, 3, 2, PITH_INT16, 127, 3000.0F});
 }
 
-/* What some quantizer may give a value that is always 0: the least scale that a float has in full. */
+/* What some quantizer may give a value that is always 0: the least scale that a float has in full. A bias passes what sums of
+ * such a step hold, and then floats are computed. */
 static void values_of_the_least_scale_are_taken(void **state)
 {
+    static const struct {
+        float x, y, bias;
+    } rounds[] = {{0.00004F, 0.0001F, 0.5F}, {0x1p-126F, 0x1p-126F, 0.0F}, {0x1p-126F, 0.0001F, 0.5F}};
     const struct pith_shape shape = {4, {1, 3, 6, 6}};
 
     (void) state;
-    for (int round = 0; round < 2; round++) {
+    for (int round = 0; round < 3; round++) {
         const struct words n = {.in = 3, .size = 6, .dtype = PITH_INT16, .weight = 127};
-        uint32_t x, y, in[2];
+        const bool floats = round == 2;
+        const float step = rounds[round].y;
+        uint32_t x, y, in[3];
         struct pith_graph *graph = begin_net(21, &shape, &x);
         struct pith_tensor from = input_of(&n);
 
-        words_grid(graph, &n, x, round ? 0x1p-126F : 0.00004F, 0);
+        words_grid(graph, &n, x, rounds[round].x, 0);
         in[0] = x;
         in[1] = add_weights(graph, 5, 3, 3, n.weight);
-        y = conv(graph, in, 2, 1, 1, 1);
-        words_grid(graph, &n, y, round ? 0x1p-126F : 0.00009F, 0);
+        in[2] = add_bias(graph, 5, rounds[round].bias);
+        y = conv(graph, in, 3, 1, 1, 1);
+        words_grid(graph, &n, y, step, 0);
         y = add_node(graph, "HardSwish", &y, 1, NULL);
-        words_grid(graph, &n, y, round ? 0x1p-126F : 0.0001F, 0);
-        check_graph(end_net(graph, y), &from, round ? 0x1p-126 : 0.0001, "image_unary_s16",
-                    (const char *const[]){"image_conv_f32", "round_to_grid", NULL});
+        words_grid(graph, &n, y, step, 0);
+        check_graph(end_net(graph, y), &from, (double) step, floats ? "image_conv_f32" : "image_unary_s16",
+                    floats ? (const char *const[]){"image_conv_s16", NULL}
+                           : (const char *const[]){"image_conv_f32", "round_to_grid", NULL});
     }
 }
 
