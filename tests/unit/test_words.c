@@ -214,6 +214,42 @@ static void sums_past_int32_are_exact_too(void **state)
     check_words(&(struct words){3, 40, 0, 6, 3, 2, PITH_INT16, 127, 3000.0F});
 }
 
+/* Depthwise ones over windows with odd and even numbers of taps, to words, with a residual, and to floats. */
+static void depthwise_windows_of_words_are_exact(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 45; round++) {
+        const int64_t kernel = 1 + round % 5, stride = 1 + round % 3, dilation = 1 + round % 2;
+        const int kind = round / 5 % 3; /* of output */
+        const struct words n = {.in = round % 4 ? pick(2, 70) : 32 * pick(1, 2),
+                                .size = (kernel - 1) * dilation + 1 + pick(0, 6),
+                                .dtype = round % 2 ? PITH_INT16 : PITH_UINT16,
+                                .weight = pick(7, 127)};
+        const struct pith_shape shape = {4, {1, n.in, n.size, n.size}};
+        uint32_t x, in[3];
+        struct pith_graph *graph = begin_net(21, &shape, &x);
+        struct pith_tensor from = input_of(&n);
+
+        words_grid(graph, &n, x, 0.00004F, 501);
+        in[0] = x;
+        in[1] = add_weights(graph, n.in, 1, kernel, n.weight);
+        in[2] = add_bias(graph, n.in, 0.5F);
+        in[0] = conv(graph, in, 3, kind == 1 ? kernel / 2 : 0, kind == 1 ? 1 : stride, n.in);
+        assert_int_equal(pith_node_set_ints(graph, pith_value_producer(graph, in[0]), "dilations",
+                                            (const int64_t[]){kind == 1 ? 1 : dilation, kind == 1 ? 1 : dilation}, 2),
+                         0);
+        if (kind < 2)
+            words_grid(graph, &n, in[0], 0.00005F, -777);
+        in[1] = x;
+        if (kind == 1 && kernel % 2) {
+            in[0] = add_node(graph, "Add", in, 2, NULL);
+            words_grid(graph, &n, in[0], 0.0001F, 12);
+        }
+        check_graph(end_net(graph, in[0]), &from, kind == 0 ? 0.00005 : 0.0001, "image_conv_s16",
+                    (const char *const[]){"image_conv_f32", NULL});
+    }
+}
+
 /* What some quantizer may give a value that is always 0: the least scale that a float has in full. A bias passes what sums of
  * such a step hold, and then floats are computed. */
 static void values_of_the_least_scale_are_taken(void **state)
@@ -565,6 +601,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_of_words_are_exact),
         cmocka_unit_test(sums_past_int32_are_exact_too),
+        cmocka_unit_test(depthwise_windows_of_words_are_exact),
         cmocka_unit_test(values_of_the_least_scale_are_taken),
         cmocka_unit_test(words_are_moved_as_they_are),
         cmocka_unit_test(moved_residuals_stay_integers),
