@@ -1,6 +1,5 @@
 /* Functions of one element that exporters wrote out in small operators: Hardswish of floats is one step; between grids of 8
  * bits each is a table; and what only looks like one stays. Products with one number a channel. */
-#include "tests/unit/each_isa.h"
 #include "tests/unit/fused_graph.h"
 
 #include "libpith/kernels/byte_grid.h"
