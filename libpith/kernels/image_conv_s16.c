@@ -45,6 +45,8 @@ static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct
     }
     if (rc == 0)
         rc = pith_conv_s8_order(step, conv, sums, err);
+    if (rc == 0 && conv->two_terms)
+        rc = pith_step_fail(step, err, -ENOTSUP, "such weights are for activations of bytes");
     for (int64_t m = 0; rc == 0 && m < channels; m++)
         scale[m] = (double) xq->scale[0] * (double) wq->scale[wq->count > 1 ? m : 0];
     if (rc == 0)

@@ -70,6 +70,14 @@ static void order_channel(const struct pith_conv_s8 *conv, const int8_t *from, i
             *to++ = from[i * taps + t];
 }
 
+static bool all_fit(const struct pith_tensor *w, const struct pith_quantization *wq, int64_t channels, int64_t each)
+{
+    for (int64_t m = 0; m < channels; m++)
+        if (!pith_weights_fit(w, m * each, each, wq->zero_point[wq->count > 1 ? m : 0]))
+            return false;
+    return true;
+}
+
 int pith_conv_s8_order(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_weight_sums *sums,
                        struct pith_error *err)
 {
@@ -78,26 +86,33 @@ int pith_conv_s8_order(struct pith_step *step, struct pith_conv_s8 *conv, struct
     const int64_t taps = conv->kernel[0] * conv->kernel[1], each = taps * conv->in_channels;
     const bool in_order = taps == 1 || conv->in_channels == 1,
                narrow = pith_weights_are_narrow(w, wq->zero_point, wq->count);
-    int8_t *to = narrow && in_order ? NULL : pith_step_alloc(step, conv->y.c * each),
-           *row = narrow || in_order ? NULL : pith_step_alloc(step, each);
+
+    conv->two_terms = !narrow && !all_fit(w, wq, conv->y.c, each);
+    const int64_t terms = pith_conv_s8_terms(conv), bytes = terms * each;
+    int8_t *to = narrow && in_order ? NULL : pith_step_alloc(step, conv->y.c * bytes),
+           *row = narrow || in_order ? NULL : pith_step_alloc(step, bytes);
 
     conv->weights = narrow && in_order ? w->data : to;
     if (!conv->weights || (!narrow && !in_order && !row))
         return -ENOMEM;
     for (int64_t m = 0; m < conv->y.c; m++) {
         const int32_t zero = wq->zero_point[wq->count > 1 ? m : 0];
-        const int8_t *from = narrow ? (const int8_t *) w->data + m * each : row;
+        int8_t *made = row ? row : to + m * bytes;
+        const int8_t *from = narrow ? (const int8_t *) w->data + m * each : made;
 
-        if (narrow && sums)
-            pith_sum_weights(from, each, &sums[m]);
-        if (!narrow && !pith_narrow_weights(w, m * each, 1, each, zero, row ? row : to + m * each,
-                                            sums ? &sums[m] : NULL))
+        if (!narrow && !(conv->two_terms ? pith_split_weights(w, m * each, each, zero, made, made + each)
+                                         : pith_narrow_weights(w, m * each, 1, each, zero, made, NULL)))
             return pith_step_fail(step, err, -ENOTSUP,
-                                  "weights less their zero point don't fit int8");
-        if (!in_order)
-            order_channel(conv, from, to + m * each);
+                                  "weights less their zero point don't fit int8, nor the sum of two");
+        if (sums)
+            pith_sum_weights(from, bytes, &sums[m]);
+        for (int64_t t = 0; !in_order && t < terms; t++)
+            order_channel(conv, from + t * each, to + m * bytes + t * each);
     }
     pith_step_release(step, row);
+    if (conv->two_terms && bytes > PITH_SUM_DEPTH_LIMIT)
+        return pith_step_fail(step, err, -ENOTSUP, "sums of %lld such products a channel may pass int32",
+                              (long long) each);
     return 0;
 }
 
@@ -194,11 +209,11 @@ static int plan_values(struct pith_step *step, struct pith_conv_s8 *conv, struct
 static const struct pith_conv_s8_form forms[] = {
 #if defined __x86_64__
     {"depthwise avx512vnni", PITH_ISA_AVX512_VNNI, true, &pith_depthwise_s8_vnni,
-     pith_depthwise_s8_pack, NULL},
+     pith_depthwise_s8_pack, NULL, .terms = true},
     {"depthwise avx512", PITH_ISA_AVX512, true, &pith_depthwise_s8_avx512, pith_depthwise_s8_pack,
-     NULL},
-    {"depthwise avx2", PITH_ISA_AVX2, true, &pith_depthwise_s8_avx2, pith_depthwise_s8_pack, NULL},
-    {"depthwise sse2", PITH_ISA_SSE2, true, &pith_depthwise_s8_sse2, pith_depthwise_s8_pack, NULL},
+     NULL, .terms = true},
+    {"depthwise avx2", PITH_ISA_AVX2, true, &pith_depthwise_s8_avx2, pith_depthwise_s8_pack, NULL, .terms = true},
+    {"depthwise sse2", PITH_ISA_SSE2, true, &pith_depthwise_s8_sse2, pith_depthwise_s8_pack, NULL, .terms = true},
     {"sparse row avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_sparse_row_s8_vnni, pith_sparse_row_s8_pack,
      pith_sparse_row_s8_pays},
     {"sparse avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_sparse_s8_vnni, pith_sparse_s8_pack,
@@ -212,9 +227,9 @@ static const struct pith_conv_s8_form forms[] = {
     {"2:4 avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_two_of_four_s8_vnni, pith_dense_s8_pack,
      pith_two_of_four_s8_pays},
     {"dense avx512vnni narrow", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni_narrow,
-     pith_dense_s8_pack, NULL},
+     pith_dense_s8_pack, NULL, .terms = true},
     {"dense avx512vnni", PITH_ISA_AVX512_VNNI, false, &pith_dense_s8_vnni, pith_dense_s8_pack,
-     NULL},
+     NULL, .terms = true},
     {"sparse row avx512", PITH_ISA_AVX512, false, &pith_sparse_row_s8_avx512, pith_sparse_row_s8_pack,
      pith_sparse_row_s8_pays},
     {"sparse avx512", PITH_ISA_AVX512, false, &pith_sparse_s8_avx512, pith_sparse_s8_pack,
@@ -227,7 +242,7 @@ static const struct pith_conv_s8_form forms[] = {
      pith_int4_s8_pays, true},
     {"2:4 avx512", PITH_ISA_AVX512, false, &pith_two_of_four_s8_avx512, pith_dense_s8_pack,
      pith_two_of_four_s8_pays},
-    {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack, NULL},
+    {"dense avx512", PITH_ISA_AVX512, false, &pith_dense_s8_avx512, pith_dense_s8_pack, NULL, .terms = true},
     {"sparse row avx2", PITH_ISA_AVX2, false, &pith_sparse_row_s8_avx2, pith_sparse_row_s8_pack,
      pith_sparse_row_s8_pays},
     {"sparse avx2", PITH_ISA_AVX2, false, &pith_sparse_s8_avx2, pith_sparse_s8_pack,
@@ -239,7 +254,7 @@ static const struct pith_conv_s8_form forms[] = {
     {"int4 avx2", PITH_ISA_AVX2, false, &pith_int4_s8_avx2, pith_int4_s8_pack, pith_int4_s8_pays, true},
     {"2:4 avx2", PITH_ISA_AVX2, false, &pith_two_of_four_s8_avx2, pith_dense_s8_pack,
      pith_two_of_four_s8_pays},
-    {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack, NULL},
+    {"dense avx2", PITH_ISA_AVX2, false, &pith_dense_s8_avx2, pith_dense_s8_pack, NULL, .terms = true},
     {"sparse sse2", PITH_ISA_SSE2, false, &pith_sparse_s8_sse2, pith_sparse_s8_pack,
      pith_sparse_s8_pays},
     {"winograd 4x4 sse2", PITH_ISA_SSE2, false, &pith_winograd_s8_large_sse2, pith_winograd_s8_pack,
@@ -247,18 +262,18 @@ static const struct pith_conv_s8_form forms[] = {
     {"winograd sse2", PITH_ISA_SSE2, false, &pith_winograd_s8_sse2, pith_winograd_s8_pack,
      pith_winograd_s8_pays},
     {"int4 sse2", PITH_ISA_SSE2, false, &pith_int4_s8_sse2, pith_int4_s8_pack, pith_int4_s8_pays, true},
-    {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack, NULL},
+    {"dense sse2", PITH_ISA_SSE2, false, &pith_dense_s8_sse2, pith_dense_s8_pack, NULL, .terms = true},
 #elif defined __aarch64__
 #if PITH_ARM_DOTS
-    {"depthwise dotprod", PITH_ISA_NEON_DOTPROD, true, &pith_depthwise_s8_dotprod, pith_depthwise_s8_pack, NULL},
+    {"depthwise dotprod", PITH_ISA_NEON_DOTPROD, true, &pith_depthwise_s8_dotprod, pith_depthwise_s8_pack, NULL, .terms = true},
 #endif
-    {"depthwise neon", PITH_ISA_NEON, true, &pith_depthwise_s8_neon, pith_depthwise_s8_pack, NULL},
-    {"depthwise neon wide", PITH_ISA_NEON, true, &pith_depthwise_s8_neon_wide, pith_depthwise_s8_pack, NULL},
+    {"depthwise neon", PITH_ISA_NEON, true, &pith_depthwise_s8_neon, pith_depthwise_s8_pack, NULL, .terms = true},
+    {"depthwise neon wide", PITH_ISA_NEON, true, &pith_depthwise_s8_neon_wide, pith_depthwise_s8_pack, NULL, .terms = true},
 #if PITH_ARM_DOTS
     {"sparse i8mm", PITH_ISA_NEON_I8MM, false, &pith_sparse_s8_i8mm, pith_sparse_s8_pack, pith_sparse_s8_pays},
-    {"dense i8mm", PITH_ISA_NEON_I8MM, false, &pith_dense_s8_i8mm, pith_dense_s8_pack, NULL},
+    {"dense i8mm", PITH_ISA_NEON_I8MM, false, &pith_dense_s8_i8mm, pith_dense_s8_pack, NULL, .terms = true},
     {"sparse dotprod", PITH_ISA_NEON_DOTPROD, false, &pith_sparse_s8_dotprod, pith_sparse_s8_pack, pith_sparse_s8_pays},
-    {"dense dotprod", PITH_ISA_NEON_DOTPROD, false, &pith_dense_s8_dotprod, pith_dense_s8_pack, NULL},
+    {"dense dotprod", PITH_ISA_NEON_DOTPROD, false, &pith_dense_s8_dotprod, pith_dense_s8_pack, NULL, .terms = true},
 #endif
     {"sparse neon", PITH_ISA_NEON, false, &pith_sparse_s8_neon, pith_sparse_s8_pack, pith_sparse_s8_pays},
     {"sparse neon wide", PITH_ISA_NEON, false, &pith_sparse_s8_neon_wide, pith_sparse_s8_pack, pith_sparse_s8_pays},
@@ -266,8 +281,8 @@ static const struct pith_conv_s8_form forms[] = {
      pith_winograd_s8_pays},
     {"winograd neon", PITH_ISA_NEON, false, &pith_winograd_s8_neon, pith_winograd_s8_pack, pith_winograd_s8_pays},
     {"2:4 neon", PITH_ISA_NEON, false, &pith_two_of_four_s8_neon, pith_dense_s8_pack, pith_two_of_four_s8_pays},
-    {"dense neon", PITH_ISA_NEON, false, &pith_dense_s8_neon, pith_dense_s8_pack, NULL},
-    {"dense neon wide", PITH_ISA_NEON, false, &pith_dense_s8_neon_wide, pith_dense_s8_pack, NULL},
+    {"dense neon", PITH_ISA_NEON, false, &pith_dense_s8_neon, pith_dense_s8_pack, NULL, .terms = true},
+    {"dense neon wide", PITH_ISA_NEON, false, &pith_dense_s8_neon_wide, pith_dense_s8_pack, NULL, .terms = true},
 #endif
     {0},
 };
@@ -278,7 +293,7 @@ const struct pith_conv_s8_form *pith_conv_s8_form_at(const struct pith_conv_s8 *
 
     for (const struct pith_conv_s8_form *f = forms; f->name; f++)
         if (pith_isa_runs(f->isa) && (!f->depthwise || depthwise) &&
-            (!conv->blocks || f->blocks) && index-- == 0)
+            (!conv->blocks || f->blocks) && (!conv->two_terms || f->terms) && index-- == 0)
             return f;
     return NULL;
 }
@@ -372,14 +387,14 @@ static int conv_prepare(struct pith_step *step, struct pith_error *err)
 /* x: the first tap of the output pixel, first channel of its group. */
 static int32_t plain_sum(const struct pith_conv_s8 *conv, const uint8_t *x, int64_t channel)
 {
-    const int8_t *w =
-        conv->weights + channel * conv->kernel[0] * conv->kernel[1] * conv->in_channels;
+    const int64_t rows = pith_conv_s8_terms(conv) * conv->kernel[0];
+    const int8_t *w = conv->weights + channel * rows * conv->kernel[1] * conv->in_channels;
     uint32_t sum = 0; /* wraps, as vectors do; the true sum, with the bias, fits */
 
-    for (int64_t i = 0; i < conv->kernel[0]; i++)
+    for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < conv->kernel[1]; j++) {
-            const uint8_t *tap =
-                x + i * conv->dilation[0] * conv->in.row + j * conv->dilation[1] * conv->in.pixel;
+            const uint8_t *tap = x + i % conv->kernel[0] * conv->dilation[0] * conv->in.row +
+                                 j * conv->dilation[1] * conv->in.pixel;
 
             for (int64_t c = 0; c < conv->in_channels; c++)
                 sum += (uint32_t) (pith_image_integer(tap[c]) * *w++);

@@ -21,8 +21,9 @@ struct pith_conv_s8 {
     struct pith_image in, out, added;          /* how they lie; added: the residual */
     int64_t groups, in_channels, out_channels; /* channels: of a group */
     int64_t kernel[2], stride[2], dilation[2], pad[2]; /* down, across; pad: before the first */
-    const int8_t *weights; /* (groups * out_channels, kernel[0], kernel[1], in_channels), less their
-                              zero points; NULL where a form has packed them */
+    const int8_t *weights; /* (groups * out_channels, terms, kernel[0], kernel[1], in_channels), less
+                              their zero points; NULL where a form has packed them */
+    bool two_terms; /* a weight is the sum of two of int8: some that are unsigned pass int8 less their zero point. Else of one */
     const struct pith_blocks_s8 *blocks; /* scales of blocks (image_blocks_s8.h); NULL: one a channel */
     struct pith_requantize to;
     uint8_t in_zero; /* the stored byte that stands for 0, for halos */
@@ -48,11 +49,16 @@ struct pith_conv_s8_span {
 
 #define PITH_CONV_S8_CUT 64
 
+static inline int64_t pith_conv_s8_terms(const struct pith_conv_s8 *conv)
+{
+    return conv->two_terms ? 2 : 1;
+}
+
 /* ---- for planning ---- */
 /* Reads the node's window and the operands' shapes and layouts; sets step->macs. */
 int pith_conv_s8_geometry(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_error *err) PITH_CHECKED;
-/* Sets conv->weights: from the model's (out, in, taps) to (out, taps, in), less the zero points, where that fits int8 (else
- * -ENOTSUP). Where that is what the model has, they are the model's own memory, to be read while the step is prepared and no
+/* Sets conv->weights and conv->two_terms: from the model's (out, in, taps) to (out, terms, taps, in), less the zero points, where
+ * that fits (else -ENOTSUP). Where that is what the model has, they are the model's own memory, to be read while the step is prepared and no
  * longer. sums: NULL, or what they add up to. */
 int pith_conv_s8_order(struct pith_step *step, struct pith_conv_s8 *conv, struct pith_weight_sums *sums,
                        struct pith_error *err) PITH_CHECKED;
@@ -74,6 +80,7 @@ struct pith_conv_s8_form {
     /* Whether it is expected to be faster than the forms behind it, whose answer it gives too; NULL: always. */
     bool (*pays)(const struct pith_conv_s8 *conv, const void *private);
     bool blocks; /* takes weights with scales of blocks */
+    bool terms;  /* takes weights of one or two terms */
 };
 
 /* The forms that this CPU has and that fit the convolution, the best first; NULL past the last. */

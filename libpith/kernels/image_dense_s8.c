@@ -21,15 +21,15 @@ static int plan_runs(struct pith_step *step, struct pith_dense_s8 *d)
     const struct pith_conv_s8 *conv = d->conv;
     const bool by_row = pith_segments_by_row(conv) && (!pith_is_two_of_four(d->form) ||
                                                 conv->in_channels % 4 == 0); /* fours of a tap */
-    const int64_t across = by_row ? 1 : conv->kernel[1];
+    const int64_t across = by_row ? 1 : conv->kernel[1], runs = conv->kernel[0] * across;
 
-    d->runs = conv->kernel[0] * across;
+    d->runs = pith_conv_s8_terms(conv) * runs;
     d->run_bytes = (conv->in_channels * (by_row ? conv->kernel[1] : 1) + 3) / 4 * 4;
     d->run_at = pith_step_alloc(step, d->runs * (int64_t) sizeof *d->run_at);
     if (!d->run_at)
         return -ENOMEM;
     for (int64_t run = 0; run < d->runs; run++)
-        d->run_at[run] = run / across * conv->dilation[0] * conv->in.row +
+        d->run_at[run] = run % runs / across * conv->dilation[0] * conv->in.row +
                          run % across * conv->dilation[1] * conv->in.pixel;
     return 0;
 }
@@ -113,7 +113,7 @@ static void pack_tile(const struct pith_dense_s8 *d, const int8_t *from, int64_t
                       uint8_t *to)
 {
     const struct pith_conv_s8 *conv = d->conv;
-    const int64_t depth = conv->kernel[0] * conv->kernel[1] * conv->in_channels,
+    const int64_t depth = pith_conv_s8_terms(conv) * conv->kernel[0] * conv->kernel[1] * conv->in_channels,
                   run_depth = depth / d->runs, each = step_bytes(d->form),
                   steps = steps_of(d), quad = d->vector_bytes / (d->runs * steps);
 
@@ -172,6 +172,14 @@ static bool is_one_line(const struct pith_image *image, const struct pith_image_
            (dims->n == 1 || image->picture == dims->h * image->row);
 }
 
+/* Of channels, in a group. */
+static int64_t tiles_of(const struct pith_dense_s8 *d)
+{
+    const int64_t each = (int64_t) d->form->tile * d->form->lanes;
+
+    return (d->conv->out_channels + each - 1) / each;
+}
+
 static void plan_walk(struct pith_dense_s8 *d)
 {
     const struct pith_conv_s8 *conv = d->conv;
@@ -211,13 +219,44 @@ static bool wide_lanes_idle(int64_t channels, const struct pith_dense_s8_form *f
     return round_up(channels, form->wide_lanes) - round_up(channels, form->lanes) > channels / 16;
 }
 
+static bool all_zero(const int8_t *w, int64_t count)
+{
+    while (count > 0 && w[count - 1] == 0)
+        count--;
+    return count == 0;
+}
+
+/* Few channels of a layer have weights that pass int8. */
+static int find_terms(struct pith_step *step, struct pith_dense_s8 *d)
+{
+    const struct pith_conv_s8 *conv = d->conv;
+    const int64_t tiles = tiles_of(d), each = conv->kernel[0] * conv->kernel[1] * conv->in_channels,
+                  tile_channels = (int64_t) d->form->tile * d->form->lanes;
+    struct pith_dense_s8 *first = pith_step_alloc(step, sizeof *first);
+
+    d->has_one_term = pith_step_alloc(step, conv->groups * tiles);
+    if (!first || !d->has_one_term)
+        return -ENOMEM;
+    memset(d->has_one_term, true, (size_t) (conv->groups * tiles));
+    for (int64_t m = 0; m < conv->y.c; m++) {
+        bool *one = d->has_one_term + m / conv->out_channels * tiles + m % conv->out_channels / tile_channels;
+
+        *one = *one && all_zero(conv->weights + m * 2 * each + each, each);
+    }
+    *first = *d;
+    first->runs /= 2;
+    plan_steps(first);
+    d->first_term = first;
+    return 0;
+}
+
 int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const void *private)
 {
     const struct pith_dense_s8_form *form = private;
     struct pith_dense_s8 *d;
     const int64_t vectors = (conv->out_channels + form->lanes - 1) / form->lanes,
                   tile_channels = (int64_t) form->tile * form->lanes;
-    const int64_t depth = conv->kernel[0] * conv->kernel[1] * conv->in_channels;
+    const int64_t depth = pith_conv_s8_terms(conv) * conv->kernel[0] * conv->kernel[1] * conv->in_channels;
     uint8_t *weights;
     int rc;
 
@@ -251,6 +290,8 @@ int pith_dense_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, const 
         }
     d->weights = pith_step_share(step, weights);
     d->goes_across = d->runs * d->run_bytes / 4 >= ACROSS_QUADS;
+    if (conv->two_terms && find_terms(step, d) < 0)
+        return -ENOMEM;
     plan_steps(d);
     conv->reads = pith_is_two_of_four(form) ? 8 : 4;
     conv->packed = d;
@@ -327,6 +368,12 @@ static void run_rows(const struct pith_dense_s8 *d, const struct pith_conv_s8_da
     }
 }
 
+/* What the tile of channels is to be walked by. */
+static const struct pith_dense_s8 *for_tile(const struct pith_dense_s8 *d, int64_t group, int64_t tile)
+{
+    return d->has_one_term && d->has_one_term[group * tiles_of(d) + tile] ? d->first_term : d;
+}
+
 /* One tile of channels over all the lines: of the largest tile as many as fit in a row, then one
  * that goes on in the next, where that pays; at the end smaller ones. */
 static void run_lines(const struct pith_dense_s8 *d, const struct pith_conv_s8_data *data,
@@ -385,7 +432,7 @@ static void run_channels(const struct pith_dense_s8 *d, const struct pith_conv_s
         const int vectors = vectors_from(form, end - channel);
         const int64_t lanes = end - channel < tile_channels ? end - channel : tile_channels;
 
-        run_lines(d, data, lines, form->tiles[d->store][vectors - 1],
+        run_lines(for_tile(d, group, channel / tile_channels), data, lines, form->tiles[d->store][vectors - 1],
                   d->weights + group * d->group_bytes + channel / form->lanes * d->vector_bytes,
                   group * conv->in_channels, group * conv->out_channels + channel,
                   (int) (lanes - (vectors - 1) * form->lanes));
@@ -408,7 +455,8 @@ static void run_one_pixel(const struct pith_dense_s8 *d, const struct pith_conv_
 
         while (tile->pixels > 1)
             tile++;
-        tile->run(d, data, &at, d->weights + channel / form->lanes * d->vector_bytes, 0, channel,
+        tile->run(for_tile(d, 0, channel / tile_channels), data, &at,
+                  d->weights + channel / form->lanes * d->vector_bytes, 0, channel,
                   (int) (lanes - (vectors - 1) * form->lanes), 1);
     }
 }

@@ -32,6 +32,10 @@ struct pith_dense_s8 {
     int64_t steps, step_bytes; /* of a run, and bytes from one to the next */
     bool half_step;            /* TWO_OF_FOUR: half a step more */
     int64_t *run_at; /* from the first tap */
+    /* Where weights are of two terms, whose runs follow each other: the same with the runs of the first alone, and which tiles
+     * of channels (of all groups in turn) need no more. Else NULL. */
+    const struct pith_dense_s8 *first_term;
+    bool *has_one_term;
     int64_t x_step, y_step, added_step; /* from pixel to pixel */
     enum pith_dense_s8_store store;
     bool goes_across; /* tiles may go on in the next row */

@@ -39,15 +39,19 @@ static bool can_fold(const struct pith_conv_s8 *conv, int width)
            conv->y.w * conv->y.c >= width;
 }
 
+/* Of a channel: of both terms, one behind the other. */
+static int64_t taps_of(const struct pith_conv_s8 *conv)
+{
+    return pith_conv_s8_terms(conv) * conv->kernel[0] * conv->kernel[1];
+}
+
 /* The tap (row, column) that stands at place i of the groups, or -1. */
 static int64_t tap_of(const struct pith_conv_s8 *conv, const struct depthwise *d, int64_t i)
 {
     /* the upper two of each column, and the lower row with each of its inner pairs */
     static const int8_t pairs[10] = {0, 3, 1, 4, 2, 5, 6, 7, -1, 8};
-    const int64_t taps = conv->kernel[0] * conv->kernel[1];
-
     if (!d->columns)
-        return i < taps ? i : -1;
+        return i < taps_of(conv) ? i : -1;
     if (d->each == 2)
         return pairs[i];
     return i % 4 < 3 ? i % 4 * 3 + i / 4 : -1;
@@ -55,7 +59,7 @@ static int64_t tap_of(const struct pith_conv_s8 *conv, const struct depthwise *d
 
 static int plan_taps(struct pith_step *step, const struct pith_conv_s8 *conv, struct depthwise *d)
 {
-    const int64_t taps = d->columns ? d->each == 4 ? 12 : 10 : conv->kernel[0] * conv->kernel[1];
+    const int64_t taps = d->columns ? d->each == 4 ? 12 : 10 : taps_of(conv);
 
     d->groups = (taps + d->each - 1) / d->each;
     d->tap_at = pith_step_alloc(step, d->each * d->groups * (int64_t) sizeof *d->tap_at);
@@ -66,7 +70,7 @@ static int plan_taps(struct pith_step *step, const struct pith_conv_s8 *conv, st
         const int64_t tap = d->tap[i] = tap_of(conv, d, i);
 
         if (tap >= 0)
-            d->tap_at[i] = tap / conv->kernel[1] * conv->dilation[0] * conv->in.row +
+            d->tap_at[i] = tap / conv->kernel[1] % conv->kernel[0] * conv->dilation[0] * conv->in.row +
                            tap % conv->kernel[1] * conv->dilation[1] * conv->in.pixel;
     }
     return 0;
@@ -83,7 +87,7 @@ static void pack_tap(const struct pith_conv_s8 *conv, const struct depthwise *d,
                      const struct pith_depthwise_s8_form *form, const struct block *b, int64_t i,
                      const int64_t *channel, uint8_t *weights)
 {
-    const int64_t taps = conv->kernel[0] * conv->kernel[1], bytes = b->width->bytes;
+    const int64_t taps = taps_of(conv), bytes = b->width->bytes;
     const int8_t *w = conv->weights + d->tap[i];
 
     for (int64_t at = 0; at < bytes; at++) {
@@ -153,7 +157,7 @@ int pith_depthwise_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, co
     if (conv->to.adds || conv->to.real)
         return 1;
     if (form->symmetric &&
-        memchr(conv->weights, -128 & 0xFF, (size_t) (conv->y.c * conv->kernel[0] * conv->kernel[1])))
+        memchr(conv->weights, -128 & 0xFF, (size_t) (conv->y.c * taps_of(conv))))
         return 1;
     if (!d)
         return -ENOMEM;
@@ -161,7 +165,7 @@ int pith_depthwise_s8_pack(struct pith_step *step, struct pith_conv_s8 *conv, co
     d->each = form->order == PITH_DEPTHWISE_QUADS ? 4 : 2;
     d->vectors = form->order == PITH_DEPTHWISE_PAIRS ? 2 : 4;
     d->columns = form->width[0].columns && conv->kernel[0] == 3 && conv->kernel[1] == 3 &&
-                 conv->dilation[1] == 1;
+                 conv->dilation[1] == 1 && !conv->two_terms;
     rc = plan_taps(step, conv, d);
     d->blocks = pith_step_alloc(step, (conv->y.c + NARROWEST - 1) / NARROWEST *
                                           (int64_t) sizeof *d->blocks);

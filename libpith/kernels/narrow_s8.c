@@ -91,19 +91,50 @@ bool pith_weights_are_narrow(const struct pith_tensor *w, const int32_t *zeros, 
     return w->dtype == PITH_INT8;
 }
 
+static inline int64_t weight_at(const struct pith_tensor *w, int64_t at)
+{
+    return w->dtype == PITH_INT8    ? ((const int8_t *) w->data)[at]
+           : w->dtype == PITH_UINT8 ? ((const uint8_t *) w->data)[at]
+                                    : pith_tensor_get_int(w, at);
+}
+
 static bool narrow_each(const struct pith_tensor *w, int64_t at, int64_t stride, int64_t count,
                         int32_t zero, int8_t *to)
 {
     for (int64_t i = 0; i < count; i++) {
-        const int64_t from = at + i * stride;
-        const int64_t v = (w->dtype == PITH_INT8    ? ((const int8_t *) w->data)[from]
-                           : w->dtype == PITH_UINT8 ? ((const uint8_t *) w->data)[from]
-                                                    : pith_tensor_get_int(w, from)) -
-                          zero;
+        const int64_t v = weight_at(w, at + i * stride) - zero;
 
-        if (v < -128 || v > 127)
+        if (v < INT8_MIN || v > INT8_MAX)
             return false;
         to[i] = (int8_t) v;
+    }
+    return true;
+}
+
+bool pith_weights_fit(const struct pith_tensor *w, int64_t at, int64_t count, int32_t zero)
+{
+    int64_t low = 0, high = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t v = weight_at(w, at + i) - zero;
+
+        low = v < low ? v : low;
+        high = v > high ? v : high;
+    }
+    return low >= INT8_MIN && high <= INT8_MAX;
+}
+
+bool pith_split_weights(const struct pith_tensor *w, int64_t at, int64_t count, int32_t zero,
+                        int8_t *first, int8_t *second)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t v = weight_at(w, at + i) - zero,
+                      a = v < INT8_MIN ? INT8_MIN : v > INT8_MAX ? INT8_MAX : v;
+
+        if (v - a < INT8_MIN || v - a > INT8_MAX)
+            return false;
+        first[i] = (int8_t) a;
+        second[i] = (int8_t) (v - a);
     }
     return true;
 }

@@ -9,6 +9,12 @@
 bool pith_narrow_weights(const struct pith_tensor *w, int64_t at, int64_t stride, int64_t count, int32_t zero, int8_t *to,
                          struct pith_weight_sums *sums);
 
+/* Whether all of w[at] to w[at + count - 1], less the zero point, fit int8. */
+bool pith_weights_fit(const struct pith_tensor *w, int64_t at, int64_t count, int32_t zero);
+
+/* first[i] + second[i] = w[at + i] - zero; second[i] is 0 where that fits int8 alone. false: it does not even fit the two. */
+bool pith_split_weights(const struct pith_tensor *w, int64_t at, int64_t count, int32_t zero, int8_t *first, int8_t *second);
+
 /* Adds to *sums. */
 void pith_sum_weights(const int8_t *w, int64_t count, struct pith_weight_sums *sums);
 

@@ -116,6 +116,23 @@ static void keep_two_of_four(struct pith_tensor *w)
             }
 }
 
+/* Unsigned weights: those of every third channel reach further from their zero point than int8 does, on one side or both; with
+ * one zero point for all. */
+static void make_unsigned(struct conv_case *t, const struct pith_shape *shape)
+{
+    const int64_t channels = shape->dim[0], each = pith_shape_elements(shape) / channels;
+    const int32_t zero = (int32_t) pick(100, 155);
+
+    pith_tensor_free(&t->w);
+    assert_int_equal(pith_tensor_alloc(&t->w, PITH_UINT8, shape, NULL), 0);
+    for (int64_t m = 0; m < channels; m++) {
+        t->w_zero[m] = zero;
+        for (int64_t i = 0; i < each; i++)
+            pith_tensor_set(&t->w, m * each + i, (double) (m % 3 == 0 ? pick(0, 255) : zero + pick(-100, 100)));
+    }
+    t->w_grid.dtype = PITH_UINT8;
+}
+
 static void conv_weights(struct conv_case *t, const struct pith_shape *shape, int round)
 {
     const bool four_bits = round % 7 == 6 || round % 24 == 4;
@@ -138,6 +155,8 @@ static void conv_weights(struct conv_case *t, const struct pith_shape *shape, in
                                            .count = round % 5 == 4 ? 1 : (size_t) channels,
                                            .scale = t->w_scale,
                                            .zero_point = t->w_zero};
+    if (round % 9 == 7)
+        make_unsigned(t, shape);
 }
 
 /* The greatest products there are, which sums of fewer bits might not hold; -128 has no counterpart. */
@@ -266,8 +285,9 @@ static double exact_value(const struct conv_case *t, int64_t n, int64_t m, int64
                             t->x_grid.q.dtype,
                             picture_at(&t->x, n, m / g->out_channels * g->in_channels + c, y, x)) -
                         t->x_grid.zero) *
-                       pith_tensor_get_int(
-                           &t->w, ((m * g->in_channels + c) * g->kernel[0] + i) * g->kernel[1] + j);
+                       (pith_tensor_get_int(
+                            &t->w, ((m * g->in_channels + c) * g->kernel[0] + i) * g->kernel[1] + j) -
+                        t->w_zero[t->w_grid.count > 1 ? m : 0]);
             }
     real = (double) t->x_grid.scale * (double) w_scale;
     real *= (double) sum + (step->input_count - (t->residual ? 1 : 0) > 2
@@ -353,7 +373,7 @@ static void convolution_rounds_the_exact_sum_once(void **state)
 
 /* How many forms of each kind were compared. */
 struct tried {
-    int sparse, four_bits, winograd, two_of_four, depthwise;
+    int sparse, four_bits, winograd, two_of_four, depthwise, two_terms;
 };
 
 static void count_form(struct tried *tried, const char *name)
@@ -394,6 +414,7 @@ static void check_forms(struct conv_case *t, int round, struct tried *tried)
         assert_ok(t->s.step.kernel->run(&t->s.step, &t->s.err), &t->s.err);
         free(t->s.step.scratch);
         count_form(tried, form->name);
+        tried->two_terms += conv->two_terms;
         picture_check_equal(&t->y, &want, what);
         if (memcmp(t->y.block, want.block, t->y.bytes) != 0)
             fail_msg("%s: writes outside of the value", what);
@@ -415,7 +436,7 @@ static void every_form_of_convolution_is_the_plain_one(void **state)
         check_forms(&t, round, &tried);
         conv_case_done(&t);
     }
-    assert_true(tried.winograd >= 40);
+    assert_true(tried.winograd >= 40 && tried.two_terms >= 60);
 #if defined __x86_64__
     assert_true(tried.sparse >= 100 && tried.four_bits >= 20 && tried.two_of_four >= 60);
 #elif defined __aarch64__
