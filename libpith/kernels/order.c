@@ -122,7 +122,7 @@ static int arg_run(struct pith_step *step, struct pith_error *err)
     return 0;
 }
 
-/* ---- TopK: a heap of the line, from which k are taken; equal ones in the order they came ---- */
+/* ---- TopK: a heap of the best k so far, the last of them at its root; equal ones in the order they came ---- */
 
 struct entry {
     int64_t key, index;
@@ -164,7 +164,8 @@ static int top_prepare(struct pith_step *step, struct pith_error *err)
     if (t->lines.length > PITH_STEP_MAX_BYTES / (int64_t) (sizeof(struct entry) + sizeof(int64_t)))
         return pith_step_fail(step, err, -ENOTSUP, "a line of %lld is too long",
                               (long long) t->lines.length);
-    step->scratch_bytes = (size_t) t->lines.length * (sizeof(struct entry) + sizeof(int64_t));
+    step->scratch_bytes =
+        (size_t) t->k * sizeof(struct entry) + (size_t) t->lines.length * sizeof(int64_t);
     step->params = t;
     return 0;
 }
@@ -176,6 +177,7 @@ static bool comes_before(const struct entry *a, const struct entry *b, bool leas
     return a->index < b->index;
 }
 
+/* No entry of the heap comes behind those above it. */
 static void sift_down(struct entry *heap, int64_t at, int64_t n, bool least)
 {
     for (;;) {
@@ -184,9 +186,9 @@ static void sift_down(struct entry *heap, int64_t at, int64_t n, bool least)
 
         if (child >= n)
             return;
-        if (child + 1 < n && comes_before(&heap[child + 1], &heap[child], least))
+        if (child + 1 < n && comes_before(&heap[child], &heap[child + 1], least))
             child++;
-        if (!comes_before(&heap[child], &heap[at], least))
+        if (!comes_before(&heap[at], &heap[child], least))
             return;
         swap = heap[at];
         heap[at] = heap[child];
@@ -195,12 +197,29 @@ static void sift_down(struct entry *heap, int64_t at, int64_t n, bool least)
     }
 }
 
+/* The best k of a line, into a heap. */
+static void keep_best(const struct top *t, const int64_t *keys, struct entry *heap)
+{
+    for (int64_t n = 0; n < t->k; n++)
+        heap[n] = (struct entry){keys[n], n};
+    for (int64_t n = t->k / 2; n-- > 0;)
+        sift_down(heap, n, t->k, t->least);
+    for (int64_t n = t->k; n < t->lines.length; n++) {
+        const struct entry entry = {keys[n], n};
+
+        if (!comes_before(&entry, heap, t->least))
+            continue;
+        heap[0] = entry;
+        sift_down(heap, 0, t->k, t->least);
+    }
+}
+
 static int top_run(struct pith_step *step, struct pith_error *err)
 {
     const struct top *t = step->params;
     const struct lines *l = &t->lines;
     struct entry *heap = step->scratch;
-    int64_t *keys = (int64_t *) (heap + l->length);
+    int64_t *keys = (int64_t *) (heap + t->k);
     char *values = step->output[0].dtype != PITH_DTYPE_NONE ? step->output[0].data : NULL;
     int64_t *indices = step->output[1].dtype != PITH_DTYPE_NONE ? step->output[1].data : NULL;
 
@@ -211,20 +230,17 @@ static int top_run(struct pith_step *step, struct pith_error *err)
             (const char *) step->input[0].data + (o * l->length * l->inner + i) * l->bytes;
 
         load_keys(l, from, keys, l->length);
-        for (int64_t n = 0; n < l->length; n++)
-            heap[n] = (struct entry){keys[n], n};
-        for (int64_t n = l->length / 2; n-- > 0;)
-            sift_down(heap, n, l->length, t->least);
-        for (int64_t n = 0; n < t->k; n++) {
-            int64_t to = (o * t->k + n) * l->inner + i, left = l->length - n - 1;
+        keep_best(t, keys, heap);
+        for (int64_t n = t->k; n-- > 0;) {
+            int64_t to = (o * t->k + n) * l->inner + i;
 
             if (values)
                 memcpy(values + to * l->bytes, from + heap[0].index * l->inner * l->bytes,
                        (size_t) l->bytes);
             if (indices)
                 indices[to] = heap[0].index;
-            heap[0] = heap[left];
-            sift_down(heap, 0, left, t->least);
+            heap[0] = heap[n];
+            sift_down(heap, 0, n, t->least);
         }
     }
     return 0;

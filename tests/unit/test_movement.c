@@ -357,6 +357,39 @@ static void top_k_keeps_equals_in_their_order(void **state)
     one_step_refuses(&s, "node \"n\" (TopK): k is 4 and axis 0 has only 3");
 }
 
+/* Of lines with many equals: for each k what sorting the whole line would leave in front. */
+static void top_k_is_the_front_of_the_sorted_line(void **state)
+{
+    enum { LENGTH = 19 };
+    double line[LENGTH];
+    int64_t sorted[LENGTH];
+
+    (void) state;
+    for (int64_t k = 1; k <= LENGTH; k++) {
+        const double number = (double) k;
+        struct one_step s;
+
+        for (int64_t i = 0; i < LENGTH; i++) {
+            int64_t at = i;
+
+            line[i] = (double) (i * i * (k + 3) % 7);
+            for (; at > 0 && line[i] > line[sorted[at - 1]]; at--)
+                sorted[at] = sorted[at - 1];
+            sorted[at] = i;
+        }
+        one_step_init(&s, 11);
+        one_step_input(&s, PITH_FLOAT32, DIMS(LENGTH), line);
+        one_step_input(&s, PITH_INT64, DIMS(1), &number);
+        one_step_node(&s, "TopK", 2);
+        assert_ok(one_step_run(&s), &s.err);
+        for (int64_t i = 0; i < k; i++) {
+            assert_true(pith_tensor_get(&s.output[0], i) == line[sorted[i]]);
+            assert_int_equal(pith_tensor_get_int(&s.output[1], i), sorted[i]);
+        }
+        one_step_done(&s);
+    }
+}
+
 static void ranges_end_where_they_should_at_the_limits(void **state)
 {
     struct one_step s;
@@ -533,6 +566,7 @@ int main(void)
         cmocka_unit_test(every_reduction_sums_its_coordinates),
         cmocka_unit_test(reducing_nothing_gives_the_neutral_element),
         cmocka_unit_test(top_k_keeps_equals_in_their_order),
+        cmocka_unit_test(top_k_is_the_front_of_the_sorted_line),
         cmocka_unit_test(ranges_end_where_they_should_at_the_limits),
         cmocka_unit_test(data_that_cannot_be_right_is_refused),
         cmocka_unit_test(one_hot_leaves_off_what_is_out_of_range),
