@@ -96,16 +96,18 @@ SCALE_BYTES(scale_s8, int8_t)
  * hundredth of a step, so that what lies next to the middle between two integers may go to the other one. */
 TARGET static void FORM(words_of)(const struct pith_byte_grid *grid, const void *from_, void *to_, int64_t count)
 {
-    const float steps = 1.0F / grid->scale, zero = (float) grid->zero;
+    const float steps = 1.0F / grid->scale, low = (float) (-32768 - grid->zero),
+                high = (float) (32767 - grid->zero);
+    const uint32_t zero = (uint32_t) grid->zero;
     const float *restrict from = from_;
     int16_t *restrict to = to_;
 
     if (grid->scale < LEAST_SCALE)
         for (int64_t i = 0; i < count; i++)
-            to[i] = word_of(from[i] / grid->scale, zero);
+            to[i] = word_of(from[i] / grid->scale, low, high, zero);
     else
         for (int64_t i = 0; i < count; i++)
-            to[i] = word_of(from[i] * steps, zero);
+            to[i] = word_of(from[i] * steps, low, high, zero);
 }
 
 TARGET static void FORM(from_words)(const struct pith_byte_grid *grid, const void *from_, void *to_, int64_t count)
