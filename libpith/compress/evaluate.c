@@ -11,6 +11,7 @@
 
 #define TRACE_MAX     (4 << 20) /* scores, 16 MiB: what comes later is not compared */
 #define LATENCIES_MAX (1 << 17)
+#define SINGLE_LIMIT  0.5f      /* a model of one score says class 1 from here on, as metrics have it */
 
 /* ---- running ---- */
 
@@ -45,7 +46,7 @@ struct listening { /* to the results of one sample */
     struct pith_outcomes *outcomes;
     bool decides;
     uint64_t fired;
-    uint64_t best;              /* 1 + the label of the greatest score of the last result */
+    uint64_t best;              /* 1 + the class that the last result's scores say */
     struct pith_metric *metric; /* NULL: none */
     const struct pith_sample *sample;
     struct pith_error *err;
@@ -86,6 +87,19 @@ static int show_metric(const struct listening *listening, const struct pith_resu
     return pith_metric_see(listening->metric, listening->sample, &heads, 1, listening->err);
 }
 
+/* 1 + the class that has the greatest score; of one score, whether it is class 0 or 1. */
+static uint64_t best_of(const struct pith_score *scores, size_t count)
+{
+    uint64_t best = 0;
+
+    if (count == 1)
+        return 1 + (scores[0].score >= SINGLE_LIMIT);
+    for (size_t i = 0; i < count; i++)
+        if (best == 0 || scores[i].score > scores[best - 1].score)
+            best = i + 1;
+    return best;
+}
+
 static int listen(void *user, const struct pith_result *result)
 {
     struct listening *listening = user;
@@ -94,11 +108,7 @@ static int listen(void *user, const struct pith_result *result)
 
     if (result->fired >= 0)
         listening->fired |= UINT64_C(1) << (result->fired < 63 ? result->fired : 63);
-    listening->best = 0;
-    for (size_t i = 0; i < result->score_count; i++)
-        if (listening->best == 0 ||
-            result->scores[i].score > result->scores[listening->best - 1].score)
-            listening->best = i + 1;
+    listening->best = best_of(result->scores, result->score_count);
     if (result->output && result->output->dtype == PITH_FLOAT32)
         rc = keep_scores(outcomes, result->output->data, result->output->bytes / sizeof(float),
                          sizeof(float));
@@ -119,8 +129,10 @@ static int listen(void *user, const struct pith_result *result)
     return 0;
 }
 
-static uint64_t expected_decision(int64_t label, size_t labels, bool decides)
+static uint64_t expected_decision(int64_t label, size_t scores, bool decides)
 {
+    size_t labels = scores == 1 && !decides ? 2 : scores;
+
     if (label < 0 || (uint64_t) label >= labels)
         return 0;
     return decides ? UINT64_C(1) << (label < 63 ? label : 63) : (uint64_t) label + 1;

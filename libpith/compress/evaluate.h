@@ -8,7 +8,7 @@
 #include "libpith/pipeline/chain.h"
 
 /* What a chain decided, sample by sample. With a decide stage: the set of labels that fired during the sample. Without:
- * the label of the greatest score of the last result. */
+ * the label of the greatest score of the last result; of a single score, class 1 from 0.5 on and else class 0. */
 struct pith_outcomes {
     uint64_t *decisions;    /* own; a sample: bits of labels fired, or 1 + the label; 0: none */
     uint64_t *right;        /* own; 1 where it agrees with the sample's label; there only where labelled */
