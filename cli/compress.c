@@ -6,7 +6,10 @@
 #include "libpith/base/file.h"
 #include "libpith/base/json.h"
 #include "libpith/base/names.h"
+#include "libpith/base/stream.h"
 #include "libpith/compress/job.h"
+#include "libpith/formats/onnx.h"
+#include "libpith/formats/tflite.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -23,7 +26,7 @@ struct compress {
     int64_t threads, seed;
     bool json, force;
     struct model *model;
-    char folder[64]; /* of the job; "" until it is made */
+    char folder[PATH_MAX / 4]; /* of the job; "" until it is made */
 };
 
 /* ---- the job's folder ---- */
@@ -179,11 +182,14 @@ static int make_job(struct compress *compress, struct pith_error *err)
     char path[PATH_MAX];
     int rc;
 
-    (void) snprintf(compress->folder, sizeof compress->folder, "%.40s/pith-XXXXXX",
-                    temporary && strlen(temporary) < 40 ? temporary : "/tmp");
-    if (!mkdtemp(compress->folder)) {
-        rc = pith_fail(err, -errno, "%s: no folder for the job can be made: %s", compress->folder,
-                       strerror(errno));
+    bool fits = snprintf(compress->folder, sizeof compress->folder, "%s/pith-XXXXXX",
+                         temporary && *temporary ? temporary : "/tmp") < (int) sizeof compress->folder;
+
+    if (!fits || !mkdtemp(compress->folder)) {
+        int code = fits ? errno : ENAMETOOLONG;
+
+        rc = pith_fail(err, -code, "%s: no folder for the job can be made: %s", compress->folder,
+                       strerror(code));
         compress->folder[0] = 0;
         return rc;
     }
@@ -196,13 +202,44 @@ static int make_job(struct compress *compress, struct pith_error *err)
 
 /* ---- what came out ---- */
 
-/* One graph of the variant as a file; unpacked where the name asks for that. */
+static int is_tflite(const char *path, bool *out, struct pith_error *err)
+{
+    struct pith_stream *stream = NULL;
+    uint8_t start[16];
+    size_t got = 0;
+    int rc = pith_stream_open(&stream, path, err);
+
+    if (rc == 0)
+        rc = pith_stream_read(stream, 0, start, sizeof start, &got, err);
+    pith_stream_close(stream);
+    *out = rc == 0 && pith_is_tflite(start, got);
+    return rc;
+}
+
+static int save_as_onnx(const char *from, const char *to, struct pith_error *err)
+{
+    struct pith_graph *graph = NULL;
+    int rc = pith_graph_open(&graph, from, GRAPH_MAX_BYTES, err);
+
+    if (rc == 0)
+        rc = pith_onnx_save(graph, to, NULL, err);
+    pith_graph_free(graph);
+    return rc;
+}
+
+/* One graph of the variant as a file; unpacked where the name asks for that. An original that stays may be of another
+ * format than its new name says. */
 static int save_graph(const char *from, const char *to, struct pith_error *err)
 {
     struct pith_buffer raw = {0};
     struct pith_mapping file;
-    int rc;
+    bool tflite;
+    int rc = is_tflite(from, &tflite, err);
 
+    if (rc < 0)
+        return rc;
+    if (tflite)
+        return save_as_onnx(from, to, err);
     if (pith_ends_with(to, ".zst"))
         return copy_file(from, to, err);
     rc = pith_mapping_open(&file, from, err);

@@ -49,7 +49,7 @@ write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
 write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
 PY
 
-echo 1..23
+echo 1..25
 
 "$pith" inspect --json "$model" >out 2>err
 check "inspect: layers, parameters and products" <<'PY'
@@ -127,6 +127,12 @@ check "compress: ranges from samples that nothing is judged by" <<'PY'
 import json
 result = json.load(open("out"))
 assert result["graphs"][0]["form"] == "int8" and result["evaluation"]["data"] != "validation", result["graphs"][0]["form"]
+PY
+
+printf 'steps: []\n' >nothing.yaml
+"$pith" compress "$model" -o stays.onnx --recipe nothing.yaml --data x.npy --labels y.npy >out 2>err
+check "compress: a TensorFlow Lite file that stays as it is comes out as ONNX" <<'PY'
+assert open("stays.onnx", "rb").read()[4:8] != b"TFL3"
 PY
 
 mkdir tmp
@@ -270,6 +276,28 @@ check "eval, run, compress: samples say what the model's file leaves open" <<'PY
 import json, os
 assert json.load(open("out"))[0]["accuracy_ratio"] > 0.83 and len(open("ran").readlines()) == 300
 assert os.path.getsize("from-open.onnx") < 70000
+PY
+
+# One score that says class 1 from 0.5 on: y = sin(x). Rounding of this recipe's weights to 4 bits costs decisions.
+python3 - <<'PY'
+import array, math
+def write(name, kind, shape, values):
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    open(name, "wb").write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + values.tobytes())
+x = [i * 2 * math.pi / 400 for i in range(400)]
+write("angle.npy", "<f4", (400, 1), array.array("f", x))
+write("high.npy", "|u1", (400,), array.array("B", [math.sin(a) >= 0.5 for a in x]))
+PY
+printf 'budget: {accuracy_drop_points: 1}\nsteps:\n  - quantize: {weights: int4, per_channel: false, rounding: nearest, max_error_ratio: 0}\n' >four.yaml
+sine=$PITH_DATA/models/tflite_micro/hello_world_float.tflite
+"$pith" compress --json "$sine" -o sine.onnx --recipe four.yaml --data angle.npy --labels high.npy >out 2>err &&
+    "$pith" compare --json "$sine" sine.onnx --data angle.npy --labels high.npy >compared 2>err
+check "compress: a model of one score is judged by class 0 and 1, as metrics have it" <<'PY'
+import json
+total, seen = json.load(open("out"))["total"], json.load(open("compared"))["models"]
+assert total["original"]["accuracy_ratio"] == seen[0]["metric"]["value"] > 0.9, total["original"]["accuracy_ratio"]
+assert total["variant"]["accuracy_ratio"] == seen[1]["metric"]["value"], (total["variant"]["accuracy_ratio"], seen[1]["metric"])
+assert seen[1]["metric"]["value"] >= seen[0]["metric"]["value"] - 0.01
 PY
 
 # ---- a graph with state ----
