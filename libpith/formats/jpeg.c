@@ -14,12 +14,15 @@
 
 #include <jpeglib.h>
 
+#include <jerror.h>
+
 struct decoder {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr faults; /* libjpeg points here; see fault_of */
     jmp_buf back;
     struct pith_tensor made;
     char text[JMSG_LENGTH_MAX];
+    bool ended, cut; /* before all was decoded */
 };
 
 static void fault_of(j_common_ptr jpeg)
@@ -35,6 +38,18 @@ static void keep_quiet(j_common_ptr jpeg)
     (void) jpeg; /* a warning (odd data that decode) is no fault of the picture's user */
 }
 
+/* Pixels that the end of the file leaves out become grey, and that is one. A file that only lacks its end marker ends in
+ * the first warning, but not in the second. */
+static void note_cut(j_common_ptr jpeg, int level)
+{
+    struct decoder *decoder = jpeg->client_data;
+
+    if (level < 0 && jpeg->err->msg_code == JWRN_JPEG_EOF)
+        decoder->ended = true;
+    if (level < 0 && jpeg->err->msg_code == JWRN_HIT_MARKER)
+        decoder->cut = decoder->ended;
+}
+
 /* Jumps away on a fault of the data. */
 static int decode(struct decoder *decoder, int channels, struct pith_error *err)
 {
@@ -45,6 +60,8 @@ static int decode(struct decoder *decoder, int channels, struct pith_error *err)
     if ((uint64_t) jpeg->image_width * jpeg->image_height > PITH_JPEG_MAX_PIXELS)
         return pith_fail(err, -EFBIG, "a picture of %u x %u pixels is larger than %d allow",
                          jpeg->image_width, jpeg->image_height, PITH_JPEG_MAX_PIXELS);
+    if (jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK)
+        return pith_fail(err, -ENOTSUP, "its colours are CMYK; save it as RGB or grey");
     jpeg->out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     /* The slow transform is the one that decoders agree on to the last bit. */
     jpeg->dct_method = JDCT_ISLOW;
@@ -62,7 +79,7 @@ static int decode(struct decoder *decoder, int channels, struct pith_error *err)
     }
     if (rc == 0)
         (void) jpeg_finish_decompress(jpeg);
-    return rc;
+    return rc == 0 && decoder->cut ? pith_fail(err, -EBADMSG, "it is cut off") : rc;
 }
 
 int pith_jpeg_decode(struct pith_tensor *out, const void *data, size_t bytes, int channels,
@@ -77,6 +94,7 @@ int pith_jpeg_decode(struct pith_tensor *out, const void *data, size_t bytes, in
     decoder->jpeg.err = jpeg_std_error(&decoder->faults);
     decoder->faults.error_exit = fault_of;
     decoder->faults.output_message = keep_quiet;
+    decoder->faults.emit_message = note_cut;
     decoder->jpeg.client_data = decoder;
     if (setjmp(decoder->back)) {
         rc = pith_fail(err, -EBADMSG, "JPEG: %s", decoder->text);

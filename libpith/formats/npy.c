@@ -12,6 +12,8 @@
 
 #define MAGIC             "\x93NUMPY"
 #define MAGIC_BYTES       6
+#define ZIP_MAGIC         "PK\x03\x04" /* .npz, several arrays */
+#define ZIP_MAGIC_BYTES   4
 #define ALIGNMENT         64 /* where the values begin, as NumPy writes it */
 #define HEADER_MOST_BYTES (PITH_NPY_HEADER_BYTES - 12)
 #define LARGEST_UNPACKED  ((size_t) 4 << 30)
@@ -183,6 +185,9 @@ int pith_npy_header(const void *data, size_t bytes, int32_t *out_dtype,
     int32_t dtype = PITH_DTYPE_NONE;
     int rc;
 
+    if (bytes >= ZIP_MAGIC_BYTES && memcmp(at, ZIP_MAGIC, ZIP_MAGIC_BYTES) == 0)
+        return pith_fail(err, -ENOTSUP,
+                         "this is an archive of arrays (.npz); unzip it, and name one .npy file of it");
     if (bytes < MAGIC_BYTES + 4 || memcmp(at, MAGIC, MAGIC_BYTES) != 0)
         return pith_fail(err, -EBADMSG, "this is no .npy file");
     if (at[MAGIC_BYTES] < 1 || at[MAGIC_BYTES] > 3)
