@@ -33,6 +33,14 @@ static void shuffle(uint64_t *indices, uint64_t count, uint64_t seed)
     }
 }
 
+int dataset_refuse_index(const struct pith_dataset_options *options, struct pith_error *err)
+{
+    if (!options->index && !options->where)
+        return 0;
+    return pith_fail(err, -EINVAL, "%s: %s is for data that are a folder or an archive of files",
+                     options->data, options->index ? "an index" : "where, which chooses rows of an index,");
+}
+
 /* Which part of the shuffle a split is. */
 static int place_split(const struct pith_dataset_options *options, enum pith_split split,
                        uint64_t count, uint64_t *first, uint64_t *many, struct pith_error *err)
@@ -91,7 +99,7 @@ int pith_dataset_open(struct pith_dataset *out, const struct pith_dataset_option
     const char *data = options->data;
     int rc;
 
-    if (pith_ends_with(data, ".npy") || pith_ends_with(data, ".npy.zst"))
+    if (pith_ends_with(data, ".npy") || pith_ends_with(data, ".npy.zst") || pith_ends_with(data, ".npz"))
         rc = dataset_open_arrays(&made.source, options, err);
     else if (pith_ends_with(data, ".csv"))
         rc = dataset_open_table(&made.source, options, err);

@@ -26,6 +26,12 @@ static bool is_integer(int32_t dtype)
            dtype == PITH_INT64 || dtype == PITH_BOOL;
 }
 
+/* One integer a sample, also where it is kept in a dimension of its own. */
+static bool is_class(const struct pith_tensor *label)
+{
+    return is_integer(label->dtype) && pith_shape_elements(&label->shape) == 1;
+}
+
 static int open_array(struct array *array, const char *path, struct pith_error *err)
 {
     uint8_t header[PITH_NPY_HEADER_BYTES];
@@ -39,6 +45,8 @@ static int open_array(struct array *array, const char *path, struct pith_error *
     if (rc < 0)
         return rc;
     rc = pith_npy_header(header, got, &dtype, &shape, &start, err);
+    if (rc == 0 && (dtype == PITH_COMPLEX64 || dtype == PITH_COMPLEX128))
+        rc = pith_fail(err, -ENOTSUP, "its values are complex numbers, which no model takes");
     if (rc == 0 && (shape.rank < 1 || shape.dim[0] < 1))
         rc = pith_fail(err, -EBADMSG, "it holds no samples; its first dimension must count them");
     if (rc < 0)
@@ -102,7 +110,9 @@ int dataset_open_arrays(struct dataset_source **out, const struct pith_dataset_o
     if (!arrays)
         return pith_fail(err, -ENOMEM, "no memory for a data set");
     arrays->source.ops = &arrays_ops;
-    rc = open_array(&arrays->x, options->data, err);
+    rc = dataset_refuse_index(options, err);
+    if (rc == 0)
+        rc = open_array(&arrays->x, options->data, err);
     if (rc == 0 && options->labels)
         rc = open_array(&arrays->y, options->labels, err);
     if (rc == 0 && options->labels && arrays->y.count != arrays->x.count)
@@ -114,10 +124,7 @@ int dataset_open_arrays(struct dataset_source **out, const struct pith_dataset_o
     }
     arrays->source.count = arrays->x.count;
     if (options->labels)
-        arrays->source.labels =
-            arrays->y.sample.shape.rank == 0 && is_integer(arrays->y.sample.dtype)
-                ? PITH_LABEL_CLASS
-                : PITH_LABEL_VALUES;
+        arrays->source.labels = is_class(&arrays->y.sample) ? PITH_LABEL_CLASS : PITH_LABEL_VALUES;
     arrays->source.pictures =
         arrays->x.sample.dtype == PITH_UINT8 && arrays->x.sample.shape.rank == 3 &&
         (arrays->x.sample.shape.dim[2] == 3 || arrays->x.sample.shape.dim[2] == 1);

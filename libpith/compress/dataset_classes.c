@@ -59,6 +59,45 @@ void dataset_classes_done(struct dataset_classes *classes)
     *classes = (struct dataset_classes){0};
 }
 
+int dataset_classes_take(struct dataset_classes *classes, const char *name, bool open, int64_t *out,
+                         struct pith_error *err)
+{
+    *out = dataset_class_of(classes, name);
+    if (*out >= 0 || !open)
+        return 0;
+    if (!classes->names)
+        classes->names = calloc(PITH_DATASET_MAX_CLASSES, sizeof *classes->names);
+    if (!classes->names)
+        return pith_fail(err, -ENOMEM, "no memory for the names of classes");
+    if (classes->count == PITH_DATASET_MAX_CLASSES)
+        return pith_fail(err, -EFBIG, "more than %d classes", PITH_DATASET_MAX_CLASSES);
+    classes->names[classes->count] = strdup(name);
+    if (!classes->names[classes->count])
+        return pith_fail(err, -ENOMEM, "no memory for the names of classes");
+    *out = (int64_t) classes->count++;
+    return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+int dataset_classes_sort(struct dataset_classes *classes, char ***was, struct pith_error *err)
+{
+    if (was) {
+        *was = malloc((classes->count + 1) * sizeof **was);
+        if (!*was)
+            return pith_fail(err, -ENOMEM, "no memory for the names of classes");
+    }
+    if (classes->count == 0)
+        return 0;
+    if (was)
+        memcpy(*was, classes->names, classes->count * sizeof **was);
+    qsort(classes->names, classes->count, sizeof *classes->names, by_text);
+    return 0;
+}
+
 int64_t dataset_class_of(const struct dataset_classes *classes, const char *name)
 {
     char *end;

@@ -31,8 +31,7 @@ struct files {
 
 static bool is_picture(const char *name)
 {
-    return pith_ends_with(name, ".jpg") || pith_ends_with(name, ".jpeg") ||
-           pith_ends_with(name, ".JPG");
+    return dataset_has_extension(name, ".jpg") || dataset_has_extension(name, ".jpeg");
 }
 
 static int load(struct files *files, const struct dataset_file *entry, struct pith_error *err)
@@ -65,9 +64,9 @@ static int decode(struct files *files, const char *name, struct pith_error *err)
     if (is_picture(name))
         return pith_jpeg_decode(&files->x, files->file.data, files->file.bytes, files->channels,
                                 err);
-    if (pith_ends_with(name, ".wav"))
+    if (dataset_has_extension(name, ".wav"))
         return pith_wav_decode(&files->x, NULL, files->file.data, files->file.bytes, err);
-    if (pith_ends_with(name, ".flac"))
+    if (dataset_has_extension(name, ".flac"))
         return pith_flac_decode(&files->x, NULL, files->file.data, files->file.bytes, err);
     rc = pith_npy_view(&view, files->file.data, files->file.bytes, err);
     return rc < 0 ? rc : pith_tensor_copy(&files->x, &view, err);

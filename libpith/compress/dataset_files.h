@@ -18,6 +18,8 @@ struct dataset_list {
     struct dataset_classes classes;
     bool labelled;
 };
+/* Whether the name ends so, in capitals or not. extension: such as ".jpg". */
+bool dataset_has_extension(const char *name, const char *extension);
 /* What is in a folder, by name; in an archive, in its order. Files of other kinds are passed over. */
 int dataset_list_folder(struct dataset_list *list, const char *folder, struct pith_error *err);
 int dataset_list_archive(struct dataset_list *list, struct pith_stream *archive, struct pith_error *err);

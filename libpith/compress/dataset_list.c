@@ -2,7 +2,6 @@
  * everywhere. */
 #include "libpith/compress/dataset_files.h"
 
-#include "libpith/base/names.h"
 #include "libpith/formats/csv.h"
 #include "libpith/formats/tar.h"
 
@@ -11,16 +10,25 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #define DEEPEST 16
 
+/* Cameras and some data sets write extensions in capitals. */
+bool dataset_has_extension(const char *name, const char *extension)
+{
+    size_t length = strlen(name), end = strlen(extension);
+
+    return length > end && !strcasecmp(name + length - end, extension);
+}
+
 static bool is_sample(const char *name)
 {
-    static const char *const ends[] = {".jpg", ".jpeg", ".JPG", ".wav", ".flac", ".npy"};
+    static const char *const ends[] = {".jpg", ".jpeg", ".wav", ".flac", ".npy"};
 
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (pith_ends_with(name, ends[i]))
+        if (dataset_has_extension(name, ends[i]))
             return true;
     return false;
 }
@@ -116,51 +124,27 @@ void dataset_list_done(struct dataset_list *list)
 
 /* ---- classes ---- */
 
-/* The class of this name; a new one where the names were not given. */
-static int take_class(struct dataset_list *list, const char *name, bool open, int64_t *out,
-                      struct pith_error *err)
-{
-    struct dataset_classes *classes = &list->classes;
-
-    *out = dataset_class_of(classes, name);
-    if (*out >= 0 || !open)
-        return 0;
-    if (!classes->names)
-        classes->names = calloc(PITH_DATASET_MAX_CLASSES, sizeof *classes->names);
-    if (!classes->names)
-        return pith_fail(err, -ENOMEM, "no memory for the names of classes");
-    if (classes->count == PITH_DATASET_MAX_CLASSES)
-        return pith_fail(err, -EFBIG, "more than %d classes", PITH_DATASET_MAX_CLASSES);
-    classes->names[classes->count] = strdup(name);
-    if (!classes->names[classes->count])
-        return pith_fail(err, -ENOMEM, "no memory for the names of classes");
-    *out = (int64_t) classes->count++;
-    return 0;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-/* Names that came as the files did are numbered in alphabetical order. */
 static int sort_classes(struct dataset_list *list, struct pith_error *err)
 {
-    struct dataset_classes *classes = &list->classes;
     char **was;
+    int rc = dataset_classes_sort(&list->classes, &was, err);
 
-    if (classes->count == 0)
-        return 0;
-    was = malloc(classes->count * sizeof *was);
-    if (!was)
-        return pith_fail(err, -ENOMEM, "no memory for the names of classes");
-    memcpy(was, classes->names, classes->count * sizeof *was);
-    qsort(classes->names, classes->count, sizeof *was, by_text);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < list->count; i++)
-        if (list->files[i].class_index >= 0 && (size_t) list->files[i].class_index < classes->count)
-            list->files[i].class_index = dataset_class_of(classes, was[list->files[i].class_index]);
+        if (list->files[i].class_index >= 0 && (size_t) list->files[i].class_index < list->classes.count)
+            list->files[i].class_index =
+                dataset_class_of(&list->classes, was[list->files[i].class_index]);
     free(was);
     return 0;
+}
+
+static bool all_of_one_class(const struct dataset_list *list)
+{
+    for (size_t i = 1; i < list->count; i++)
+        if (list->files[i].class_index != list->files[0].class_index)
+            return false;
+    return true;
 }
 
 /* "test/bird/0001.jpg" -> "bird" */
@@ -177,8 +161,15 @@ static int label_by_folder(struct dataset_list *list, bool open, struct pith_err
         while (start > name && start[-1] != '/')
             start--;
         (void) snprintf(folder, sizeof folder, "%.*s", (int) (slash - start), start);
-        rc = take_class(list, folder, open, &list->files[i].class_index, err);
+        rc = dataset_classes_take(&list->classes, folder, open, &list->files[i].class_index, err);
         list->labelled = list->labelled || list->files[i].class_index >= 0;
+    }
+    /* One folder around all files tells nothing apart. */
+    if (rc == 0 && open && all_of_one_class(list)) {
+        list->labelled = false;
+        for (size_t i = 0; i < list->count; i++)
+            list->files[i].class_index = -1;
+        dataset_classes_done(&list->classes);
     }
     return rc;
 }
@@ -255,7 +246,7 @@ static int read_index_row(struct dataset_list *list, const struct index *index, 
     if (taken) {
         struct dataset_file *file = find(sorted, list->count, texts[0]);
 
-        rc = take_class(list, texts[1], open, &class_index, err);
+        rc = dataset_classes_take(&list->classes, texts[1], open, &class_index, err);
         if (rc == 0 && file) {
             file->class_index = class_index;
             file->left_out = false;

@@ -1,4 +1,5 @@
-/* Samples in a CSV file: a row each. Columns whose first field is no number (dates) are left out;
+/* Samples in a CSV file: a row each. Columns whose first field is no number (dates) are left out, but
+ * one that only lacks its first numbers is a fault;
  * where one row in so many begins is remembered, so that any row is near. */
 #include "libpith/compress/dataset_source.h"
 
@@ -19,6 +20,7 @@ struct table {
     locale_t plain;
     size_t field_count;
     bool kept[PITH_CSV_MAX_COLUMNS];
+    bool blank[PITH_CSV_MAX_COLUMNS]; /* nothing stands there so far */
     size_t label_field; /* SIZE_MAX: none */
     struct dataset_classes classes;
     struct pith_csv_cursor *starts; /* own; of each ROWS_BETWEEN-th row */
@@ -28,6 +30,19 @@ struct table {
     float label;
     struct pith_tensor label_value;
 };
+
+static bool is_blank(const struct pith_csv_field *field)
+{
+    static const char *const words[] = {"NA", "NaN", "nan", "null"};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (field->bytes == strlen(words[i]) && !memcmp(field->at, words[i], field->bytes))
+            return true;
+    for (size_t i = 0; i < field->bytes; i++)
+        if (field->at[i] != ' ' && field->at[i] != '\t')
+            return false;
+    return true;
+}
 
 /* Reads the row at the cursor. first: whether columns are chosen. out: NULL where nothing is kept.
  */
@@ -48,6 +63,8 @@ static int read_row(struct table *table, bool first, struct pith_sample *out,
                              line, table->field_count);
         bool is_label = count == table->label_field;
 
+        if (is_label && is_blank(&field))
+            return pith_fail(err, -EBADMSG, "line %zu has no label", line);
         if (is_label && out) {
             char *name = pith_csv_text(&field);
 
@@ -56,8 +73,17 @@ static int read_row(struct table *table, bool first, struct pith_sample *out,
             out->class_index = dataset_class_of(&table->classes, name);
             free(name);
         }
-        if (first)
-            table->kept[count] = !is_label && pith_csv_number(&field, table->plain, &number);
+        if (first) {
+            table->blank[count] = !is_label && is_blank(&field);
+            table->kept[count] =
+                !is_label && !table->blank[count] && pith_csv_number(&field, table->plain, &number);
+        } else if (table->blank[count] && !is_blank(&field)) {
+            if (pith_csv_number(&field, table->plain, &number))
+                return pith_fail(err, -EBADMSG,
+                                 "column %zu has numbers from line %zu on, but none before it",
+                                 count + 1, line);
+            table->blank[count] = false; /* words, left out */
+        }
         if ((is_label && table->source.labels == PITH_LABEL_VALUES) || table->kept[count]) {
             if (!pith_csv_number(&field, table->plain, &number) || !isfinite(number))
                 return pith_fail(err, -EBADMSG, "line %zu, column %zu: \"%.*s\" is no number", line,
@@ -113,6 +139,16 @@ static void table_close(struct dataset_source *source)
 
 static const struct dataset_source_ops table_ops = {.read = table_read, .close = table_close};
 
+/* A file whose fields something else separates looks like one of a single column. */
+static int check_separator(const struct table *table, const char *only_name, struct pith_error *err)
+{
+    const char *other = table->field_count == 1 ? strpbrk(only_name, ";\t|") : NULL;
+
+    return other ? pith_fail(err, -EBADMSG, "its fields are separated by %s; commas are needed",
+                             *other == '\t' ? "tabs" : *other == ';' ? "';'" : "'|'")
+                 : 0;
+}
+
 static int read_header(struct table *table, const char *label, struct pith_error *err)
 {
     struct pith_csv_field field = {0};
@@ -133,8 +169,11 @@ static int read_header(struct table *table, const char *label, struct pith_error
             return -ENOMEM;
         if (label && !strcmp(name, label))
             table->label_field = table->field_count;
-        free(name);
         table->field_count++;
+        rc = check_separator(table, field.last ? name : "", err);
+        free(name);
+        if (rc < 0)
+            return rc;
     }
     if (label && table->label_field == SIZE_MAX)
         return pith_fail(err, -EINVAL, "it has no column \"%s\" for labels", label);
@@ -168,40 +207,41 @@ static int count_rows(struct table *table, struct pith_error *err)
     return table->source.count > 0 ? 0 : pith_fail(err, -EBADMSG, "it has no rows under a header");
 }
 
-/* Labels are classes where each is a whole number or a known name; else numbers to be predicted. */
+/* Labels are names where one is no number, classes where each is a whole number or a known name; else numbers to be
+ * predicted. Names that no file lists are classes in alphabetical order. */
 static int settle_labels(struct table *table, struct pith_error *err)
 {
     struct pith_csv_cursor start = table->at;
-    bool classes = true, any = false;
+    bool open = table->classes.count == 0, whole = true;
+    int64_t class_index;
+    int rc = 0;
 
     if (table->label_field == SIZE_MAX)
         return 0;
     table->source.labels = PITH_LABEL_CLASS;
-    for (pith_csv_skip_blank_lines(&table->at); classes && table->at.at < table->at.end;
+    for (pith_csv_skip_blank_lines(&table->at); rc == 0 && open && table->at.at < table->at.end;
          pith_csv_skip_blank_lines(&table->at)) {
         struct pith_csv_field field = {0};
         float number;
 
-        for (size_t i = 0; i <= table->label_field && !field.last; i++) {
-            int rc = pith_csv_next_field(&table->at, &field, err);
+        for (size_t i = 0; rc == 0 && !field.last; i++) {
+            rc = pith_csv_next_field(&table->at, &field, err);
+            if (rc < 0 || i != table->label_field || is_blank(&field))
+                continue;
+            if (pith_csv_number(&field, table->plain, &number)) {
+                whole = whole && number == floorf(number) && number >= -1 && number < 65536;
+                continue;
+            }
+            char *name = pith_csv_text(&field);
 
-            if (rc < 0)
-                return rc;
+            rc = name ? dataset_classes_take(&table->classes, name, true, &class_index, err) : -ENOMEM;
+            free(name);
         }
-        if (table->classes.count == 0 && pith_csv_number(&field, table->plain, &number))
-            classes = number == floorf(number) && number >= -1 && number < 65536;
-        while (!field.last) {
-            int rc = pith_csv_next_field(&table->at, &field, err);
-
-            if (rc < 0)
-                return rc;
-        }
-        any = true;
     }
     table->at = start;
-    if (any && !classes)
+    if (rc == 0 && open && table->classes.count == 0 && !whole)
         table->source.labels = PITH_LABEL_VALUES;
-    return 0;
+    return rc < 0 || !open ? rc : dataset_classes_sort(&table->classes, NULL, err);
 }
 
 static int scan(struct table *table, const struct pith_dataset_options *options,
@@ -242,6 +282,11 @@ int dataset_open_table(struct dataset_source **out, const struct pith_dataset_op
     if (!table)
         return pith_fail(err, -ENOMEM, "no memory for a data set");
     table->source.ops = &table_ops;
+    rc = dataset_refuse_index(options, err);
+    if (rc < 0) {
+        free(table);
+        return rc;
+    }
     table->path = strdup(options->data);
     table->plain = newlocale(LC_ALL_MASK, "C", (locale_t) 0);
     rc = table->path && table->plain ? pith_mapping_open(&table->file, options->data, err)

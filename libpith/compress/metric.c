@@ -47,8 +47,9 @@ static const char *missing_labels(enum pith_metric_kind kind, enum pith_label_ki
     case PITH_METRIC_PSNR:
     case PITH_METRIC_SSIM:
         return labels == PITH_LABEL_VALUES ? NULL : "pictures (arrays of numbers) as labels";
-    default:
-        return labels == PITH_LABEL_CLASS ? NULL : "a class a sample as labels";
+    default: /* whole numbers may be stored as others; pith_metric_see looks at each */
+        return labels == PITH_LABEL_CLASS || labels == PITH_LABEL_VALUES ? NULL
+                                                                         : "a class a sample as labels";
     }
 }
 
@@ -65,6 +66,7 @@ int pith_metric_new(struct pith_metric **out, const struct pith_metric_options *
     if (!metric)
         return pith_fail(err, -ENOMEM, "no memory for a metric");
     metric->options = *options;
+    metric->labels = labels;
     *out = metric;
     return 0;
 }
@@ -340,6 +342,25 @@ static int run_draws(const struct pith_metric *a, const struct pith_metric *b, b
     return 0;
 }
 
+/* A figure over labels that can't say anything is told as that, and not as one that looks bad. */
+static int check_classes(const struct pith_metric *metric, const struct pith_measurement *made,
+                         struct pith_error *err)
+{
+    size_t known = 0;
+    bool by_class = metric->options.kind == PITH_METRIC_TOP1 || metric->options.kind == PITH_METRIC_F1;
+    bool by_pairs = metric->options.kind == PITH_METRIC_AUC || metric->options.kind == PITH_METRIC_ANOMALY_AUC;
+
+    if (by_pairs && metric->count > 0 && isnan(made->value))
+        return pith_fail(err, -EINVAL, "%s compares samples of class 1 with others, and all %zu are of one kind",
+                         made->name, metric->count);
+    for (size_t i = 0; by_class && i < metric->count; i++)
+        known += metric->rows[i].seen == 0 || (metric->rows[i].label >= 0 && metric->rows[i].label < metric->told);
+    if (by_class && metric->count > 0 && known == 0)
+        return pith_fail(err, -EINVAL, "none of the %zu labels is one of the %lld classes that the model tells, 0 to %lld",
+                         metric->count, (long long) metric->told, (long long) metric->told - 1);
+    return 0;
+}
+
 int pith_metric_measure(const struct pith_metric *metric, struct pith_measurement *out,
                         struct pith_error *err)
 {
@@ -362,6 +383,9 @@ int pith_metric_measure(const struct pith_metric *metric, struct pith_measuremen
         take_interval(drawing->values, drawing->value_count, &made.low, &made.high);
     }
     drawing_done(drawing);
+    rc = check_classes(metric, &made, err);
+    if (rc < 0)
+        return rc;
     *out = made;
     return 0;
 }

@@ -23,8 +23,10 @@ struct metric_truth { /* a true box */
 
 struct pith_metric {
     struct pith_metric_options options;
+    enum pith_label_kind labels;
     struct metric_row *rows;      /* own */
     size_t count, capacity;
+    int64_t told;                 /* classes that the model's scores tell apart */
     int64_t classes;              /* one more than the greatest that was seen, or scores of one result */
     struct pith_detections detections; /* of the sample under way */
     uint8_t *taken, *hit;         /* own; room for matching */

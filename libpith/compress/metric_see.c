@@ -10,11 +10,35 @@ static int64_t elements_of(const struct pith_tensor *tensor)
     return pith_shape_elements(&tensor->shape);
 }
 
-static void see_classes(struct pith_metric *metric, struct metric_row *row,
-                        const struct pith_sample *sample, const struct pith_tensor *output)
+/* Labels that are stored as floats are classes where they are whole. */
+static int class_of(const struct pith_sample *sample, int64_t *out, struct pith_error *err)
+{
+    double number;
+
+    *out = sample->class_index;
+    if (!sample->values.data)
+        return 0;
+    if (elements_of(&sample->values) != 1)
+        return pith_fail(err, -EINVAL, "its label has %lld numbers; a class is one, the place of its score",
+                         (long long) elements_of(&sample->values));
+    number = pith_tensor_get(&sample->values, 0);
+    if (!(number >= -1 && number < PITH_DATASET_MAX_CLASSES && number == floor(number)))
+        return pith_fail(err, -EINVAL, "its label %g is no class, which is a whole number below %d", number,
+                         PITH_DATASET_MAX_CLASSES);
+    *out = (int64_t) number;
+    return 0;
+}
+
+static int see_classes(struct pith_metric *metric, struct metric_row *row,
+                       const struct pith_sample *sample, const struct pith_tensor *output,
+                       struct pith_error *err)
 {
     int64_t count = elements_of(output), best = 0;
     double most = -HUGE_VAL;
+    int rc = class_of(sample, &row->label, err);
+
+    if (rc < 0)
+        return rc;
 
     for (int64_t i = 0; i < count; i++) {
         double score = pith_tensor_get(output, i);
@@ -27,13 +51,14 @@ static void see_classes(struct pith_metric *metric, struct metric_row *row,
     if (count == 1)
         best = most >= 0.5;
     row->predicted = best;
-    row->label = sample->class_index;
     row->score = fmax(row->score, pith_tensor_get(output, count > 1 ? 1 : 0));
     int64_t classes = count > 1 ? count : 2;
 
+    metric->told = classes > metric->told ? classes : metric->told;
     classes = row->label >= classes ? row->label + 1 : classes;
     if (classes > metric->classes)
         metric->classes = classes < PITH_DATASET_MAX_CLASSES ? classes : PITH_DATASET_MAX_CLASSES;
+    return 0;
 }
 
 /* What the output should be: the labels' numbers, or the input. */
@@ -45,10 +70,13 @@ static int target_of(const struct pith_sample *sample, const struct pith_tensor 
     *out = sample->values.data ? &sample->values : &sample->x;
     if (elements_of(*out) == elements_of(output))
         return 0;
-    return pith_fail(err, -EINVAL, "the output has shape %s, %s to compare it with %s",
+    return pith_fail(err, -EINVAL, "the output has shape %s, %s to compare it with %s%s",
                      pith_shape_text(&output->shape, have, sizeof have),
                      sample->values.data ? "the labels" : "the input",
-                     pith_shape_text(&(*out)->shape, want, sizeof want));
+                     pith_shape_text(&(*out)->shape, want, sizeof want),
+                     sample->values.data && elements_of(*out) == 1
+                         ? "; where they are classes, name such a metric (top1)"
+                         : "");
 }
 
 static double squared_error(const struct pith_tensor *a, const struct pith_tensor *b)
@@ -112,8 +140,22 @@ static int see_numbers(struct pith_metric *metric, struct metric_row *row,
                        struct pith_error *err)
 {
     const struct pith_tensor *target;
+    struct pith_sample labelled = *sample;
+    float number = (float) sample->class_index;
     double value = 0;
-    int rc = target_of(sample, output, &target, err);
+    int rc = 0;
+
+    /* Whole numbers are what is to be predicted where the metric says so. */
+    if (metric->options.kind == PITH_METRIC_MSE && metric->labels == PITH_LABEL_CLASS &&
+        elements_of(output) == 1)
+        labelled.values = (struct pith_tensor){
+            .dtype = PITH_FLOAT32, .data = &number, .bytes = sizeof number};
+    if (metric->options.kind == PITH_METRIC_ANOMALY_AUC) { /* the labels are of another kind */
+        rc = class_of(sample, &row->label, err);
+        labelled.values = (struct pith_tensor){0};
+    }
+    if (rc == 0)
+        rc = target_of(&labelled, output, &target, err);
 
     if (rc == 0 &&
         (metric->options.kind == PITH_METRIC_PSNR || metric->options.kind == PITH_METRIC_SSIM)) {
@@ -126,7 +168,6 @@ static int see_numbers(struct pith_metric *metric, struct metric_row *row,
     if (rc < 0)
         return rc;
     row->value += (value - row->value) / (double) (row->seen + 1);
-    row->label = sample->class_index;
     row->score = row->value; /* of an anomaly */
     return 0;
 }
@@ -143,7 +184,7 @@ int pith_metric_see(struct pith_metric *metric, const struct pith_sample *sample
     case PITH_METRIC_TOP1:
     case PITH_METRIC_F1:
     case PITH_METRIC_AUC:
-        see_classes(metric, row, sample, &outputs[0]);
+        rc = see_classes(metric, row, sample, &outputs[0], err);
         break;
     case PITH_METRIC_MAP50:
         rc = row->seen > 0 ? pith_fail(err, -EINVAL, "map50 wants one result a sample")
