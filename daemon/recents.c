@@ -59,7 +59,7 @@ bool recents_judge_one(const struct recents *recents, uint64_t sequence, uint64_
 }
 
 bool recents_judge_window(const struct recents *recents, bool by_row, uint64_t from_row,
-                          int64_t from_wall_ms, uint64_t label, struct judgement *out)
+                          uint64_t from_ns, uint64_t label, struct judgement *out)
 {
     const struct recents_run *run = find_run(recents, recents->run_count);
     uint64_t last = 0;
@@ -72,7 +72,7 @@ bool recents_judge_window(const struct recents *recents, bool by_row, uint64_t f
         const struct recents_run *of = find_run(recents, recent->run);
 
         if (recent->label == 0 || !of ||
-            (by_row ? recent->row <= from_row : recent->wall_ms < from_wall_ms))
+            (by_row ? recent->row <= from_row : recent->at_ns < from_ns))
             continue;
         if (recent->label == label)
             right = true;

@@ -19,7 +19,7 @@ struct recents_run { /* what gave a stretch of results */
 struct recent {
     uint64_t sequence; /* of the result's id; counts from 1 */
     uint64_t row;      /* input rows before it */
-    int64_t wall_ms;
+    uint64_t at_ns;    /* monotonic: a clock that is set must not move results into or out of a window */
     uint64_t label; /* recents_label of the label that fired; 0: none did */
     uint64_t run;   /* that gave it; set by recents_add */
 };
@@ -43,9 +43,9 @@ struct judgement {
 };
 /* Whether the result is known; out->correct: whether it fired that label (0: none). */
 bool recents_judge_one(const struct recents *recents, uint64_t sequence, uint64_t label, struct judgement *out);
-/* out->correct: whether what fired since from_row (or, where not by_row, since from_wall_ms) is that label and no other;
+/* out->correct: whether what fired since from_row (or, where not by_row, since from_ns) is that label and no other;
  * 0: nothing fired. It is about the run that fired last in that window, or else the one that runs. False where none does. */
-bool recents_judge_window(const struct recents *recents, bool by_row, uint64_t from_row, int64_t from_wall_ms,
+bool recents_judge_window(const struct recents *recents, bool by_row, uint64_t from_row, uint64_t from_ns,
                           uint64_t label, struct judgement *out);
 
 #endif

@@ -118,7 +118,7 @@ static void post_result(struct stream *stream, const struct pith_result *result)
     struct recent recent = {
         .sequence = ++stream->sequence,
         .row = result->row,
-        .wall_ms = pith_wall_ms(),
+        .at_ns = pith_monotonic_ns(),
         .label = recents_label(fired),
     };
 
@@ -135,7 +135,7 @@ static void post_result(struct stream *stream, const struct pith_result *result)
         event.result.scores[STREAM_MAX_SCORES - 1] =
             (struct stream_score){fired, result->scores[result->fired].score};
     }
-    event.result.wall_ms = recent.wall_ms;
+    event.result.wall_ms = pith_wall_ms();
     event.result.latency_ns = result->latency_ns;
     event.result.wait_ns = stream->started_ns - stream->payload->arrived_ns;
     post(stream, &event);
@@ -289,9 +289,10 @@ static void judge(struct stream *stream, const struct stream_message *message)
         double rate_hz = stream->version->manifest->input_rate_hz;
         uint64_t now = pith_chain_row(stream->chain);
         uint64_t rows = (uint64_t) (rate_hz * (double) message->window_ms / 1e3);
+        uint64_t now_ns = pith_monotonic_ns(), window_ns = (uint64_t) message->window_ms * 1000000;
         event.judged.found =
             recents_judge_window(&stream->recents, rate_hz > 0, now > rows ? now - rows : 0,
-                                 pith_wall_ms() - message->window_ms, label, &judgement);
+                                 now_ns > window_ns ? now_ns - window_ns : 0, label, &judgement);
     }
     if (event.judged.found) {
         event.judged.correct = judgement.correct;

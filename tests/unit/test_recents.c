@@ -5,17 +5,17 @@
 static void add(struct recents *recents, uint64_t sequence, uint64_t row, const char *label)
 {
     const struct recent recent = {
-        .sequence = sequence, .row = row, .wall_ms = (int64_t) row, .label = recents_label(label)};
+        .sequence = sequence, .row = row, .at_ns = row, .label = recents_label(label)};
 
     recents_add(recents, &recent);
 }
 
-static bool window(const struct recents *recents, bool by_row, uint64_t from_row,
-                   int64_t from_wall_ms, uint64_t label)
+static bool window(const struct recents *recents, bool by_row, uint64_t from_row, uint64_t from_ns,
+                   uint64_t label)
 {
     struct judgement judgement = {0};
 
-    assert_true(recents_judge_window(recents, by_row, from_row, from_wall_ms, label, &judgement));
+    assert_true(recents_judge_window(recents, by_row, from_row, from_ns, label, &judgement));
     return judgement.correct;
 }
 
