@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define MINUTE_MS     INT64_C(60000)
-#define PRUNE_MS      (60 * MINUTE_MS)
 #define MAX_ROWS      1024 /* a minute; pipelines x versions x variants are far fewer */
 #define QUERY_DEFAULT 100
 #define QUERY_MAX     10000
@@ -25,7 +24,7 @@ struct telemetry {
     struct telemetry_row *rows;
     size_t row_count;
     int64_t minute_ms; /* the running minute; 0: nothing was counted yet */
-    int64_t pruned_ms;
+    struct telemetry_pruning pruning;
     struct telemetry_bounds bounds;
     void (*closed)(void *user);
     void *closed_user;
@@ -35,8 +34,10 @@ struct telemetry {
 struct minute_write {
     struct database_write write;
     struct daemon *daemon;
-    struct telemetry_row *rows;     /* own */
-    int64_t minute_ms, prune_at_ms; /* prune_at_ms: 0 where it isn't time */
+    struct telemetry_row *rows; /* own */
+    int64_t minute_ms;
+    bool prunes;
+    int64_t prune_now_ms; /* for telemetry_rows_prune */
     struct telemetry_bounds bounds;
     struct query *query; /* that waits for it; NULL: none */
 };
@@ -192,8 +193,8 @@ static int write_minute_on_writer(struct database_write *write, struct sqlite3 *
 
     for (const struct telemetry_row *row = minute->rows; row && rc == 0; row = row->next)
         rc = telemetry_row_write(connection, row, minute->minute_ms, err);
-    if (rc == 0 && minute->prune_at_ms > 0)
-        rc = telemetry_rows_prune(connection, &minute->bounds, minute->prune_at_ms, err);
+    if (rc == 0 && minute->prunes)
+        rc = telemetry_rows_prune(connection, &minute->bounds, minute->prune_now_ms, err);
     return rc;
 }
 
@@ -293,10 +294,8 @@ static struct minute_write *take_minute(struct telemetry *telemetry)
     minute->rows = telemetry->rows;
     minute->minute_ms = telemetry->minute_ms;
     minute->bounds = telemetry->bounds;
-    if (telemetry->minute_ms - telemetry->pruned_ms >= PRUNE_MS) {
-        minute->prune_at_ms = telemetry->minute_ms;
-        telemetry->pruned_ms = telemetry->minute_ms;
-    }
+    minute->prunes = telemetry_pruning_due(&telemetry->pruning, pith_wall_ms(),
+                                           pith_monotonic_ns() / 1000000, &minute->prune_now_ms);
     telemetry->rows = NULL;
     telemetry->row_count = 0;
     return minute;

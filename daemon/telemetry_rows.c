@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pith/meter.h>
 #include <sqlite3.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MINUTE_MS INT64_C(60000)
@@ -14,6 +15,10 @@
     (7 * DAY_MS)         /* minutes are for looking closely; hours and days hold the long run */
 #define PRUNE_ROUNDS  50 /* of a tenth each: 99.5 % of the rows */
 #define QUERY_BUSY_MS 2000
+#define PRUNE_MS      HOUR_MS
+#define TRUSTED_MS    HOUR_MS                /* NTP has answered long before */
+#define STEP_MS       MINUTE_MS              /* slewing moves a clock by 2 s in an hour */
+#define CLOCK_SET_MS  INT64_C(1577836800000) /* 2020-01-01: no clock that was set tells less */
 
 static const char add_sql[] =
 #include "schemas/statements/add_telemetry.sql.inc"
@@ -105,8 +110,11 @@ int telemetry_rows_prune(sqlite3 *connection, const struct telemetry_bounds *bou
     int64_t minutes_ms = bounds->keep_ms < MINUTES_KEEP_MS ? bounds->keep_ms : MINUTES_KEEP_MS;
     int64_t keep_from_ms = now_ms - bounds->keep_ms;
     int64_t bytes = 0;
-    int rc = database_exec(connection, err, drop_older_sql, "iii", now_ms - minutes_ms,
-                           keep_from_ms, keep_from_ms - DAY_MS);
+    int rc = 0;
+
+    if (now_ms > 0)
+        rc = database_exec(connection, err, drop_older_sql, "iiii", now_ms - minutes_ms,
+                           keep_from_ms, keep_from_ms - DAY_MS, CLOCK_SET_MS);
 
     for (int round = 0; rc == 0 && round < PRUNE_ROUNDS; round++) {
         rc = used_bytes(connection, &bytes, err);
@@ -117,6 +125,22 @@ int telemetry_rows_prune(sqlite3 *connection, const struct telemetry_bounds *bou
             break; /* all of what is left is not telemetry */
     }
     return rc < 0 ? rc : database_exec(connection, err, "PRAGMA incremental_vacuum", "");
+}
+
+bool telemetry_pruning_due(struct telemetry_pruning *pruning, int64_t wall_ms, uint64_t steady_ms,
+                           int64_t *out_now_ms)
+{
+    int64_t ahead_ms = wall_ms - (int64_t) steady_ms;
+
+    if (!pruning->began || llabs(ahead_ms - pruning->ahead_ms) >= STEP_MS)
+        pruning->stepped_at_ms = steady_ms;
+    pruning->began = true;
+    pruning->ahead_ms = ahead_ms;
+    if (steady_ms < pruning->next_ms)
+        return false;
+    pruning->next_ms = steady_ms + PRUNE_MS;
+    *out_now_ms = steady_ms - pruning->stepped_at_ms >= TRUSTED_MS ? wall_ms : 0;
+    return true;
 }
 
 static int object_of_row(void *user, sqlite3_stmt *row, struct pith_error *err)

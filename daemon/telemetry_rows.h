@@ -1,10 +1,12 @@
-/* Telemetry in SQL: adding rows, keeping within bounds, answering queries. Nothing here runs on the loop. */
+/* Telemetry in SQL: adding rows, keeping within bounds, answering queries. What touches the file does not run on the
+ * loop. */
 #ifndef PITHD_TELEMETRY_ROWS_H
 #define PITHD_TELEMETRY_ROWS_H
 
 #include "daemon/histogram.h"
 #include "libpith/base/names.h"
 #include <jansson.h>
+#include <stdbool.h>
 
 struct sqlite3;
 
@@ -26,9 +28,23 @@ struct telemetry_bounds {
     int64_t keep_ms;        /* hours and days; minutes go after MINUTES_KEEP_MS at the latest */
     int64_t max_size_bytes; /* of the database file */
 };
-/* Deletes what is too old, then the oldest and finest rows until the file is within its size. */
+/* Deletes what is too old, then the oldest and finest rows until the file is within its size. Rows that a clock stamped
+ * which had not been set yet (before 2020) have no age, and go for the size alone.
+ * now_ms: 0 where the clock isn't to be trusted: nothing is too old then. */
 int telemetry_rows_prune(struct sqlite3 *connection, const struct telemetry_bounds *bounds, int64_t now_ms,
                          struct pith_error *err);
+
+/* When to prune: every hour of a clock that never steps, and by age only once the wall clock has run for an hour without
+ * a step. A gateway without a battery starts in another year until NTP answers; a wrong one must not cost what was
+ * measured in the right one. Zeroed at the start. */
+struct telemetry_pruning {
+    bool began;
+    int64_t ahead_ms;        /* the wall clock, of the steady one */
+    uint64_t stepped_at_ms;  /* steady clock: of the last step, or of the start */
+    uint64_t next_ms;        /* steady clock */
+};
+/* Asked each minute that measured something. True: now; *out_now_ms is what telemetry_rows_prune takes. */
+bool telemetry_pruning_due(struct telemetry_pruning *pruning, int64_t wall_ms, uint64_t steady_ms, int64_t *out_now_ms);
 
 struct telemetry_question {
     const char *period;   /* "minute", "hour", "day", or "summary" for all days in one row */

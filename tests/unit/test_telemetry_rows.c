@@ -164,6 +164,63 @@ static void old_rows_go(void **state)
     assert_int_equal(count_rows(f, "day"), 32);
 }
 
+static void rows_of_a_clock_that_was_not_set_stay(void **state)
+{
+    struct fixture *f = *state;
+    struct pith_error err = {0};
+    struct telemetry_row row = row_of("int8", 1, 1);
+    const struct telemetry_bounds bounds = {.keep_ms = 30 * DAY_MS, .max_size_bytes = INT64_MAX};
+
+    assert_ok(telemetry_row_write(f->connection, &row, 120000, &err), &err); /* 1970 */
+    assert_ok(telemetry_row_write(f->connection, &row, T0, &err), &err);
+    assert_ok(telemetry_rows_prune(f->connection, &bounds, T0 + 59 * DAY_MS, &err), &err);
+    assert_int_equal(count_rows(f, "minute"), 1);
+    assert_int_equal(count_rows(f, "hour"), 1);
+    assert_int_equal(count_rows(f, "day"), 1);
+}
+
+static void nothing_is_too_old_for_a_clock_that_is_not_trusted(void **state)
+{
+    struct fixture *f = *state;
+    struct pith_error err = {0};
+    struct telemetry_row row = row_of("int8", 1, 1);
+    const struct telemetry_bounds none = {.keep_ms = 30 * DAY_MS, .max_size_bytes = 0};
+    struct telemetry_bounds bounds = {.keep_ms = 30 * DAY_MS, .max_size_bytes = INT64_MAX};
+
+    assert_ok(telemetry_row_write(f->connection, &row, T0, &err), &err);
+    assert_ok(telemetry_rows_prune(f->connection, &bounds, 0, &err), &err);
+    assert_int_equal(count_rows(f, "minute"), 1);
+    assert_ok(telemetry_rows_prune(f->connection, &none, 0, &err),
+              &err); /* its size holds all the same */
+    assert_int_equal(count_rows(f, "minute"), 0);
+}
+
+static void pruning_waits_for_a_clock_that_is_steady(void **state)
+{
+    struct telemetry_pruning pruning = {0};
+    const int64_t hour_ms = 3600000, year_ms = 365 * DAY_MS;
+    int64_t now_ms = -1;
+
+    (void) state;
+    /* the first minute after a start: by size alone, whatever the clock says */
+    assert_true(telemetry_pruning_due(&pruning, T0, 5000, &now_ms));
+    assert_int_equal(now_ms, 0);
+    assert_false(telemetry_pruning_due(&pruning, T0 + 60000, 65000, &now_ms));
+    assert_true(telemetry_pruning_due(&pruning, T0 + hour_ms, 5000 + 3600000, &now_ms));
+    assert_true(now_ms == T0 + hour_ms);
+    /* fifty years ahead, and back: neither is believed at once, and neither stops pruning */
+    assert_false(telemetry_pruning_due(&pruning, T0 + 50 * year_ms, 5000 + 3660000, &now_ms));
+    assert_true(telemetry_pruning_due(&pruning, T0 + 50 * year_ms, 5000 + 7200000, &now_ms));
+    assert_int_equal(now_ms, 0);
+    assert_false(
+        telemetry_pruning_due(&pruning, T0 + 2 * hour_ms + 60000, 5000 + 7260000, &now_ms));
+    assert_true(telemetry_pruning_due(&pruning, T0 + 3 * hour_ms, 5000 + 10800000, &now_ms));
+    assert_int_equal(now_ms, 0);
+    /* slewed by 2 s in an hour: the same clock */
+    assert_true(telemetry_pruning_due(&pruning, T0 + 4 * hour_ms + 2000, 5000 + 14400000, &now_ms));
+    assert_true(now_ms == T0 + 4 * hour_ms + 2000);
+}
+
 static void file_stays_within_its_size(void **state)
 {
     struct fixture *f = *state;
@@ -212,6 +269,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(parts_of_a_period_add_up, setup, teardown),
         cmocka_unit_test_setup_teardown(summary_is_over_all_days_and_by_variant, setup, teardown),
         cmocka_unit_test_setup_teardown(old_rows_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_of_a_clock_that_was_not_set_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_too_old_for_a_clock_that_is_not_trusted, setup,
+                                        teardown),
+        cmocka_unit_test(pruning_waits_for_a_clock_that_is_steady),
         cmocka_unit_test_setup_teardown(file_stays_within_its_size, setup, teardown),
         cmocka_unit_test(question_to_a_missing_file_is_refused),
     };
