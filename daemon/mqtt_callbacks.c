@@ -1,6 +1,7 @@
 /* What paho calls: each callback notes a fact in the client and wakes the loop. See mqtt_client.h.
  */
 #include "daemon/mqtt_library.h"
+#include "libpith/base/clock.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -108,7 +109,7 @@ static void connect_failed(struct mqtt_client *client, int code, const char *tex
         (void) snprintf(reason, sizeof reason, "the broker refused the connection: %s (reason %d)",
                         text ? text : "no words for it", code);
     } else if (client->tls_error[0]) {
-        (void) snprintf(reason, sizeof reason, "TLS: %.200s", client->tls_error);
+        mqtt_tls_reason(reason, sizeof reason, client->tls_error, pith_wall_ms());
     } else {
         (void) snprintf(reason, sizeof reason, "no connection to %.150s port %u%s",
                         client->url.host, client->url.port,

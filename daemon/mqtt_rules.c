@@ -1,7 +1,10 @@
 /* Topics, filters, broker URLs and back-off: see mqtt_rules.h. */
 #include "daemon/mqtt_rules.h"
 
+#include "libpith/base/clock.h"
+
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,4 +166,17 @@ uint64_t mqtt_backoff_ms(unsigned failures, uint32_t random)
     if (most_ms > MQTT_BACKOFF_CAP_MS)
         most_ms = MQTT_BACKOFF_CAP_MS;
     return (uint64_t) random * (most_ms + 1) >> 32;
+}
+
+void mqtt_tls_reason(char *out, size_t bytes, const char *said, int64_t wall_ms)
+{
+    char time[25];
+
+    if (wall_ms >= PITH_CLOCK_SET_MS || !strstr(said, "certificate verify failed"))
+        (void) snprintf(out, bytes, "TLS: %.200s", said);
+    else
+        (void) snprintf(out, bytes,
+                        "TLS: %.200s; this machine's clock is not set (it says %.10s), and no "
+                        "certificate is valid before its time",
+                        said, pith_wall_text(wall_ms, time));
 }

@@ -35,4 +35,8 @@ int mqtt_url_parse(struct mqtt_url *out, const char *url, struct pith_error *err
 /* Full jitter: uniform over [0, min(cap, base * 2^failures)]. random: 32 random bits. */
 uint64_t mqtt_backoff_ms(unsigned failures, uint32_t random);
 
+/* Why TLS failed, in words: what OpenSSL said and, where this machine's clock was not set, that no certificate is valid by
+ * it. */
+void mqtt_tls_reason(char *out, size_t bytes, const char *said, int64_t wall_ms);
+
 #endif

@@ -1,6 +1,7 @@
 #include "daemon/telemetry_rows.h"
 
 #include "daemon/database.h"
+#include "libpith/base/clock.h"
 
 #include <errno.h>
 #include <pith/meter.h>
@@ -16,9 +17,8 @@
 #define PRUNE_ROUNDS  50 /* of a tenth each: 99.5 % of the rows */
 #define QUERY_BUSY_MS 2000
 #define PRUNE_MS      HOUR_MS
-#define TRUSTED_MS    HOUR_MS                /* NTP has answered long before */
-#define STEP_MS       MINUTE_MS              /* slewing moves a clock by 2 s in an hour */
-#define CLOCK_SET_MS  INT64_C(1577836800000) /* 2020-01-01: no clock that was set tells less */
+#define TRUSTED_MS    HOUR_MS   /* NTP has answered long before */
+#define STEP_MS       MINUTE_MS /* slewing moves a clock by 2 s in an hour */
 
 static const char add_sql[] =
 #include "schemas/statements/add_telemetry.sql.inc"
@@ -114,7 +114,7 @@ int telemetry_rows_prune(sqlite3 *connection, const struct telemetry_bounds *bou
 
     if (now_ms > 0)
         rc = database_exec(connection, err, drop_older_sql, "iiii", now_ms - minutes_ms,
-                           keep_from_ms, keep_from_ms - DAY_MS, CLOCK_SET_MS);
+                           keep_from_ms, keep_from_ms - DAY_MS, PITH_CLOCK_SET_MS);
 
     for (int round = 0; rc == 0 && round < PRUNE_ROUNDS; round++) {
         rc = used_bytes(connection, &bytes, err);

@@ -359,6 +359,19 @@ static void inbox_keeps_all_of_a_message(void **state)
     mqtt_inbox_free(inbox);
 }
 
+static void failed_certificate_names_a_clock_that_is_not_set(void **state)
+{
+    char reason[512];
+
+    (void) state;
+    mqtt_tls_reason(reason, sizeof reason, "certificate verify failed", 86400000);
+    assert_non_null(strstr(reason, "clock is not set (it says 1970-01-02)"));
+    mqtt_tls_reason(reason, sizeof reason, "certificate verify failed", INT64_C(1795949984000));
+    assert_string_equal(reason, "TLS: certificate verify failed");
+    mqtt_tls_reason(reason, sizeof reason, "wrong version number", 86400000);
+    assert_string_equal(reason, "TLS: wrong version number");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +380,7 @@ int main(void)
         cmocka_unit_test(url_gives_host_port_and_tls),
         cmocka_unit_test(url_that_is_none_is_refused),
         cmocka_unit_test(backoff_fills_its_range_and_has_a_cap),
+        cmocka_unit_test(failed_certificate_names_a_clock_that_is_not_set),
         cmocka_unit_test(queue_opens_its_window_by_what_is_answered),
         cmocka_unit_test(queue_sends_again_in_order_after_a_loss),
         cmocka_unit_test(queue_gives_up_what_breaks_each_connection),
