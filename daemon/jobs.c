@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LINE_BYTES  4096 /* of what a worker says; longer lines are skipped */
 #define PROGRESS_FD 3
@@ -23,6 +24,7 @@ struct job {
     bool stopped;          /* nobody wants to hear of it any more */
     bool exited, pipe_ended;
     bool over_time;
+    int64_t cpu_ms; /* what it ran until its deadline; -1: unknown */
     int64_t exit_status;
     int signal_number;
     char line[LINE_BYTES];
@@ -100,6 +102,12 @@ static void on_bytes(struct job *job, const char *bytes, size_t count)
 
 /* ---- how it ended ---- */
 
+/* CPU time of all threads: a second net under the wall clock. */
+static int64_t cpu_limit_s(const struct job_options *options)
+{
+    return (options->deadline_ms / 1000 + 1) * 4;
+}
+
 static int judge_signal(const struct job *job, struct pith_error *err)
 {
     switch (job->signal_number) {
@@ -109,8 +117,10 @@ static int judge_signal(const struct job *job, struct pith_error *err)
             "the worker did what its sandbox forbids (a system call that is not on its list): "
             "a plugin is at fault, or the model attacks it");
     case SIGXCPU:
-        return pith_fail(err, -ETIMEDOUT, "the worker used up its CPU time of %lld s",
-                         (long long) (job->options.deadline_ms / 1000));
+        return pith_fail(err, -ETIMEDOUT,
+                         "the worker used up its CPU time of %lld s: raise compression.deadline, "
+                         "or push a smaller model or recipe",
+                         (long long) cpu_limit_s(&job->options));
     case SIGKILL:
         return pith_fail(
             err, -ENOMEM,
@@ -122,14 +132,32 @@ static int judge_signal(const struct job *job, struct pith_error *err)
     }
 }
 
+int job_over_time(int64_t deadline_ms, int64_t cpu_ms, bool idle, struct pith_error *err)
+{
+    long long deadline_s = (long long) (deadline_ms + 999) / 1000;
+    double cpu_s = (double) cpu_ms / 1000;
+
+    if (cpu_ms < 0)
+        return pith_fail(err, -ETIMEDOUT,
+                         "the worker was not done within %lld s: raise compression.deadline, or "
+                         "push a smaller model or recipe",
+                         deadline_s);
+    if (cpu_ms >= deadline_ms / 2)
+        return pith_fail(err, -ETIMEDOUT,
+                         "the worker was not done within %lld s, in which it had %.1f s of CPU "
+                         "time: raise compression.deadline, or push a smaller model or recipe",
+                         deadline_s, cpu_s);
+    return pith_fail(err, -ETIMEDOUT,
+                     "the worker was not done within %lld s, in which it had only %.1f s of CPU "
+                     "time: either it hangs, or other programs keep this machine busy, where "
+                     "%sraising compression.deadline helps",
+                     deadline_s, cpu_s, idle ? "setting compression.when to always or " : "");
+}
+
 static int judge(const struct job *job, struct pith_error *err)
 {
     if (job->over_time)
-        return pith_fail(
-            err, -ETIMEDOUT,
-            "the worker was not done within %lld s: raise compression.deadline, or push a "
-            "smaller model or recipe",
-            (long long) ((job->options.deadline_ms + 999) / 1000));
+        return job_over_time(job->options.deadline_ms, job->cpu_ms, job->options.idle, err);
     if (job->signal_number)
         return judge_signal(job, err);
     if (job->exit_status == 0)
@@ -199,11 +227,22 @@ static void kill_worker(struct job *job)
                                SIGKILL); /* gone already: then its exit is on the way */
 }
 
+static int64_t cpu_ms_of(uv_pid_t pid)
+{
+    struct timespec spent;
+    clockid_t clock;
+
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &spent) != 0)
+        return -1;
+    return (int64_t) spent.tv_sec * 1000 + spent.tv_nsec / 1000000;
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct job *job = timer->data;
 
     job->over_time = true;
+    job->cpu_ms = cpu_ms_of(job->process.pid); /* gone once it is killed */
     kill_worker(job);
 }
 
@@ -244,8 +283,7 @@ static int spawn(struct job *job, struct pith_error *err)
 
     (void) snprintf(memory, sizeof memory, "%lld", (long long) options->memory_bytes);
     (void) snprintf(file, sizeof file, "%lld", (long long) options->file_bytes);
-    (void) snprintf(seconds, sizeof seconds, "%lld",
-                    (long long) (options->deadline_ms / 1000 + 1) * 4);
+    (void) snprintf(seconds, sizeof seconds, "%lld", (long long) cpu_limit_s(options));
     (void) snprintf(parent, sizeof parent, "%d", (int) getpid());
     arguments[count++] = options->worker;
     arguments[count++] = "--job";
@@ -262,8 +300,7 @@ static int spawn(struct job *job, struct pith_error *err)
     arguments[count++] = memory;
     arguments[count++] = "--file";
     arguments[count++] = file;
-    arguments[count++] =
-        "--seconds"; /* CPU time of all threads: a second net under the wall clock */
+    arguments[count++] = "--seconds";
     arguments[count++] = seconds;
     arguments[count++] = "--parent";
     arguments[count++] = parent;

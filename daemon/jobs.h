@@ -34,4 +34,7 @@ struct job_options { /* strings are copied by the start */
 int job_start(struct job **out, const struct job_options *options, struct pith_error *err) PITH_CHECKED;
 void job_stop(struct job *job); /* kills it; NULL is fine; not after done was called */
 
+/* Fails with the words for a worker that was not done at its deadline. cpu_ms: what it ran; -1: unknown. */
+int job_over_time(int64_t deadline_ms, int64_t cpu_ms, bool idle, struct pith_error *err);
+
 #endif

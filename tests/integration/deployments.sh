@@ -141,7 +141,7 @@ else
     misbehaves crash failed 'crashed (signal 11' "a worker that crashes is one failed job"
     misbehaves socket failed 'sandbox forbids' "so is one that wants a socket"
 fi
-misbehaves hang failed 'not done within 10 s' "one that hangs"
+misbehaves hang failed 'not done within 10 s.*CPU time' "one that hangs"
 if [ -z "$sanitized" ]; then
     misbehaves memory failed 'out of memory' "one that eats memory"
 fi
