@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define LINE_BYTES  4096 /* of what a worker says; longer lines are skipped */
 #define PROGRESS_FD 3
