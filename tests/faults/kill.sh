@@ -11,7 +11,7 @@ echo "# seed $seed"
 
 broker_start home </dev/null
 config_write "mqtt://127.0.0.1:$home_port" <<END
-compression: {deadline: 20s}
+compression: {when: always, deadline: 10min}
 END
 pithd_start
 make_model first kws 1.0 1 1000

@@ -9,8 +9,9 @@
 
 . "$PITH_SOURCE/tests/integration/tap.sh"
 
-# Waits until the command succeeds; at most $patience tries of 0.1 s.
-patience=${PATIENCE:-600}
+# Waits until the command succeeds; at most $patience tries of 0.1 s. What is there comes at once on a machine that is idle,
+# and all of this is for one that is slow or busy with something else: only what is stuck for good should fail here.
+patience=${PATIENCE:-1800}
 wait_for() {
     tries=0
     until "$@" >/dev/null 2>&1; do
@@ -51,7 +52,7 @@ broker_config() { # NAME LINE...: its config, and what stands on stdin
     eval "${broker}_port=$port"
     {
         echo "listener $port 127.0.0.1"
-        for line in "$@"; do
+        for line in "$@" "log_type error" "log_type warning" "log_type notice" "log_type information" "log_type subscribe"; do
             echo "$line"
         done
         cat
@@ -91,6 +92,15 @@ broker_start_tls() { # NAME
     # Started by root it would become its own user, which can't read the key.
     [ "$(id -u)" -eq 0 ] && echo "user root" >>"$folder/$1.conf"
     broker_run "$1"
+}
+
+# How often somebody has subscribed to the filter; the broker logs it when it has taken it.
+subscriptions() { # NAME FILTER
+    grep -c -- " [012] $2\$" "$folder/$1.log"
+}
+
+subscribed() { # NAME FILTER [MORE-THAN]: what is published from now on reaches who asked for it
+    [ "$(subscriptions "$1" "$2")" -gt "${3:-0}" ]
 }
 
 broker_pause() {

@@ -10,11 +10,20 @@ plan $((36 - ${sanitized:-0})) # the memory limit is address space, which saniti
 broker_start home </dev/null
 mosquitto_sub -p "$home_port" -t 'pith/1/gw/gw-test/event/#' -v >"$folder/events" 2>/dev/null &
 children="$children $!"
-config_write "mqtt://127.0.0.1:$home_port" <<END
+limit_jobs() { # TIME that a job may take
+    config_write "mqtt://127.0.0.1:$home_port" <<END
 groups: [beta]
-compression: {deadline: 10s, memory: 512MB}
+compression: {when: always, deadline: $1, memory: 512MB}
 model_max_size: 4MB
 END
+}
+relimit_jobs() {
+    reloads=$(grep -c 'event=reloaded' "$folder/pithd.log")
+    limit_jobs "$1"
+    kill -HUP "$pithd_pid"
+    wait_for logged 'event=reloaded' $((reloads + 1))
+}
+limit_jobs 10min
 pithd_start
 
 # ---- the way to active ----
@@ -141,7 +150,9 @@ else
     misbehaves crash failed 'crashed (signal 11' "a worker that crashes is one failed job"
     misbehaves socket failed 'sandbox forbids' "so is one that wants a socket"
 fi
-misbehaves hang failed 'not done within 10 s.*CPU time' "one that hangs"
+relimit_jobs 2s
+misbehaves hang failed 'not done within 2 s.*CPU time' "one that hangs"
+relimit_jobs 10min
 if [ -z "$sanitized" ]; then
     misbehaves memory failed 'out of memory' "one that eats memory"
 fi

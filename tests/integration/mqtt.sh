@@ -112,7 +112,7 @@ ok $? "and again with the next" "$folder/$name.out"
 say subscribe s/x keep
 say subscribe s/x keep
 say subscribe 's/+' keep
-sleep 0.5
+wait_for subscribed home 's/+'
 mosquitto_pub -p "$home_port" -t s/x -m one -q 1
 wait_for told '^message s/x one' 3
 mosquitto_pub -p "$home_port" -t s/y -m last -q 1
@@ -125,8 +125,7 @@ end
 start flood "mqtt://127.0.0.1:$home_port" 262144
 wait_for told '^up'
 say subscribe 'flood/#' drop 1
-wait_for told '^subscribed'
-sleep 0.3
+wait_for subscribed home 'flood/#'
 awk 'BEGIN { text = sprintf("%1000s", "x"); for (i = 0; i < 5000; i++) print text }' >"$folder/flood.txt"
 mosquitto_pub -p "$home_port" -t flood/1 -l -q 0 <"$folder/flood.txt"
 settle
@@ -134,8 +133,7 @@ settle
     [ "$(number received)" -eq 5000 ]
 ok $? "of 5000 messages each is handled or counted as dropped: $(tail -n 1 "$folder/$name.out")" "$folder/$name.out"
 say subscribe 'keep/#' keep 1
-wait_for told '^subscribed' 2
-sleep 0.3
+wait_for subscribed home 'keep/#'
 handled=$(number handled)
 head -n 600 "$folder/flood.txt" | mosquitto_pub -p "$home_port" -t keep/1 -l -q 1
 settle
@@ -172,18 +170,19 @@ ok $? "after one attempt in each" "$folder/versions"
 say publish t/old 2000 500
 wait_for told '^done 500 0'
 ok $? "500 publishes are acknowledged there" "$folder/$name.out"
+before=$(subscriptions home s/x)
 say subscribe t/kept keep
 say subscribe 's/+' keep
 say subscribe s/x keep
 wait_for told '^message t/kept retained there'
 ok $? "a retained message comes with the subscription" "$folder/$name.out"
-sleep 0.3
+wait_for subscribed home s/x "$before"
 mosquitto_pub -p "$home_port" -t s/x -m three -q 1
 wait_for told '^message s/x three' 2
 ok $? "handlers with overlapping filters have each message" "$folder/$name.out"
-mosquitto_sub -p "$home_port" -t probe/will -C 1 -W 20 >"$folder/will.out" &
+mosquitto_sub -p "$home_port" -t probe/will -C 1 -W 120 >"$folder/will.out" &
 listening=$!
-sleep 0.5
+wait_for subscribed home probe/will
 kill -KILL "$probe_pid"
 exec 7>&-
 wait "$listening"

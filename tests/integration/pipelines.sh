@@ -19,7 +19,7 @@ END
 plan 4
 broker_start home </dev/null
 PITH_TEST_PORT=$home_port PITH_TEST_FOLDER=$folder CMOCKA_MESSAGE_OUTPUT=TAP \
-    timeout 240 "$program" >"$folder/out" 2>"$folder/err"
+    timeout 900 "$program" >"$folder/out" 2>"$folder/err"
 code=$?
 sed 's/^/# /' "$folder/out"
 [ "$code" -eq 0 ] || sed 's/^/# /' "$folder/err"

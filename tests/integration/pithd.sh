@@ -21,11 +21,15 @@ END
     } >"$folder/pithd.yaml"
 }
 
+started_or_gone() {
+    grep -q 'event=started\|event=start_failed' "$folder/pithd.log" || ! kill -0 "$pithd_pid"
+}
+
 pithd_start() { # -> $pithd_pid, its log in $folder/pithd.log
     "$pithd" --config "$folder/pithd.yaml" >"$folder/pithd.out" 2>>"$folder/pithd.log" &
     pithd_pid=$!
     children="$children $pithd_pid"
-    wait_for grep -q 'event=started\|event=start_failed' "$folder/pithd.log"
+    wait_for started_or_gone
 }
 
 logged() { # PATTERN [TIMES]
@@ -39,7 +43,7 @@ pithd_stop() { # -> its exit status
 
 # The retained message, or nothing.
 retained() { # PORT TOPIC
-    mosquitto_sub -p "$1" -t "$2" -C 1 -W 2 2>/dev/null
+    mosquitto_sub -p "$1" -t "$2" -C 1 -W 20 2>/dev/null
 }
 
 # One call over the socket; the answer on stdout.
@@ -47,7 +51,7 @@ call() { # REQUEST
     python3 - "$folder/run/control.sock" "$1" <<'END'
 import socket, sys
 with socket.socket(socket.AF_UNIX) as s:
-    s.settimeout(20)
+    s.settimeout(120)
     s.connect(sys.argv[1])
     s.sendall(sys.argv[2].encode() + b"\n")
     answer = b""

@@ -115,7 +115,7 @@ else
               {"graph": "hey_rhasspy"}, {"decide": {"threshold": 0.5}} ],
   "data": { "validation": {"x": {"file": "noise.npy"}} }, "recipe": "fast" }
 END
-    HOME=$folder timeout 240 "$PITH_BUILD/pith" push "$folder/wakeword" --to gw/gw-test --sign "$folder/release.key" \
+    HOME=$folder timeout 900 "$PITH_BUILD/pith" push "$folder/wakeword" --to gw/gw-test --sign "$folder/release.key" \
         --url "mqtt://127.0.0.1:$home_port" >"$folder/push.out" 2>&1 &&
         reports wakeword ' is active ' '"serving":true'
     ok $? "a chain of three real graphs comes to serve" "$folder/push.out"

@@ -6,7 +6,9 @@ needs sqlite3
 plan 7
 
 broker_start home </dev/null
-config_write "mqtt://127.0.0.1:$home_port" </dev/null
+config_write "mqtt://127.0.0.1:$home_port" <<END
+compression: {when: always}
+END
 pithd_start
 make_model a kws 1.0 3 1000
 push a kws

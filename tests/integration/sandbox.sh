@@ -13,7 +13,7 @@ run() {
     printf 'graph' >"$job/original/g.onnx"
     printf '{"model": "m", "version": "%s", "graphs": {"g": {}}}' "$version" >"$job/manifest.json"
     mkdir -p "$folder/plugins"
-    timeout 60 "$worker" --job "$job" --plugins "$folder/plugins" --memory 268435456 --file 1048576 --seconds 30 "$@" \
+    timeout 600 "$worker" --job "$job" --plugins "$folder/plugins" --memory 268435456 --file 1048576 --seconds 30 "$@" \
         3>"$job/said" 2>"$job/log" </dev/null
     code=$?
     said=$(cat "$job/said")
