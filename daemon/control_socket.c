@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX      16
@@ -34,7 +35,7 @@ struct client {
 struct control_socket {
     struct daemon *daemon;
     uv_pipe_t listener;
-    char path[128];
+    char path[sizeof((struct sockaddr_un *) 0)->sun_path];
     struct client *clients;
     unsigned client_count;
     bool closing, listener_closed;
@@ -302,16 +303,37 @@ static void listener_closed(uv_handle_t *handle)
     door_done(door);
 }
 
+/* The lock on the state folder does not say it: two configs may share a run_dir, and a state folder
+ * may have been removed under a daemon that lives. */
+static bool somebody_listens(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool answered;
+
+    if (fd < 0)
+        return false;
+    memcpy(address.sun_path, path, strlen(path)); /* it is shorter: see control_socket_open */
+    answered = connect(fd, (struct sockaddr *) &address, sizeof address) == 0 || errno == EAGAIN;
+    (void) close(fd);
+    return answered;
+}
+
 static int listen_at(struct control_socket *door, struct pith_error *err)
 {
     struct stat about;
     mode_t mask = 0;
     int rc = 0;
 
-    if (lstat(door->path, &about) == 0 && S_ISSOCK(about.st_mode))
-        (void) unlink(door->path); /* of a daemon that was killed: the lock on the state folder says
-                                      that none lives */
-    mask = umask(0117);            /* the socket is 0660 from its first moment */
+    if (lstat(door->path, &about) == 0 && S_ISSOCK(about.st_mode)) {
+        if (somebody_listens(door->path))
+            return pith_fail(err, -EADDRINUSE,
+                             "control socket %s: another pithd listens there; end it, or give each "
+                             "a run_dir of its own",
+                             door->path);
+        (void) unlink(door->path); /* of a daemon that was killed */
+    }
+    mask = umask(0117); /* the socket is 0660 from its first moment */
     rc = uv_pipe_bind(&door->listener, door->path);
     (void) umask(mask);
     if (rc == 0)
@@ -329,7 +351,14 @@ int control_socket_open(struct control_socket **out, struct daemon *daemon, stru
     if (!door)
         return pith_fail(err, -ENOMEM, "no memory for the control socket");
     door->daemon = daemon;
-    (void) snprintf(door->path, sizeof door->path, "%s/control.sock", daemon->config->run_dir);
+    if ((size_t) snprintf(door->path, sizeof door->path, "%s/control.sock",
+                          daemon->config->run_dir) >= sizeof door->path) {
+        free(door);
+        return pith_fail(err, -ENAMETOOLONG,
+                         "control socket: %.200s/control.sock is longer than the %zu bytes that a "
+                         "socket's path may have: choose another run_dir",
+                         daemon->config->run_dir, sizeof door->path - 1);
+    }
     door->listener.data = door;
     rc = pith_mkdirs(daemon->config->run_dir, 0750, err);
     if (rc < 0) {

@@ -2,7 +2,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 needs python3
-plan 20
+plan 21
 
 broker_start home </dev/null
 mosquitto_sub -p "$home_port" -t 'pith/#' -v >"$folder/seen" 2>/dev/null &
@@ -19,6 +19,10 @@ ok $? "availability is retained and online" "$folder/seen"
 "$pithd" --config "$folder/pithd.yaml" >"$folder/second" 2>&1
 [ $? -eq 1 ] && grep -q 'another pithd works in' "$folder/second"
 ok $? "a second one on the same state folder is refused" "$folder/second"
+sed "s|^state_dir: .*|state_dir: $folder/state-of-another|" "$folder/pithd.yaml" >"$folder/another.yaml"
+"$pithd" --config "$folder/another.yaml" >"$folder/second" 2>&1
+[ $? -eq 1 ] && grep -q 'another pithd listens there' "$folder/second" && call '{"method": "status"}' | grep -q '"ok":true'
+ok $? "so is one with a state folder of its own but the same socket, which goes on answering" "$folder/second"
 [ "$(stat -c %a "$folder/run/control.sock")" = 660 ]
 ok $? "the control socket is open to user and group alone"
 call '{"method": "status"}' | grep -q '"ok":true.*"connected":true\|"connected":true.*"ok":true'
@@ -31,7 +35,7 @@ ok $? "a request with a key twice is refused"
 [ "$(python3 - "$folder/run/control.sock" "$folder/lines" <<'END'
 import socket, sys
 with socket.socket(socket.AF_UNIX) as s:
-    s.settimeout(20)
+    s.settimeout(120)
     s.connect(sys.argv[1])
     s.sendall(open(sys.argv[2], "rb").read())
     got = b""
@@ -45,7 +49,7 @@ ok $? "two requests in one packet are answered in order"
 python3 - "$folder/run/control.sock" >"$folder/long" <<'END'
 import socket, sys
 with socket.socket(socket.AF_UNIX) as s:
-    s.settimeout(20)
+    s.settimeout(120)
     s.connect(sys.argv[1])
     try:
         s.sendall(b"x" * 100000)
@@ -66,17 +70,19 @@ grep -q closed "$folder/long" && call '{"method": "status"}' | grep -q '"ok":tru
 ok $? "a request without an end is cut off, and others are still served"
 
 # The other door.
-mosquitto_sub -V mqttv5 -p "$home_port" -t pith/1/answer/test -C 1 -W 20 >"$folder/answer" 2>/dev/null &
-listener=$!
-sleep 0.3
+listen_for_answer() { # -> $listener, which ends with the answer
+    listening=$(subscriptions home pith/1/answer/test)
+    mosquitto_sub -V mqttv5 -p "$home_port" -t pith/1/answer/test -C 1 -W 120 >"$folder/answer" 2>/dev/null &
+    listener=$!
+    wait_for subscribed home pith/1/answer/test "$listening"
+}
+listen_for_answer
 mosquitto_pub -V mqttv5 -p "$home_port" -t pith/1/gw/gw-test/call/status -n -q 1 \
     -D publish response-topic pith/1/answer/test -D publish correlation-data 42
 wait $listener
 grep -q '"gateway":"gw-test"' "$folder/answer"
 ok $? "a call over MQTT is answered on the response topic" "$folder/answer"
-mosquitto_sub -V mqttv5 -p "$home_port" -t pith/1/answer/test -C 1 -W 20 >"$folder/answer" 2>/dev/null &
-listener=$!
-sleep 0.3
+listen_for_answer
 mosquitto_pub -V mqttv5 -p "$home_port" -t pith/1/gw/gw-test/call/reload -m '{}' -q 1 \
     -D publish response-topic pith/1/answer/test
 wait $listener
@@ -110,7 +116,7 @@ python3 - "$folder/notify" >"$folder/told" <<'END' &
 import socket, sys
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
     s.bind(sys.argv[1])
-    s.settimeout(60)
+    s.settimeout(180)
     while True:
         text = s.recv(4096).decode()
         print(text.replace("\n", " "), flush=True)
