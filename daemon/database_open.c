@@ -51,6 +51,8 @@ int database_fail(struct sqlite3 *connection, int code, const char *what, struct
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_AUTH:
+        if (connection && sqlite3_system_errno(connection))
+            words = strerror(sqlite3_system_errno(connection));
         return pith_fail(err, -EACCES,
                          "%s: it can't be opened (%s): check its folder, owner and mode", what,
                          words);
@@ -192,22 +194,27 @@ static int migrate(sqlite3 *connection, const char *path, struct pith_error *err
 }
 
 /* auto_vacuum counts only before the first table; then deleted telemetry gives its pages back. */
-static const char settings[] = "PRAGMA auto_vacuum = INCREMENTAL;"
-                               "PRAGMA journal_mode = WAL;"
-                               "PRAGMA synchronous = FULL;" /* a commit that was told is on disk */
-                               "PRAGMA foreign_keys = ON;"
-                               "PRAGMA trusted_schema = OFF;"
-                               "PRAGMA journal_size_limit = 4194304;"
-                               "PRAGMA cache_size = -256;"; /* KiB; 2 MB, as it is otherwise, fill with each deployment */
+static const char settings[] =
+    "PRAGMA auto_vacuum = INCREMENTAL;"
+    "PRAGMA journal_mode = WAL;"
+    "PRAGMA synchronous = FULL;" /* a commit that was told is on disk */
+    "PRAGMA foreign_keys = ON;"
+    "PRAGMA trusted_schema = OFF;"
+    "PRAGMA journal_size_limit = 4194304;"
+    "PRAGMA cache_size = -256;"; /* KiB; 2 MB, as it is otherwise, fill with each deployment */
 
 static int try_open(sqlite3 **out, const char *path, struct pith_error *err)
 {
     sqlite3 *connection = NULL;
-    bool check = needs_check(path);
-    int rc = 0;
-    int code = sqlite3_open_v2(
-        path, &connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, NULL);
+    struct stat about;
+    bool check;
+    int rc = 0, code;
 
+    if (lstat(path, &about) == 0 && !S_ISREG(about.st_mode))
+        return pith_fail(err, -EINVAL, "%s: is no regular file: move it away", path);
+    check = needs_check(path);
+    code = sqlite3_open_v2(path, &connection,
+                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_busy_timeout(connection, OPEN_BUSY_MS);
     if (code == SQLITE_OK)

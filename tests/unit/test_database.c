@@ -302,6 +302,21 @@ static void newer_schema_is_refused_and_left_as_it_was(void **state)
     assert_int_equal(count_rows(f->path, "PRAGMA user_version"), 999);
 }
 
+static void what_is_no_file_is_refused_by_name(void **state)
+{
+    struct fixture *f = *state;
+    struct database_options options = {.path = f->path, .commit_every_ms = 1000};
+    struct pith_error err = {0};
+    struct database *database = NULL;
+
+    assert_int_equal(mkfifo(f->path, 0600), 0);
+    assert_int_equal(database_open(&database, &f->loop, &options, &err), -EINVAL);
+    assert_null(database);
+    assert_non_null(strstr(err.text, "is no regular file"));
+    assert_int_equal(count_put_aside(f), 0);
+    assert_int_equal(unlink(f->path), 0);
+}
+
 static void *release_on_thread(void *user)
 {
     sqlite3 *other = user;
@@ -451,6 +466,7 @@ int main(void)
         test(file_that_is_no_database_is_put_aside),
         test(malformed_pages_are_put_aside),
         test(newer_schema_is_refused_and_left_as_it_was),
+        test(what_is_no_file_is_refused_by_name),
         test(lock_of_another_process_is_waited_for),
         test(full_disk_drops_telemetry_reports_durable_and_recovers),
         test(too_much_waiting_telemetry_drops_the_oldest),
