@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 
+#include "libpith/base/file.h"
 #include "libpith/base/names.h"
 
 #include <signal.h>
@@ -40,6 +41,7 @@ int main(int argc, char **argv)
     const char *known[COMMAND_COUNT + 1] = {0};
     const char *nearest;
 
+    pith_hold_standard_files();
     (void) signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of one write, not the end */
     if (argc < 2) {
         print_help(stderr);

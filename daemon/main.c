@@ -4,6 +4,7 @@
 
 #include <config.h>
 
+#include "libpith/base/file.h"
 #include "libpith/base/log.h"
 #include <errno.h>
 #include <getopt.h>
@@ -99,6 +100,7 @@ int main(int count, char **words)
     struct pith_plugins *plugins = NULL;
     struct pith_error err = {0};
 
+    pith_hold_standard_files();
     /* A heap a thread would double the daemon's memory. Weights and arenas get mappings of their
      * own, at a fixed size: glibc would raise it with the first model that is freed, and the holes
      * that the next ones leave in a heap stay. */

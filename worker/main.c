@@ -4,6 +4,7 @@
  *   {"state": "compressing", "done_ratio": 0.4, "text": "quantize embedding"}
  *   {"code": -12, "error": "a sentence"}     at the end of a job that gave nothing usable */
 #include "libpith/base/digest.h"
+#include "libpith/base/file.h"
 #include "libpith/base/json.h"
 #include "libpith/base/log.h"
 #include "libpith/compress/job.h"
@@ -180,6 +181,7 @@ int main(int argc, char **argv)
     const struct sigaction stop = {.sa_handler = ask_to_stop};
     int code;
 
+    pith_hold_standard_files();
     if (read_options(&options, argc, argv) < 0)
         return EXIT_USAGE;
     if (fcntl(PROGRESS_FD, F_GETFD) >= 0)

@@ -13,6 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+void pith_hold_standard_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) /* the lowest that is free */
+            return; /* nothing is there to be said, and nowhere to say it */
+}
+
 int pith_sync_folder_of(const char *path, struct pith_error *err)
 {
     const char *slash = strrchr(path, '/');

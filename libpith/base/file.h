@@ -5,6 +5,10 @@
 #include "libpith/base/buffer.h"
 #include <pith/error.h>
 
+/* For the first line of main: where the process was started without stdin, stdout or stderr, the next files that it opens
+ * would take their places, and what is logged would be written into them. Opens /dev/null there. */
+void pith_hold_standard_files(void);
+
 /* Writes path.tmp.<pid>-<n>, fsyncs it, renames it over path, fsyncs the folder. On failure path is as it was. */
 int pith_file_write(const char *path, const void *data, size_t bytes, unsigned mode, struct pith_error *err) PITH_CHECKED;
 /* The same piece by piece, so that what is written needs no memory: nothing is at path until it is committed. Thread: one. */

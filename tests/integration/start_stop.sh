@@ -2,7 +2,7 @@
 . "$PITH_SOURCE/tests/integration/broker.sh"
 . "$PITH_SOURCE/tests/integration/pithd.sh"
 needs python3
-plan 21
+plan 22
 
 broker_start home </dev/null
 mosquitto_sub -p "$home_port" -t 'pith/#' -v >"$folder/seen" 2>/dev/null &
@@ -110,6 +110,16 @@ ok $? "SIGHUP with a good file takes it" "$folder/pithd.log"
 
 pithd_stop && [ "$(retained "$home_port" pith/1/gw/gw-test/availability)" = offline ] && [ ! -e "$folder/run/control.sock" ]
 ok $? "SIGTERM says offline, removes the socket and ends with 0" "$folder/pithd.log"
+
+# Without stdin, stdout and stderr the next files would take their places, and the log be written into them.
+: >"$folder/pithd.log"
+"$pithd" --config "$folder/pithd.yaml" <&- >&- 2>&- &
+pithd_pid=$!
+children="$children $pithd_pid"
+wait_for test -S "$folder/run/control.sock"
+call '{"method": "status"}' | grep -q '"ok":true' && readlink "/proc/$pithd_pid/fd/0" "/proc/$pithd_pid/fd/1" \
+    "/proc/$pithd_pid/fd/2" >"$folder/standard" && [ "$(grep -cx /dev/null "$folder/standard")" -eq 3 ] && pithd_stop
+ok $? "it runs without standard files" "$folder/standard"
 
 # What systemd is told, on a socket of our own.
 python3 - "$folder/notify" >"$folder/told" <<'END' &
