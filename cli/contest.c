@@ -299,8 +299,9 @@ json_t *contest_difference(const struct contestant *a, const struct contestant *
     (void) json_object_set_new(object, "same", json_integer((json_int_t) comparison.same));
     (void) json_object_set_new(
         object, "fidelity_ratio",
-        comparison.samples ? json_real((double) comparison.same / (double) comparison.samples)
-                           : json_null());
+        comparison.samples > 0 && !comparison.scoreless
+            ? json_real((double) comparison.same / (double) comparison.samples)
+            : json_null());
     (void) json_object_set_new(object, "error_ratio", number(comparison.error_ratio));
     if (!a->metric || !b->metric)
         return object;

@@ -180,6 +180,7 @@ int pith_evaluate_sample(struct pith_chain *chain, const struct pith_manifest *m
     if (rc < 0)
         return pith_fail_in(err, rc, "sample %llu", (unsigned long long) index);
     bool labelled = dataset->labels == PITH_LABEL_CLASS;
+    outcomes->scoreless = pith_chain_score_count(chain) == 0;
     uint64_t decision = listening.decides ? listening.fired : listening.best;
     bool right =
         labelled && decision == expected_decision(listening.sample->class_index,
@@ -239,7 +240,8 @@ void pith_outcomes_compare(const struct pith_outcomes *a, const struct pith_outc
                            struct pith_comparison *out)
 {
     *out = (struct pith_comparison){.samples = a->count < b->count ? a->count : b->count,
-                                    .labelled = a->labelled && b->labelled};
+                                    .labelled = a->labelled && b->labelled,
+                                    .scoreless = b->scoreless};
     out->seen = out->samples;
     for (uint64_t i = 0; i < out->samples; i++) {
         out->same += a->decisions[i] == b->decisions[i];

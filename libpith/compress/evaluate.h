@@ -20,6 +20,7 @@ struct pith_outcomes {
     uint64_t results;
     uint64_t cpu_ns;        /* sum over results */
     bool labelled;
+    bool scoreless;         /* outputs are too large to be scores: no sample is decided */
 };
 void pith_outcomes_done(struct pith_outcomes *outcomes);
 /* Runs sample `index` from a fresh state and appends its outcome. metric: NULL, or what sees its results too. */
@@ -32,6 +33,7 @@ struct pith_comparison {
     bool labelled;
     uint64_t right_a, right_b;
     double accuracy_low_a, accuracy_high_a, accuracy_low_b, accuracy_high_b; /* Wilson, 95 % */
+    bool scoreless;         /* there are no decisions; the error alone says something */
     uint64_t same;          /* decisions */
     uint64_t only_a, only_b; /* right in only one of them */
     double mcnemar_p;

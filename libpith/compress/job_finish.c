@@ -229,9 +229,10 @@ static void total_facts(struct job *job, const struct outcome *outcomes, struct 
     }
     if (comparison->samples == 0)
         return;
-    both->total[0].fidelity_ratio = 1;
+    both->total[0].fidelity_ratio = comparison->scoreless ? NAN : 1;
     both->total[0].error_ratio = 0;
-    both->total[1].fidelity_ratio = (double) comparison->same / (double) comparison->samples;
+    both->total[1].fidelity_ratio =
+        comparison->scoreless ? NAN : (double) comparison->same / (double) comparison->samples;
     both->total[1].error_ratio = comparison->error_ratio;
     if (!comparison->labelled)
         return;
@@ -384,7 +385,12 @@ static void reason_text(const struct job *job, const struct both *both, char *te
     }
     used = (size_t) snprintf(text, bytes, "%s: %.0f bytes at rest, %.2f of the original's",
                              variant_name(job), both->total[1].bytes, ratio);
-    if (comparison->samples > 0 && used < bytes)
+    if (comparison->samples > 0 && comparison->scoreless && used < bytes)
+        used += (size_t) snprintf(text + used, bytes - used,
+                                  "; its outputs are no scores, so no decisions were compared: they "
+                                  "err by %.2g of their deviation",
+                                  comparison->error_ratio);
+    else if (comparison->samples > 0 && used < bytes)
         used += (size_t) snprintf(
             text + used, bytes - used, "; the same decision on %llu of %llu samples",
             (unsigned long long) comparison->same, (unsigned long long) comparison->samples);

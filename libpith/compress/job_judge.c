@@ -15,9 +15,9 @@
 json_t *job_comparison_json(const struct pith_comparison *comparison)
 {
     return json_pack(
-        "{s:I, s:I, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "samples",
+        "{s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "samples",
         (json_int_t) comparison->samples, "seen", (json_int_t) comparison->seen, "beaten",
-        comparison->beaten, "labelled", comparison->labelled, "right_original",
+        comparison->beaten, "labelled", comparison->labelled, "scoreless", comparison->scoreless, "right_original",
         (json_int_t) comparison->right_a, "right_variant", (json_int_t) comparison->right_b, "same",
         (json_int_t) comparison->same, "only_original", (json_int_t) comparison->only_a,
         "only_variant", (json_int_t) comparison->only_b, "error_ratio",
@@ -33,6 +33,7 @@ void job_comparison_read(struct pith_comparison *out, const json_t *object)
         .seen = (uint64_t) json_integer_value(json_object_get(object, "seen")),
         .beaten = json_is_true(json_object_get(object, "beaten")),
         .labelled = json_is_true(json_object_get(object, "labelled")),
+        .scoreless = json_is_true(json_object_get(object, "scoreless")),
         .right_a = (uint64_t) json_integer_value(json_object_get(object, "right_original")),
         .right_b = (uint64_t) json_integer_value(json_object_get(object, "right_variant")),
         .same = (uint64_t) json_integer_value(json_object_get(object, "same")),

@@ -49,7 +49,7 @@ write("y.npy", "|u1", (300,), array.array("B", read("y.npy")[:300]))
 write("wide.npy", "<f4", (300, 50, 10, 1), array.array("f", [0.0] * (300 * 500)))
 PY
 
-echo 1..25
+echo 1..26
 
 "$pith" inspect --json "$model" >out 2>err
 check "inspect: layers, parameters and products" <<'PY'
@@ -298,6 +298,28 @@ total, seen = json.load(open("out"))["total"], json.load(open("compared"))["mode
 assert total["original"]["accuracy_ratio"] == seen[0]["metric"]["value"] > 0.9, total["original"]["accuracy_ratio"]
 assert total["variant"]["accuracy_ratio"] == seen[1]["metric"]["value"], (total["variant"]["accuracy_ratio"], seen[1]["metric"])
 assert seen[1]["metric"]["value"] >= seen[0]["metric"]["value"] - 0.01
+PY
+
+# Outputs of 14336 numbers are no scores: nothing is decided, and 100 % of decisions alike would be no finding.
+python3 - <<'PY'
+import array, random
+random.seed(1)
+header = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 128, 128, 3), }".ljust(117) + "\n"
+open("faces.npy", "wb").write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() +
+                              array.array("f", [random.random() for _ in range(4 * 128 * 128 * 3)]).tobytes())
+PY
+printf 'budget: {accuracy_drop_points: 1}\nsteps:\n  - quantize: {activations: float32}\n' >weights.yaml
+faces=$PITH_DATA/models/mediapipe/face_detection_short_range.tflite
+"$pith" compress --json "$faces" -o faces.onnx --recipe weights.yaml --data faces.npy >out 2>err &&
+    "$pith" compare --json "$faces" faces.onnx --data faces.npy >compared 2>err
+check "compress, compare: where outputs are no scores, no decisions are told alike" <<'PY'
+import json
+result, compared = json.load(open("out")), json.load(open("compared"))
+assert "no decisions were compared" in result["reason"], result["reason"]
+assert result["total"]["variant"]["fidelity_ratio"] is None and 0 < result["total"]["variant"]["error_ratio"] < 0.1
+assert compared["comparison"]["fidelity_ratio"] is None and compared["models"][1]["fidelity_ratio"] is None, compared["comparison"]
+from schemas import as_its_schema
+as_its_schema(compared, "evaluation.json")
 PY
 
 # ---- a graph with state ----
