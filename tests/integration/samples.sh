@@ -87,9 +87,10 @@ push b kws
 wait_for active 2
 ok $? "the next version is compressed with them" "$folder/pithd.log"
 logged 'event=kept_samples_used model=kws sample_count=12' &&
+    logged 'generation=2 state=active .*its outputs are no scores, so no decisions were compared: they err by 0\.000' &&
     [ "$(sql "SELECT count(*) FROM deployments WHERE generation = 2 AND variant_bytes < original_bytes AND
-        fidelity_ratio >= 0.95")" = 1 ]
-ok $? "within its budget, which is kept on samples held back" "$folder/pithd.log"
+        fidelity_ratio IS NULL")" = 1 ]
+ok $? "and compared with the original on samples held back" "$folder/pithd.log"
 
 # ---- killed while samples are kept and used ----
 seed=${SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}
@@ -125,7 +126,7 @@ deployment_is() { # GENERATION STATE
 copies_gone() {
     [ ! -e "$folder/state/deployments/4/data/calibration_x.npy" ] && [ ! -e "$folder/state/deployments/4/data/validation_x.npy" ]
 }
-make_model d kws 4.0 4 400000 "$budget"
+make_model d kws 4.0 4 4000000 "$budget"
 push d kws
 wait_for copied
 ok $? "a job works on copies of them" "$folder/pithd.log"
