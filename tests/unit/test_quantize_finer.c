@@ -47,28 +47,6 @@ static void outputs_are_compared_before_softmax(void **unused)
     pith_graph_free(graph);
 }
 
-/* The rungs that a budget climbs, from each kind of weights; past the last one it stays there. */
-static void steps_finer_end_at_halves(void **unused)
-{
-    static const char *const rungs[2][4] = {{"int8", "weights-int8", "weights-float16", "weights-float16"},
-                                            {"int4", "int8", "weights-int8", "weights-float16"}};
-    struct pith_graph *graph = conv_net();
-
-    (void) unused;
-    for (int four_bits = 0; four_bits < 2; four_bits++)
-        for (int finer = 0; finer < 4; finer++) {
-            struct applied applied;
-            char options[96];
-
-            (void) snprintf(options, sizeof options, "{\"weights\": \"int%d\", \"finer\": %d, \"max_error_ratio\": 0}",
-                            four_bits ? 4 : 8, finer);
-            assert_ok(apply_to(graph, options, true, &applied), &err);
-            assert_string_equal(form_of(applied.report, "conv2"), rungs[four_bits][finer]);
-            done(&applied);
-        }
-    pith_graph_free(graph);
-}
-
 /* Where 8 bits between layers are too few in most of a net, it keeps integers of 16 bits if the engine multiplies such. */
 static void words_replace_floats_in_most_of_a_net(void **unused)
 {
@@ -230,7 +208,6 @@ static void a_layer_alone_has_no_bias_for_others(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_finer_end_at_halves),
         cmocka_unit_test(outputs_are_compared_before_softmax),
         cmocka_unit_test(words_replace_floats_in_most_of_a_net),
         cmocka_unit_test(biases_are_corrected_anew_when_layers_move),

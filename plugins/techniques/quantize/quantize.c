@@ -203,13 +203,12 @@ static const struct pith_option options[] = {
     [OPTION_FINER] = {.name = "finer",
                       .type = PITH_OPTION_INT,
                       .minimum = -2,
-                      .maximum = 3,
+                      .maximum = 2,
                       .otherwise = "0",
                       .help = "steps finer than asked for: 1 leaves activations float, 2 stores "
-                              "weights as float16 too; from int4 weights, 1 makes them int8, 2 "
-                              "leaves activations float and 3 stores weights as float16. -1 and "
-                              "-2 take bits from int8 weights. A budget moves it where a graph "
-                              "needs it"},
+                              "weights as float16 too; from int4 weights, 1 makes them int8 and 2 "
+                              "leaves activations float. -1 and -2 take bits from int8 weights. A "
+                              "budget moves it where a graph needs it"},
     {.name = NULL},
 };
 
