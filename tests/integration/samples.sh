@@ -5,7 +5,14 @@
 . "$PITH_SOURCE/tests/integration/deploying.sh"
 needs sqlite3 python3
 plan 16
-worker=$PITH_BUILD/pith-worker
+# The real worker, which begins late where a test has to see its job under way.
+worker=$folder/worker
+cat >"$worker" <<END
+#!/bin/sh
+[ -e "$folder/late" ] && sleep 3 >/dev/null 2>&1 3>&-
+exec "$PITH_BUILD/pith-worker" "\$@"
+END
+chmod 755 "$worker"
 samples=$folder/state/samples/kws
 budget='"budget": {"accuracy_drop_points": 5.0}'
 
@@ -118,18 +125,18 @@ ok $? "its job keeps no copy of them"
 
 # ---- consent withdrawn while a job has them ----
 copied() {
-    [ -e "$folder/state/deployments/4/data/calibration_x.npy" ] && deployment_is 4 compressing
-}
-deployment_is() { # GENERATION STATE
-    [ "$(sql "SELECT state FROM deployments WHERE generation = $1")" = "$2" ]
+    [ -e "$folder/state/deployments/4/data/calibration_x.npy" ] &&
+        [ "$(sql "SELECT state FROM deployments WHERE generation = 4")" = vetting ]
 }
 copies_gone() {
     [ ! -e "$folder/state/deployments/4/data/calibration_x.npy" ] && [ ! -e "$folder/state/deployments/4/data/validation_x.npy" ]
 }
-make_model d kws 4.0 4 4000000 "$budget"
+make_model d kws 4.0 4 400000 "$budget"
+touch "$folder/late"
 push d kws
 wait_for copied
 ok $? "a job works on copies of them" "$folder/pithd.log"
+rm "$folder/late"
 write_config 0
 kill -HUP "$pithd_pid"
 wait_for gone
