@@ -5,35 +5,11 @@
 #include "libpith/base/file.h"
 #include "libpith/formats/jpeg.h"
 #include "libpith/formats/npy.h"
-#include "tests/testing.h"
+#include "tests/unit/root_folder.h"
 
 #include <errno.h>
 
 static struct pith_error err;
-static char root[64];
-
-static int make_root(void **unused)
-{
-    (void) unused;
-    (void) snprintf(root, sizeof root, "/tmp/pith-test-labels-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **unused)
-{
-    (void) unused;
-    return pith_remove_tree(root, &err);
-}
-
-static const char *in_root(const char *name)
-{
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-
-    (void) snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
 
 static void write_bytes(const char *name, const void *data, size_t bytes)
 {
