@@ -286,41 +286,47 @@ void subject_run(const struct subject *subject, const struct pith_graph *graph, 
         pith_tensor_free(&unfolded[k]);
 }
 
+#define METRICS 2 /* that see a part in one run; NULL: fewer */
+
 static void count_in(void *user, uint64_t index, const struct pith_sample *sample,
                      const struct pith_tensor *outputs, size_t output_count)
 {
-    struct pith_metric *metric = user;
+    struct pith_metric **metrics = user;
     struct pith_error err = {0};
 
     (void) index;
-    lab_must(pith_metric_begin(metric), NULL, "metric");
-    lab_must(pith_metric_see(metric, sample, outputs, output_count, &err), &err, "metric");
+    for (size_t i = 0; i < METRICS; i++) {
+        if (!metrics[i])
+            continue;
+        lab_must(pith_metric_begin(metrics[i]), NULL, "metric");
+        lab_must(pith_metric_see(metrics[i], sample, outputs, output_count, &err), &err, "metric");
+    }
 }
 
-static void measure(const struct subject *subject, const struct pith_graph *graph, const struct part *part,
-                    struct pith_metric **metric)
+static struct pith_metric *new_metric(const struct subject *subject, const struct part *part)
 {
+    struct pith_metric *metric;
     struct pith_dataset dataset;
     struct pith_error err = {0};
 
     lab_must(pith_dataset_open(&dataset, &part->options, part->split, &err), &err, "samples");
-    if (!*metric)
-        lab_must(pith_metric_new(metric, &subject->metric, dataset.labels, &err), &err, "metric");
+    lab_must(pith_metric_new(&metric, &subject->metric, dataset.labels, &err), &err, "metric");
     pith_dataset_close(&dataset);
-    subject_run(subject, graph, part, count_in, *metric);
+    return metric;
 }
 
 void subject_measure(const struct subject *subject, const struct pith_graph *graph,
                      const struct part *part, struct outcome *out)
 {
+    const bool has_more = part == &subject->test && subject->more.options.data;
     struct pith_error err = {0};
 
-    measure(subject, graph, part, &out->metric);
+    out->metric = new_metric(subject, part);
+    out->wider = has_more ? new_metric(subject, part) : NULL;
+    subject_run(subject, graph, part, count_in, (struct pith_metric *[METRICS]){out->metric, out->wider});
+    if (has_more)
+        subject_run(subject, graph, &subject->more, count_in, (struct pith_metric *[METRICS]){out->wider});
     lab_must(pith_metric_measure(out->metric, &out->value, &err), &err, "metric");
-    if (part != &subject->test || !subject->more.options.data)
-        return;
-    measure(subject, graph, part, &out->wider);
-    measure(subject, graph, &subject->more, &out->wider);
 }
 
 /* ---- quantizing ---- */
